@@ -1,0 +1,45 @@
+// cursor.h -- walks rows in order and keeps the place of each operand, whatever its strides.
+//
+// Knows the border struct of core/rows.h; must not know kinds, types, formulas, or torch.
+#pragma once
+#include "core/rows.h"
+
+namespace torch_infotheory {
+namespace {
+
+struct Cursor {
+  const Rows& r;
+  int64_t row, p = 0, q = 0, value = 0, g = 0, gradient = 0;  // offsets, in elements
+  int64_t index[kMaxRank];
+
+  Cursor(const Rows& rows, int64_t begin) : r(rows), row(begin) {
+    int64_t rest = begin;
+    for (int d = r.rank - 1; d >= 0; --d) {
+      index[d] = rest % r.sizes[d];
+      rest /= r.sizes[d];
+      move(d, index[d]);
+    }
+  }
+  void next() {
+    ++row;
+    for (int d = r.rank - 1; d >= 0; --d) {
+      move(d, 1);
+      if (++index[d] < r.sizes[d]) return;
+      move(d, -r.sizes[d]);
+      index[d] = 0;
+    }
+  }
+
+ private:
+  void move(int d, int64_t steps) {
+    const auto by = [&](const Operand& x) { return x.row_strides ? steps * x.row_strides[d] : 0; };
+    p += by(r.p);
+    q += by(r.q);
+    value += by(r.value);
+    g += by(r.g);
+    gradient += by(r.gradient);
+  }
+};
+
+}  // namespace
+}  // namespace torch_infotheory
