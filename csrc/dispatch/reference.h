@@ -1,0 +1,179 @@
+// reference.h -- the same formulas once more, on whole tensors: ATen composites for forward AD and for every derivative
+// beyond the first.
+//
+// A Lane is a tensor (or a plain number) that answers to the verbs of core/lanes.h. Knows tensors; formulas only through
+// their list. Every where() below stands twice: once for the value, once to keep 0 * inf out of its derivative.
+#pragma once
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "core/sources.h"
+#include "dispatch/ops.h"
+
+namespace torch_infotheory {
+namespace {
+
+struct Lane {
+  Tensor t;      // undefined for a plain number
+  double c = 0;
+  Lane(Tensor x) : t(std::move(x)) {}
+  explicit Lane(double x) : c(x) {}
+  bool plain() const { return !t.defined(); }
+};
+inline Lane operator-(const Lane& a) { return a.plain() ? Lane(-a.c) : Lane(a.t.neg()); }
+inline Lane operator+(const Lane& a, const Lane& b) {
+  if (a.plain() && b.plain()) return Lane(a.c + b.c);
+  if (a.plain()) return b + a;
+  if (b.plain()) return b.c == 0 ? a : Lane(a.t + b.c);
+  return a.t + b.t;
+}
+inline Lane operator-(const Lane& a, const Lane& b) { return a + (-b); }
+inline Lane operator*(const Lane& a, const Lane& b) {
+  if (a.plain() && b.plain()) return Lane(a.c * b.c);
+  if (a.plain()) return b * a;
+  return b.plain() ? a.t * b.c : a.t * b.t;
+}
+inline Tensor operator==(const Lane& a, const Lane& b) { return b.plain() ? a.t == b.c : a.t == b.t; }
+inline Tensor operator!=(const Lane& a, const Lane& b) { return b.plain() ? a.t != b.c : a.t != b.t; }
+inline Tensor operator<(const Lane& a, const Lane& b) { return a.t < b.c; }
+inline Lane select(const Tensor& test, const Lane& a, const Lane& b) {
+  return a.plain() ? at::where(test, a.c, b.t) : at::where(test, a.t, b.t);
+}
+inline Lane exp(const Lane& a) { return a.t.exp(); }
+inline Lane log(const Lane& a) {
+  const Tensor zero = a.t == 0;
+  return at::where(zero, -INFINITY, at::where(zero, 1., a.t).log());
+}
+inline Lane times0(const Lane& p, const Lane& x) {
+  const Tensor gone = at::logical_and(p.t == 0, at::isfinite(x.t).logical_not());
+  return at::where(gone, 0., p.t * at::where(gone, 0., x.t));
+}
+inline Lane over0(const Lane& w, const Lane& q) {
+  const Tensor gone = at::logical_and(q.t == 0, w.t == 0);
+  return at::where(gone, 0., w.t / at::where(gone, 1., q.t));
+}
+
+// Computed in float32 at least, like the kernels.
+inline Tensor widened(const Tensor& x) { return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat); }
+
+inline Tensor log_softmax(const Tensor& x, at::IntArrayRef dims) {
+  if (dims.size() == 1) return at::log_softmax(x, dims[0]);
+  return at::log_softmax(x.flatten(dims.front(), dims.back()), dims.front()).view_symint(x.sym_sizes());
+}
+inline Prob<Lane> probability(const Tensor& memory, Kind kind, at::IntArrayRef dims) {
+  const Tensor x = widened(memory);
+  if (kind == kLogits || kind == kLogProbs) {
+    const Tensor log_p = kind == kLogits ? log_softmax(x, dims) : x;
+    return {log_p.exp(), log_p};
+  }
+  const Lane p = kind == kProbs ? checked_probability<kProbs>(Lane(x)) : Lane(x);
+  return {p, log(p)};
+}
+
+// The class indices that count, along a new class dimension. Ignored rows and the rest of the classes are 0.
+inline Tensor one_hot(const Tensor& labels, const Tensor& q, int64_t dim, int64_t ignore_index, ScalarType dtype) {
+  std::vector<c10::SymInt> shape(q.dim(), 1);
+  if (q.dim()) shape[dim] = q.sym_size(dim);
+  const Tensor classes = at::arange(at::Scalar(q.dim() ? q.sym_size(dim) : c10::SymInt(1)), labels.options().dtype(at::kLong));
+  const Tensor row = q.dim() ? labels.unsqueeze(dim) : labels;
+  return at::logical_and(classes.view_symint(shape) == row, row != ignore_index).to(dtype);
+}
+inline Tensor along(const Tensor& weight, const Tensor& x, int64_t dim) {
+  std::vector<c10::SymInt> shape(x.dim(), 1);
+  if (x.dim()) shape[dim] = x.sym_size(dim);
+  return weight.view_symint(shape);
+}
+// What a row counts in the weighted mean of labels: its label's weight, 0 where it is ignored.
+inline Tensor label_weights(const Tensor& labels, const optional<Tensor>& weight, int64_t ignore_index, ScalarType dtype) {
+  const Tensor counts = labels != ignore_index;
+  if (!weight) return counts.to(dtype);
+  return at::where(counts, weight->to(dtype).index({at::where(counts, labels, 0).to(at::kLong)}), 0.);
+}
+
+template <class F>
+struct Reference {
+  Operands x;
+  Options o;
+  int64_t rank;
+  std::vector<int64_t> dims;  // of the classes
+  Prob<Lane> p{Lane(0), Lane(0)}, q{Lane(0), Lane(0)};
+  Tensor lx, ly;  // of a joint table
+
+  Reference(const Operands& operands, const Options& options) : x(operands), o(options) {
+    const Tensor& full = x.full(o);
+    rank = full.dim();
+    o.dim = wrapped_dim(full, o.dim);
+    for (int64_t d = 0; d < rank; ++d)
+      if (is_class_dim<F>(d, o.dim, rank)) dims.push_back(d);
+    if (x.q) q = probability(*x.q, o.q_kind(), dims);
+    if (o.has_labels()) p.p = Lane(one_hot(x.p, *x.q, o.dim, o.ignore_index, q.p.t.scalar_type()));
+    else p = probability(x.p, o.p_kind(), dims);
+    if (!x.q) q = p;
+    if (o.label_smoothing != 0 || x.weight) p.p = adjusted(p.p.t);
+    if constexpr (is_table<F>) {
+      lx = log(Lane(p.p.t.sum(-1, true))).t;
+      ly = log(Lane(p.p.t.sum(-2, true))).t;
+    }
+  }
+
+  // Class weights and label smoothing, as core/sources.h states them.
+  Tensor adjusted(Tensor t) const {
+    const auto classes = rank ? x.full(o).sym_size(o.dim) : c10::SymInt(1);
+    if (o.label_smoothing != 0) t = t * (1 - o.label_smoothing) + at::Scalar(c10::SymFloat(o.label_smoothing) / c10::SymFloat(classes));
+    if (x.weight) t = t * along(x.weight->to(t.scalar_type()), x.full(o), o.dim);
+    return o.has_labels() && rank ? t * (x.p != o.ignore_index).unsqueeze(o.dim) : t;
+  }
+
+  Tensor divided_by_rows(const Tensor& sum) const {
+    if (o.has_labels()) return sum / label_weights(x.p, x.weight, o.ignore_index, sum.scalar_type()).sum();
+    c10::SymInt rows = 1;
+    for (const auto& n : row_shape<F, c10::SymInt>(x.p, o.dim)) rows = rows * n;
+    return sum / at::Scalar(rows);
+  }
+
+  Tensor value(ScalarType dtype) const {
+    Tensor v;
+    if constexpr (is_table<F>) v = times0(p.p, F::score(p.log, Lane(lx), Lane(ly))).t;
+    else v = F::term(p, q).t;
+    if (o.reduction != kPointwise) {
+      if (rank) v = v.sum(dims);
+      const Tensor mass = (x.q && !o.has_labels() ? p.p.t.detach() + q.p.t.detach() : p.p.t.detach());
+      v = at::where(at::isnan(rank ? mass.sum(dims) : mass), NAN, v);  // a NaN must show even where its factor is 0
+    }
+    if (o.reduction == kMean) v = divided_by_rows(v.sum());
+    if (o.reduction == kSum) v = v.sum();
+    return (v * o.scale).to(dtype);
+  }
+
+  template <Kind kind>
+  Tensor by_kind(bool by_q) const {
+    const auto total = [&](const Lane& w) { return Lane(rank ? w.t.sum(dims, true) : w.t); };
+    if constexpr (is_table<F>) {
+      const Lane slope = F::score(p.log, Lane(lx), Lane(ly)) + F::score(Lane(1), Lane(1), Lane(1));
+      return gradient_by_cell<F, kind>(p, Lane(lx), Lane(ly), total(times0(p.p, slope))).t;
+    } else if (by_q) {
+      return gradient_by_q<F, kind>(p, q, total(F::d_lq(p, q))).t;
+    } else {
+      return gradient_by_p<F, kind>(p, q, total(d_lp<F>(p, q))).t;
+    }
+  }
+  // d sum(g value) / d p or d q.
+  Tensor gradient(const Tensor& grad, bool by_q) const {
+    Tensor g = widened(grad), dx;
+    switch (by_q ? o.q_kind() : o.p_kind()) {
+      case kLogits: dx = by_kind<kLogits>(by_q); break;
+      case kLogProbs: dx = by_kind<kLogProbs>(by_q); break;
+      default: dx = by_kind<kProbs>(by_q);
+    }
+    if (!by_q && o.p_kind() == kWeights && o.label_smoothing != 0) dx = dx * (1 - o.label_smoothing);
+    if (!by_q && x.weight) dx = dx * along(x.weight->to(dx.scalar_type()), x.full(o), o.dim);
+    if (o.reduction == kMean) g = divided_by_rows(g);
+    if (o.reduction == kNone)
+      for (const int64_t d : dims) g = g.unsqueeze(d);
+    return (g * dx * o.scale).to((by_q ? *x.q : x.p).scalar_type());
+  }
+};
+
+}  // namespace
+}  // namespace torch_infotheory
