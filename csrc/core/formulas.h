@@ -1,10 +1,12 @@
 // formulas.h -- every quantity of the library, each stated once.
 //
-// A formula sees one class: p and q, each as a probability and as its logarithm. The value of a row is the sum of `term`
-// over its classes. Derivatives are taken where they stay exact: `slope_p` is d term / d p, `d_lq` is d term / d log q
-// (q d/dq is exact where d/dq overflows). What a formula does not mention is never computed.
+// A formula sees one class: p and q, each as a probability and as its logarithm. The value of a row
+// is the sum of `term` over its classes. Derivatives are taken where they stay exact: `slope_p` is
+// d term / d p, `d_lq` is d term / d log q (q d/dq is exact where d/dq overflows). What a formula
+// does not mention is never computed.
 //
-// Knows arithmetic (lanes.h); must not know memory, softmax, labels, devices, or torch. Read next: sources.h.
+// Knows arithmetic (lanes.h); must not know memory, softmax, labels, devices, or torch. Read next:
+// sources.h.
 #pragma once
 #include "core/lanes.h"
 
@@ -22,10 +24,12 @@ TI_LANE V d_lp(Prob<V> p, Prob<V> q) {
   return times0(p.p, F::slope_p(p, q));
 }
 
-// E_p[score(log p, log q)] with a score that is LINEAR in the two logarithms. Linearity gives both derivatives, and lets a
-// row be reduced before its normalisers are known: moving log p by a and log q by b moves the score by score(a, b).
+// E_p[score(log p, log q)] with a score that is LINEAR in the two logarithms. Linearity gives both
+// derivatives, and lets a row be reduced before its normalisers are known: moving log p by a and
+// log q by b moves the score by score(a, b).
 template <class F>
 struct Expectation {
+  static constexpr int class_dims = 1;
   static constexpr bool linear = true, divergence = false;
   template <class V>
   TI_LANE static V term(Prob<V> p, Prob<V> q) {
@@ -41,7 +45,8 @@ struct Expectation {
   }
 };
 
-// H(p) = - sum p log p.                                       Shannon (1948), A Mathematical Theory of Communication.
+// H(p) = - sum p log p.                                       Shannon (1948), A Mathematical Theory
+// of Communication.
 struct Entropy : Expectation<Entropy> {
   static constexpr const char* name = "entropy";
   static constexpr int arity = 1;
@@ -51,7 +56,8 @@ struct Entropy : Expectation<Entropy> {
   }
 };
 
-// H(p, q) = - sum p log q.                                    Cover & Thomas (2006), Elements of Information Theory.
+// H(p, q) = - sum p log q.                                    Cover & Thomas (2006), Elements of
+// Information Theory.
 struct CrossEntropy : Expectation<CrossEntropy> {
   static constexpr const char* name = "cross_entropy";
   static constexpr int arity = 2;
@@ -61,7 +67,8 @@ struct CrossEntropy : Expectation<CrossEntropy> {
   }
 };
 
-// D(p || q) = sum p log(p / q).                               Kullback & Leibler (1951), On Information and Sufficiency.
+// D(p || q) = sum p log(p / q).                               Kullback & Leibler (1951), On
+// Information and Sufficiency.
 struct KlDivergence : Expectation<KlDivergence> {
   static constexpr const char* name = "kl_divergence";
   static constexpr int arity = 2;
@@ -70,8 +77,8 @@ struct KlDivergence : Expectation<KlDivergence> {
   TI_LANE static V score(V lp, V lq) {
     return lp - lq;
   }
-  // term - p + q = p (e^-d - 1 + d) >= 0 with d = log p - log q: the same sum where p and q have equal totals, without
-  // the cancellation of its terms where they are nearly equal.
+  // term - p + q = p (e^-d - 1 + d) >= 0 with d = log p - log q: the same sum where p and q have
+  // equal totals, without the cancellation of its terms where they are nearly equal.
   template <class V>
   TI_LANE static V centred(Prob<V> p, Prob<V> q) {
     const V d = p.log - q.log;
@@ -80,10 +87,12 @@ struct KlDivergence : Expectation<KlDivergence> {
   }
 };
 
-// JS(p, q) = (D(p || m) + D(q || m)) / 2 with m = (p + q) / 2.   Lin (1991), Divergence Measures Based on the Shannon Entropy.
+// JS(p, q) = (D(p || m) + D(q || m)) / 2 with m = (p + q) / 2.   Lin (1991), Divergence Measures
+// Based on the Shannon Entropy.
 struct JsDivergence {
   static constexpr const char* name = "js_divergence";
   static constexpr int arity = 2;
+  static constexpr int class_dims = 1;
   static constexpr bool linear = false, divergence = true;
   // log m, without the rounding of p / 2 to zero that the least positive p would suffer.
   template <class V>
@@ -103,7 +112,8 @@ struct JsDivergence {
   TI_LANE static V d_lq(Prob<V> p, Prob<V> q) {
     return times0(q.p, slope_p(q, p));
   }
-  // term = m (entropy gap of t), t = (p - q) / (p + q): the same number, without cancellation near t = 0.
+  // term = m (entropy gap of t), t = (p - q) / (p + q): the same number, without cancellation near
+  // t = 0.
   template <class V>
   TI_LANE static V centred(Prob<V> p, Prob<V> q) {
     const V total = p.p + q.p, t = over0(p.p - q.p, total);
@@ -111,15 +121,17 @@ struct JsDivergence {
   }
 };
 
-// Quantities of a joint table: E[score(log p(x,y), log p(x), log p(y))], again linear in the three logarithms.
-// The derivative by p(x,y) is the score plus score(1, 1, 1): each marginal moves with its cells.
+// Quantities of a joint table: E[score(log p(x,y), log p(x), log p(y))], again linear in the three
+// logarithms. The derivative by p(x,y) is the score plus score(1, 1, 1): each marginal moves with
+// its cells.
 template <class F>
 struct JointExpectation {
-  static constexpr int arity = 1;
+  static constexpr int arity = 1, class_dims = 2;
   static constexpr bool divergence = false;
 };
 
-// H(X, Y) = - E log p(x,y).                                   Cover & Thomas (2006), chapter 2, as for the next three.
+// H(X, Y) = - E log p(x,y).                                   Cover & Thomas (2006), chapter 2, as
+// for the next three.
 struct JointEntropy : JointExpectation<JointEntropy> {
   static constexpr const char* name = "joint_entropy";
   template <class V>
@@ -160,11 +172,13 @@ struct VariationOfInformation : JointExpectation<VariationOfInformation> {
   }
 };
 
-// What the registration loops walk. A new formula is added to one of these lists, and that is all the wiring it needs.
+// What the registration loops walk. A new formula is added to one of these lists, and that is all
+// the wiring it needs.
 template <class... F>
 struct List {};
 using RowFormulas = List<Entropy, CrossEntropy, KlDivergence, JsDivergence>;
-using TableFormulas = List<JointEntropy, ConditionalEntropy, MutualInformation, VariationOfInformation>;
+using TableFormulas =
+    List<JointEntropy, ConditionalEntropy, MutualInformation, VariationOfInformation>;
 
 template <class Visit, class... F>
 inline void each(List<F...>, Visit&& visit) {
@@ -180,13 +194,9 @@ constexpr int index_of(List<Fs...>) {
   return i;
 }
 
-// The list that F belongs to, hence whether it reduces rows or joint tables.
-template <class F, class... Fs>
-constexpr bool is_one_of(List<Fs...>) {
-  return (__is_same(F, Fs) || ...);
-}
+// Whether the classes of a row are the cells of a joint table, in two dimensions.
 template <class F>
-constexpr bool is_table = is_one_of<F>(TableFormulas{});
+constexpr bool is_table = F::class_dims == 2;
 
 }  // namespace
 }  // namespace torch_infotheory

@@ -1,17 +1,21 @@
 // lanes.h -- the arithmetic that a formula may use, on one number.
 //
-// cpu/pack.h gives the same verbs to a SIMD pack, dispatch/reference.h to a whole tensor, so that a formula is written
-// once. Knows numbers; must not know memory, softmax, devices, or torch. Read next: formulas.h.
+// cpu/pack.h gives the same verbs to a SIMD pack, dispatch/reference.h to a whole tensor, so that a
+// formula is written once. Knows numbers; must not know memory, softmax, devices, or torch. Read
+// next: formulas.h.
 #pragma once
 #include <math.h>
 
 #if defined(__CUDACC__)
 #define TI_LANE __host__ __device__ __forceinline__
 #else
-#define TI_LANE inline __attribute__((always_inline))  // one missed inlining costs a factor of 2 to 5 in the row loops
+#define TI_LANE          \
+  inline __attribute__(( \
+      always_inline))  // one missed inlining costs a factor of 2 to 5 in the row loops
 #endif
 
-// Everything here is compiled once per instruction set: without internal linkage the linker would keep one copy, of any set.
+// Everything here is compiled once per instruction set: without internal linkage the linker would
+// keep one copy, of any set.
 namespace torch_infotheory {
 namespace {
 
@@ -22,13 +26,15 @@ TI_LANE double log(double x) { return ::log(x); }
 TI_LANE float select(bool test, float a, float b) { return test ? a : b; }
 TI_LANE double select(bool test, double a, double b) { return test ? a : b; }
 
-// p x, where a class of probability 0 contributes nothing, whatever x is: 0 (-inf) = 0 (inf - inf) = 0. A NaN in p stays.
+// p x, where a class of probability 0 contributes nothing, whatever x is: 0 (-inf) = 0 (inf - inf)
+// = 0. A NaN in p stays.
 template <class V>
 TI_LANE V times0(V p, V x) {
   return select(p == V(0), V(0), p * x);
 }
 
-// w / q with 0 / 0 = 0: the derivative by q where w = q d/dq vanishes together with q. A NaN in q stays.
+// w / q with 0 / 0 = 0: the derivative by q where w = q d/dq vanishes together with q. A NaN in q
+// stays.
 template <class V>
 TI_LANE V over0(V w, V q) {
   return select((q == V(0)) & (w == V(0)), V(0), w / q);
@@ -40,7 +46,8 @@ TI_LANE V finite_at0(V p, V slope) {
   return select((p == V(0)) & (slope - slope != V(0)), V(0), slope);
 }
 
-// e^-d - 1 + d = d^2 / 2 - d^3 / 6 + ... >= 0 for |d| <= 1/2, to the last digit where the left side cancels.
+// e^-d - 1 + d = d^2 / 2 - d^3 / 6 + ... >= 0 for |d| <= 1/2, to the last digit where the left side
+// cancels.
 template <class V>
 TI_LANE V exp_remainder(V d) {
   V sum = V(1);
@@ -48,7 +55,8 @@ TI_LANE V exp_remainder(V d) {
   return sum * d * d * V(0.5);
 }
 
-// ((1 + t) log(1 + t) + (1 - t) log(1 - t)) / 2 = t^2 / 2 + t^4 / 12 + t^6 / 30 + ... >= 0 for |t| <= 1/4.
+// ((1 + t) log(1 + t) + (1 - t) log(1 - t)) / 2 = t^2 / 2 + t^4 / 12 + t^6 / 30 + ... >= 0 for |t|
+// <= 1/4.
 template <class V>
 TI_LANE V entropy_gap(V t) {
   const V square = t * t;

@@ -1,26 +1,32 @@
 // rows.h -- the border between tensors and kernels: plain structs of pointers, sizes and options.
 //
-// The upper half (dispatch/, cpu/cpu.cpp) fills them, the row skeletons read them. Knows layouts; must not know formulas
-// or torch. Read next: cpu/rows.inl.
+// The upper half (dispatch/, cpu/cpu.cpp) fills them, the row skeletons read them. Knows layouts;
+// must not know formulas or torch. Read next: cpu/rows.inl.
 #pragma once
 #include <stdint.h>
 
 namespace torch_infotheory {
 
-// How an operand states its distribution. The numbers are part of the row ops' schema (four bits for each operand).
+// How an operand states its distribution. The numbers are part of the row ops' schema (four bits
+// for each operand).
 enum Kind : int64_t {
   kProbs = 0,
   kLogProbs = 1,
   kLogits = 2,
   kLabels = 3,   // one class index per row
-  kWeights = 4,  // class probabilities as a loss target: like kProbs, but negative entries are taken literally
+  kWeights = 4,  // class probabilities as a loss target: like kProbs, but negative entries are
+                 // taken literally
 };
 
 enum Type : int { kFloat, kDouble, kBFloat16, kHalf, kUInt8, kInt8, kInt16, kInt32, kInt64 };
 
+// Of a floating type, in bytes.
+inline int64_t size_of(Type type) { return type == kDouble ? 8 : type == kFloat ? 4 : 2; }
+
 constexpr int kMaxRank = 64;  // of a torch tensor
 
-// One tensor of a call. Its rows lie anywhere: an offset per row dimension (0 where it is broadcast), one per class.
+// One tensor of a call. Its rows lie anywhere: an offset per row dimension (0 where it is
+// broadcast), one per class.
 struct Operand {
   const void* data = nullptr;
   Kind kind = kProbs;
@@ -30,7 +36,8 @@ struct Operand {
 };
 
 // All rows of a call, `sizes[0] x ... x sizes[rank - 1]` of them with `classes` each.
-// A joint table is a row whose classes have two dimensions: `classes` counts y, `x_classes` counts x.
+// A joint table is a row whose classes have two dimensions: `classes` counts y, `x_classes` counts
+// x.
 struct Rows {
   int64_t classes = 0, x_classes = 1, rows = 0;
   int rank = 0;
@@ -43,23 +50,34 @@ struct Rows {
   int64_t ignore_index = -100;
   double scale = 1;  // unit of the logarithm, mean, all in one factor
 
-  double* saved = nullptr;  // [2 arity, rows]: for each operand its log-normaliser and the row's total of d / d log
+  double* saved = nullptr;  // [2 arity, rows]: for each operand its log-normaliser and the row's
+                            // total of d / d log
 
-  // forward: one value per row, or, where `pointwise`, one per class
+  // The classes are elements of their own and rows have no meaning: nothing is normalised or
+  // centred.
+  bool elementwise = false;
+
+  // forward: one value per row or, where rows have no meaning, one per class
   Operand value;
-  double* row_values = nullptr;  // instead of `value`, unrounded, where the rows are reduced further
-  bool pointwise = false;
+  double* row_values =
+      nullptr;  // instead of `value`: one number per row, unrounded, to be reduced further
 
-  // backward: d / d p or d / d q
+  // backward: d / d p or d / d q; g has one number per row or, where `g_per_class`, one per class
   Operand g, gradient;
+  bool g_per_class = false;
   bool by_q = false;
 
-  // A label out of range is noted here (any one of them) and raised after the loop: kernels must not throw.
+  bool pointwise() const { return elementwise && !row_values; }
+
+  // A label out of range is noted here (any one of them) and raised after the loop: kernels must
+  // not throw.
   int64_t bad_label = 0;
   bool has_bad_label = false;
 };
 
-// [begin, end) of the rows. `scratch` holds x_classes + classes numbers and is used for joint tables only.
+// [begin, end) of the rows. `scratch` is for joint tables: a number per x and per y, and room for a
+// pack to end in.
+constexpr int64_t kScratchSpare = 8;
 using Kernel = void (*)(Rows& rows, int64_t begin, int64_t end, double* scratch);
 
 // Per formula: computed in float (every dtype but float64) and in double.

@@ -2,11 +2,12 @@
 //
 //   probs       x = p           log p = log x         d/dx = d/dp
 //   log_probs   x = log p       p = e^x               d/dx = d/dlog p
-//   logits      x + const       p = e^(x - z)         d/dx_j = w_j - p_j sum(w),  w = d/dlog p,  z = log sum e^x
-//   labels      p = 1 at y, smoothed: a constant background and a peak at y
-//   weights     probs as a loss target: any numbers, taken literally
+//   logits      x + const       p = e^(x - z)         d/dx_j = w_j - p_j sum(w),  w = d/dlog p,  z
+//   = log sum e^x labels      p = 1 at y, smoothed: a constant background and a peak at y weights
+//   probs as a loss target: any numbers, taken literally
 //
-// Knows lanes and one row; must not know any formula by name, devices, or torch. Read next: cpu/rows.inl.
+// Knows lanes and one row; must not know any formula by name, devices, or torch. Read next:
+// cpu/rows.inl.
 #pragma once
 #include "core/formulas.h"
 #include "core/rows.h"
@@ -14,7 +15,8 @@
 namespace torch_infotheory {
 namespace {
 
-// A probability read from memory. A negative one is no probability: NaN, so that nothing plausible comes of it.
+// A probability read from memory. A negative one is no probability: NaN, so that nothing plausible
+// comes of it.
 template <Kind kind, class V>
 TI_LANE V checked_probability(V x) {
   return kind == kProbs ? select(x < V(0), V(NAN), x) : x;
@@ -23,10 +25,14 @@ TI_LANE V checked_probability(V x) {
 // d term / d x of one class, given the row's total of d / d log p.
 template <class F, Kind kind, class V>
 TI_LANE V gradient_by_p(Prob<V> p, Prob<V> q, V total) {
-  if constexpr (kind == kProbs || kind == kWeights) return finite_at0(p.p, F::slope_p(p, q));
+  if constexpr (kind == kProbs || kind == kWeights) {
+    const V slope = finite_at0(p.p, F::slope_p(p, q));
+    return kind == kWeights ? slope
+                            : select(p.p == p.p, slope, p.p);  // a NaN shows in its own gradient
+  }
   const V w = d_lp<F>(p, q);
   if constexpr (kind == kLogits) return w - p.p * total;
-  return select(p.log == p.log, w, p.log);  // a NaN shows in its own gradient, also where its factor is 0
+  return select(p.log == p.log, w, p.log);
 }
 template <class F, Kind kind, class V>
 TI_LANE V gradient_by_q(Prob<V> p, Prob<V> q, V total) {
@@ -36,17 +42,19 @@ TI_LANE V gradient_by_q(Prob<V> p, Prob<V> q, V total) {
   return select(q.log == q.log, w, q.log);
 }
 
-// d value / d x of one cell of a joint table: the score and, as each marginal moves with its cells, score(1, 1, 1).
-// A cell of probability 0 gets 0.
+// d value / d x of one cell of a joint table: the score and, as each marginal moves with its cells,
+// score(1, 1, 1). A cell of probability 0 gets 0.
 template <class F, Kind kind, class V>
 TI_LANE V gradient_by_cell(Prob<V> joint, V lx, V ly, V total) {
-  const V slope = F::score(joint.log, lx, ly) + F::score(V(1), V(1), V(1)), w = times0(joint.p, slope);
+  const V slope = F::score(joint.log, lx, ly) + F::score(V(1), V(1), V(1)),
+          w = times0(joint.p, slope);
   if constexpr (kind == kProbs) return select(joint.p == V(0), V(0), slope);
   if constexpr (kind == kLogits) return w - joint.p * total;
   return select(joint.log == joint.log, w, joint.log);
 }
 
-// A loss target with class weights and label smoothing states the linear weights w_c ((1 - s) t_c + s / C).
+// A loss target with class weights and label smoothing states the linear weights w_c ((1 - s) t_c +
+// s / C).
 struct Smoothing {
   double kept, spread;
   TI_LANE Smoothing(double label_smoothing, int64_t classes)
@@ -56,18 +64,27 @@ struct Smoothing {
 // The class index of a row, whatever integer type holds it.
 TI_LANE int64_t label_at(const Operand& labels, int64_t offset) {
   switch (labels.type) {
-    case kUInt8: return static_cast<const uint8_t*>(labels.data)[offset];
-    case kInt8: return static_cast<const int8_t*>(labels.data)[offset];
-    case kInt16: return static_cast<const int16_t*>(labels.data)[offset];
-    case kInt32: return static_cast<const int32_t*>(labels.data)[offset];
-    default: return static_cast<const int64_t*>(labels.data)[offset];
+    case kUInt8:
+      return static_cast<const uint8_t*>(labels.data)[offset];
+    case kInt8:
+      return static_cast<const int8_t*>(labels.data)[offset];
+    case kInt16:
+      return static_cast<const int16_t*>(labels.data)[offset];
+    case kInt32:
+      return static_cast<const int32_t*>(labels.data)[offset];
+    default:
+      return static_cast<const int64_t*>(labels.data)[offset];
   }
 }
 
-// Totals of p and q count as equal within the rounding of their entries: 8 epsilon of the type that states them.
+// Totals of p and q count as equal within the rounding of their entries: 8 epsilon of the type that
+// states them.
 TI_LANE double rounding_of_totals(const Operand& x) {
   if (x.kind == kLogits) return 0;
-  return 8 * (x.type == kDouble ? 0x1p-52 : x.type == kFloat ? 0x1p-23 : x.type == kHalf ? 0x1p-10 : 0x1p-7);
+  return 8 * (x.type == kDouble  ? 0x1p-52
+              : x.type == kFloat ? 0x1p-23
+              : x.type == kHalf  ? 0x1p-10
+                                 : 0x1p-7);
 }
 
 }  // namespace

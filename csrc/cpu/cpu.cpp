@@ -1,4 +1,5 @@
-// cpu.cpp -- the CPU key of every row op: layout, instruction set, threads, reduction over the rows.
+// cpu.cpp -- the CPU key of every row op: layout, instruction set, threads, reduction over the
+// rows.
 //
 // Knows tensors and the border struct; must not know formulas by name or how a row is reduced.
 #include <ATen/Version.h>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "core/sources.h"
+#include "cpu/memory.h"
 #include "cpu/parallel.h"
 #include "dispatch/ops.h"
 
@@ -45,21 +47,34 @@ Kernel kernel_of(bool in_double, bool backward) {
 
 Type type_of(const Tensor& t) {
   switch (t.scalar_type()) {
-    case at::kFloat: return kFloat;
-    case at::kDouble: return kDouble;
-    case at::kBFloat16: return kBFloat16;
-    case at::kHalf: return kHalf;
-    case at::kByte: return kUInt8;
-    case at::kChar: return kInt8;
-    case at::kShort: return kInt16;
-    case at::kInt: return kInt32;
-    case at::kLong: return kInt64;
-    default: TORCH_CHECK_TYPE(false, "torch_infotheory: no kernel for ", t.scalar_type());
+    case at::kFloat:
+      return kFloat;
+    case at::kDouble:
+      return kDouble;
+    case at::kBFloat16:
+      return kBFloat16;
+    case at::kHalf:
+      return kHalf;
+    case at::kByte:
+      return kUInt8;
+    case at::kChar:
+      return kInt8;
+    case at::kShort:
+      return kInt16;
+    case at::kInt:
+      return kInt32;
+    case at::kLong:
+      return kInt64;
+    default:
+      TORCH_CHECK_TYPE(false, "torch_infotheory: no kernel for ", t.scalar_type());
   }
 }
 bool needs_double(const Operands& x) {
   return x.p.scalar_type() == at::kDouble || (x.q && x.q->scalar_type() == at::kDouble);
 }
+
+constexpr int64_t kSegment = 8192;
+int64_t segments_of(int64_t elements) { return (elements + kSegment - 1) / kSegment; }
 
 // Rows, with the memory that it points into.
 struct Call {
@@ -91,7 +106,8 @@ struct Call {
     c.rows.scale = o.scale;
     return c;
   }
-  // The strides of t over the rows; t has either all dimensions or those of the rows alone, or one element for all rows.
+  // The strides of t over the rows; t has either all dimensions or those of the rows alone, or one
+  // element for all rows.
   template <class F>
   Operand operand(int slot, const Tensor& t, int64_t dim, Kind kind) {
     Operand x{t.const_data_ptr(), kind, type_of(t), 0, nullptr};
@@ -105,7 +121,8 @@ struct Call {
     if (!rows_only) x.class_stride = is_table<F> ? t.stride(-1) : t.stride(dim);
     return x;
   }
-  // Neighbouring dimensions that every operand walks as one become one; then the pointers are final.
+  // Neighbouring dimensions that every operand walks as one become one; then the pointers are
+  // final.
   Rows& finish() {
     size_t rank = 0;
     for (size_t d = 0; d < sizes.size(); ++d) {
@@ -120,17 +137,42 @@ struct Call {
     rows.rank = int(rank);
     rows.sizes = sizes.data();
     Operand* const operands[] = {&rows.p, &rows.q, &rows.value, &rows.g, &rows.gradient};
-    for (int i = 0; i < 5; ++i) operands[i]->row_strides = strides[i].empty() ? nullptr : strides[i].data();
+    for (int i = 0; i < 5; ++i)
+      operands[i]->row_strides = strides[i].empty() ? nullptr : strides[i].data();
     return rows;
   }
-  void run(Kernel kernel) {
+  void run(Kernel kernel, bool is_table) {
     const int64_t per_row = rows.classes * rows.x_classes;
     const int64_t grain = std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(1, per_row));
     parallel_for(rows.rows, grain, [&](int64_t begin, int64_t end) {
-      std::vector<double> scratch(rows.x_classes > 1 || rows.p_x_stride ? rows.x_classes + rows.classes : 0);
+      std::vector<double> scratch(is_table ? rows.x_classes + rows.classes + kScratchSpare : 0);
       kernel(rows, begin, end, scratch.data());
     });
     TORCH_CHECK_INDEX(!rows.has_bad_label, "Target ", rows.bad_label, " is out of bounds.");
+  }
+  // Elements without rows: contiguous memory in segments that do not depend on the number of
+  // threads.
+  void run_flat(Kernel kernel, int64_t elements) {
+    parallel_for(segments_of(elements), kElementsPerThread / kSegment,
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t s = begin; s < end; ++s) {
+                     double unused[4] = {};
+                     Rows part = rows;
+                     const int64_t first = s * kSegment;
+                     for (Operand* x : {&part.p, &part.q, &part.value, &part.gradient, &part.g}) {
+                       x->row_strides = nullptr;
+                       if (!x->data || (x == &part.g && !part.g_per_class)) continue;
+                       x->class_stride = 1;
+                       x->data = static_cast<const char*>(x->data) + first * size_of(x->type);
+                     }
+                     part.rank = 0;
+                     part.rows = 1;
+                     part.classes = std::min(kSegment, elements - first);
+                     part.saved = unused;
+                     if (part.row_values) part.row_values += s;
+                     kernel(part, 0, 1, nullptr);
+                   }
+                 });
   }
   static constexpr int64_t kElementsPerThread = 32768;  // a thread is not worth waking for less
 };
@@ -147,63 +189,86 @@ double rows_in_mean(const Operands& x, const Options& o, Call& call) {
   for (int64_t i = 0; i < call.rows.rows; ++i) {
     const int64_t label = label_at(flat, i);
     if (label == o.ignore_index) continue;
-    TORCH_CHECK_INDEX(label >= 0 && label < call.rows.classes, "Target ", label, " is out of bounds.");
+    TORCH_CHECK_INDEX(label >= 0 && label < call.rows.classes, "Target ", label,
+                      " is out of bounds.");
     total += w ? w[label] : 1;
   }
   return total;
 }
 
 template <class F>
-std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& q, const optional<Tensor>& weight, int64_t dim,
-                                       int64_t kinds, int64_t reduction, int64_t ignore_index, double label_smoothing,
-                                       double scale, optional<ScalarType> dtype) {
+std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& q,
+                                       const optional<Tensor>& weight, int64_t dim, int64_t kinds,
+                                       int64_t reduction, int64_t ignore_index,
+                                       double label_smoothing, double scale,
+                                       optional<ScalarType> dtype) {
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
   const Operands x{p, q, weight};
   check_operands<F, int64_t>(x, o);
   auto out = allocate<F, int64_t>(x, o, dtype);
   Tensor& value = std::get<0>(out);
   Call call = Call::of<F>(x, o);
-  TORCH_CHECK(call.rows.classes * call.rows.x_classes > 0 || o.reduction == kPointwise, F::name,
-              ": expected at least one class, got ", x.full(o).sym_sizes());
-  const bool reduced = o.reduction == kMean || o.reduction == kSum;
-  std::vector<double> row_values(reduced ? call.rows.rows : 0);
-  if (reduced) call.rows.row_values = row_values.data();
-  else call.rows.value = call.operand<F>(2, value, wrapped_dim(x.full(o), o.dim), kProbs);
-  call.rows.pointwise = o.reduction == kPointwise;
+  TORCH_CHECK(call.rows.classes * call.rows.x_classes > 0 || o.has_labels() || o.is_elementwise(),
+              F::name, ": expected at least one class, got ", x.full(o).sym_sizes());
+  const bool terms = o.reduction == kTerms, reduced = !terms && o.reduction != kNone;
+  const bool flat = o.is_elementwise() && p.is_contiguous() && (!q || q->is_contiguous());
+  std::vector<double> row_values(reduced ? flat ? segments_of(p.numel()) : call.rows.rows : 0);
+  if (reduced)
+    call.rows.row_values = row_values.data();
+  else
+    call.rows.value = call.operand<F>(2, value, wrapped_dim(x.full(o), o.dim), kProbs);
+  call.rows.elementwise = o.is_elementwise();
   call.rows.saved = std::get<1>(out).template mutable_data_ptr<double>();
-  call.finish();
-  call.run(kernel_of<F>(needs_double(x), false));
+  const Kernel kernel = kernel_of<F>(needs_double(x), false);
+  if (flat) {
+    std::get<1>(out).zero_();  // elements have no rows to keep anything of
+    call.run_flat(kernel, p.numel());
+  } else {
+    call.finish();
+    call.run(kernel, is_table<F>);
+  }
   if (reduced) {
     double total = 0;
     for (const double v : row_values) total += v;
     if (o.reduction == kMean) total /= rows_in_mean<F>(x, o, call);
     total *= o.scale;
-    if (value.scalar_type() == at::kFloat) *value.mutable_data_ptr<float>() = float(total);
-    else value.fill_(total);
+    if (value.scalar_type() == at::kFloat)
+      *value.mutable_data_ptr<float>() = float(total);
+    else
+      value.fill_(total);
   }
   return out;
 }
 
 template <class F>
-Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q, const optional<Tensor>& weight,
-                    const Tensor& saved, int64_t dim, int64_t kinds, int64_t reduction, int64_t ignore_index,
-                    double label_smoothing, double scale, int64_t wrt) {
+Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                    const optional<Tensor>& weight, const Tensor& saved, int64_t dim, int64_t kinds,
+                    int64_t reduction, int64_t ignore_index, double label_smoothing, double scale,
+                    int64_t wrt) {
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
   const Operands x{p, q, weight};
   check_backward_operands<F, int64_t>(g, saved, x, o);
   Call call = Call::of<F>(x, o);
   const Tensor& by = wrt ? *q : p;
   Tensor gradient = allocate_gradient<int64_t>(by);
+  advise_huge_pages(gradient);
   const int64_t class_dim = wrapped_dim(x.full(o), o.dim);
   call.rows.gradient = call.operand<F>(4, gradient, class_dim, kProbs);
   call.rows.g = call.operand<F>(3, g, class_dim, kProbs);
-  call.rows.pointwise = o.reduction == kPointwise;
+  call.rows.elementwise = o.is_elementwise();
+  call.rows.g_per_class = o.reduction == kTerms;
   call.rows.by_q = wrt == 1;
   if (o.reduction == kMean) call.rows.scale /= rows_in_mean<F>(x, o, call);
   const Tensor stats = saved.contiguous();
   call.rows.saved = const_cast<double*>(stats.const_data_ptr<double>());
-  call.finish();
-  call.run(kernel_of<F>(needs_double(x), true));
+  const Kernel kernel = kernel_of<F>(needs_double(x), true);
+  if (o.is_elementwise() && p.is_contiguous() && (!q || q->is_contiguous()) &&
+      (g.dim() == 0 || g.is_contiguous())) {
+    call.run_flat(kernel, p.numel());
+  } else {
+    call.finish();
+    call.run(kernel, is_table<F>);
+  }
   return gradient;
 }
 

@@ -20,11 +20,13 @@ struct Cursor {
       move(d, index[d]);
     }
   }
-  void next() {
-    ++row;
-    for (int d = r.rank - 1; d >= 0; --d) {
-      move(d, 1);
-      if (++index[d] < r.sizes[d]) return;
+  void next() { skip(1); }
+  // Over n rows of the last dimension, and on to its next line where it ends there.
+  void skip(int64_t n) {
+    row += n;
+    for (int d = r.rank - 1; d >= 0; --d, n = 1) {
+      move(d, n);
+      if ((index[d] += n) < r.sizes[d]) return;
       move(d, -r.sizes[d]);
       index[d] = 0;
     }

@@ -1,4 +1,5 @@
-// kernels_avx2.cpp -- the CPU skeletons for one instruction set. The target is set before any include.
+// kernels_avx2.cpp -- the CPU skeletons for one instruction set. The target is set before any
+// include.
 #if defined(__x86_64__)
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)

@@ -1,7 +1,10 @@
-// kernels_avx512.cpp -- the CPU skeletons for one instruction set. The target is set before any include.
+// kernels_avx512.cpp -- the CPU skeletons for one instruction set. The target is set before any
+// include.
 #if defined(__x86_64__)
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(                                                    \
+    __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,f16c"))), \
+    apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,f16c")
 #endif

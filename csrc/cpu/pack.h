@@ -1,8 +1,9 @@
 // pack.h -- as many numbers as fit one SIMD register, with the verbs of core/lanes.h.
 //
-// Written with the compilers' vector extension: the file that includes it says TI_PACK_BYTES (16, 32, 64) and which
-// instruction set may be used, and the same text becomes SSE, AVX2, AVX-512 or NEON. Knows numbers and their formats in
-// memory; must not know rows, formulas, or torch. Read next: rows.inl.
+// Written with the compilers' vector extension: the file that includes it says TI_PACK_BYTES (16,
+// 32, 64) and which instruction set may be used, and the same text becomes SSE, AVX2, AVX-512 or
+// NEON. Knows numbers and their formats in memory; must not know rows, formulas, or torch. Read
+// next: rows.inl.
 #pragma once
 #include <stdint.h>
 
@@ -24,7 +25,8 @@ template <>
 struct Format<float> {
   using Int = int32_t;
   static constexpr int mantissa = 23, bias = 127, exp_terms = 7, log_terms = 4;
-  static constexpr float least = -87.336544f, most = 89.f;  // of x with a normal e^x, and beyond the largest
+  static constexpr float least = -87.336544f,
+                         most = 89.f;  // of x with a normal e^x, and beyond the largest
   static constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
   static constexpr float smallest_normal = 0x1p-126f, largest = 0x1.fffffep127f;
 };
@@ -56,7 +58,9 @@ struct Pack {
   TI_LANE explicit Pack(double x) : v(V{} + A(x)) {}
 };
 
-#define TI_PACK template <class A> TI_LANE
+#define TI_PACK      \
+  template <class A> \
+  TI_LANE
 TI_PACK Pack<A> operator+(Pack<A> a, Pack<A> b) { return a.v + b.v; }
 TI_PACK Pack<A> operator-(Pack<A> a, Pack<A> b) { return a.v - b.v; }
 TI_PACK Pack<A> operator*(Pack<A> a, Pack<A> b) { return a.v * b.v; }
@@ -66,14 +70,18 @@ TI_PACK typename Pack<A>::Mask operator==(Pack<A> a, Pack<A> b) { return a.v == 
 TI_PACK typename Pack<A>::Mask operator!=(Pack<A> a, Pack<A> b) { return a.v != b.v; }
 TI_PACK typename Pack<A>::Mask operator<(Pack<A> a, Pack<A> b) { return a.v < b.v; }
 TI_PACK typename Pack<A>::Mask operator>(Pack<A> a, Pack<A> b) { return a.v > b.v; }
-TI_PACK Pack<A> select(typename Pack<A>::Mask test, Pack<A> a, Pack<A> b) { return test ? a.v : b.v; }
-// A NaN in `x` is passed over, so that a running maximum stays a number (and the NaN is met again by exp).
+TI_PACK Pack<A> select(typename Pack<A>::Mask test, Pack<A> a, Pack<A> b) {
+  return test ? a.v : b.v;
+}
+// A NaN in `x` is passed over, so that a running maximum stays a number (and the NaN is met again
+// by exp).
 TI_PACK Pack<A> max(Pack<A> highest, Pack<A> x) { return x.v > highest.v ? x.v : highest.v; }
 TI_PACK typename Pack<A>::Mask bits(Pack<A> a) { return (typename Pack<A>::Mask)a.v; }
 TI_PACK Pack<A> number(typename Pack<A>::Mask bits, Pack<A>) { return (typename Pack<A>::V)bits; }
 
 // e^x to 1 ulp; 0 where the result would not be normal (x < -87.3 in float), NaN for NaN.
-// x = n log 2 + r with |r| <= log(2) / 2 and n rounded by adding a number whose last mantissa bit is worth 1.
+// x = n log 2 + r with |r| <= log(2) / 2 and n rounded by adding a number whose last mantissa bit
+// is worth 1.
 TI_PACK Pack<A> exp(Pack<A> x) {
   using F = Format<A>;
   using P = Pack<A>;
@@ -98,7 +106,8 @@ TI_PACK Pack<A> log(Pack<A> x) {
   const P normal = select(tiny, x * P(lift), x);
   const auto k = (bits(normal) - bits(P(0.70710678118654752))) >> F::mantissa;
   const P f = number(bits(normal) - (k << F::mantissa), x) - P(1);
-  const P exponent = P(__builtin_convertvector(k, typename P::V)) - select(tiny, P(F::mantissa + 1), P(0));
+  const P exponent =
+      P(__builtin_convertvector(k, typename P::V)) - select(tiny, P(F::mantissa + 1), P(0));
   const P s = f / (P(2) + f), square = s * s, half = f * f * P(0.5);
   P series = P(0);
   for (int j = F::log_terms; j > 0; --j) series = (series + P(2.0 / (2 * j + 1))) * square;
@@ -118,8 +127,15 @@ TI_PACK A highest(Pack<A> a) {
   for (int i = 1; i < Pack<A>::width; ++i) top = a.v[i] > top ? a.v[i] : top;
   return top;
 }
+TI_PACK bool any(typename Pack<A>::Mask test, Pack<A>) {
+  uint64_t words[sizeof test / 8], all = 0;
+  __builtin_memcpy(words, &test, sizeof test);
+  for (const uint64_t word : words) all |= word;
+  return all != 0;
+}
 
-// ---- memory: numbers of type T, computed with as packs of A ----------------------------------------------------------
+// ---- memory: numbers of type T, computed with as packs of A
+// ----------------------------------------------------------
 template <class T, int width>
 TI_LANE Vector<T, width> load_raw(const T* x) {
   Vector<T, width> v;
@@ -136,17 +152,20 @@ TI_LANE Vector<double, width> widen(const double* x) {
 }
 template <int width>
 TI_LANE Vector<uint32_t, width> load_16_bits(const void* x) {
-  return __builtin_convertvector((load_raw<uint16_t, width>(static_cast<const uint16_t*>(x))), Vector<uint32_t, width>);
+  return __builtin_convertvector((load_raw<uint16_t, width>(static_cast<const uint16_t*>(x))),
+                                 Vector<uint32_t, width>);
 }
 template <int width>
 TI_LANE Vector<float, width> widen(const BFloat16* x) {
   return (Vector<float, width>)(load_16_bits<width>(x) << 16);
 }
-// The exponent is moved by a multiplication, which also normalises denormals; infinity and NaN get the largest one.
+// The exponent is moved by a multiplication, which also normalises denormals; infinity and NaN get
+// the largest one.
 template <int width>
 TI_LANE Vector<float, width> widen(const Half* x) {
   using Bits = Vector<uint32_t, width>;
-  const Bits h = load_16_bits<width>(x), sign = (h & 0x8000u) << 16, magnitude = (h & 0x7fffu) << 13;
+  const Bits h = load_16_bits<width>(x), sign = (h & 0x8000u) << 16,
+             magnitude = (h & 0x7fffu) << 13;
   const Bits moved = (Bits)((Vector<float, width>)magnitude * 0x1p112f);
   const Bits top = magnitude >= (0x7c00u << 13) ? magnitude | 0x7f800000u : moved;
   return (Vector<float, width>)(top | sign);
@@ -174,7 +193,8 @@ TI_LANE void narrow(Half* to, Vector<float, width> x) {
   using Bits = Vector<uint32_t, width>;
   const Bits b = (Bits)x, sign = (b >> 16) & 0x8000u, magnitude = b & 0x7fffffffu;
   const Bits normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
-  // Adding 1/2 leaves the denormal's bits, rounded by the addition itself, at the end of the mantissa.
+  // Adding 1/2 leaves the denormal's bits, rounded by the addition itself, at the end of the
+  // mantissa.
   const Bits denormal = (Bits)((Vector<float, width>)magnitude + 0.5f) - 0x3f000000u;
   const Bits finite = magnitude < (113u << 23) ? denormal : normal;
   const Bits big = magnitude >= 0x477ff000u ? Bits{} + 0x7c00u : finite;
@@ -194,6 +214,49 @@ TI_LANE void store(T* to, Pack<A> a) {
   narrow<Pack<A>::width>(to, __builtin_convertvector(a.v, Via));
 }
 #undef TI_PACK
+
+// The lanes of a Pack<A>, each a double: one pack of double, or two.
+template <class A>
+struct Wide {
+  static constexpr int width = Pack<A>::width, step = Pack<double>::width, parts = width / step;
+  Pack<double> part[parts];
+
+  TI_LANE explicit Wide(double x) {
+    for (auto& p : part) p = Pack<double>(x);
+  }
+  TI_LANE explicit Wide(Pack<A> x) {
+    A lanes[width];
+    store(lanes, x);
+    load_lanes(lanes);
+  }
+  TI_LANE explicit Wide(const double* lanes) { load_lanes(lanes); }
+  template <class T>
+  TI_LANE void load_lanes(const T* lanes) {
+    for (int i = 0; i < parts; ++i) part[i] = load<double>(lanes + i * step);
+  }
+  template <class T>
+  TI_LANE void store_lanes(T* lanes) const {
+    for (int i = 0; i < parts; ++i) store(lanes + i * step, part[i]);
+  }
+  TI_LANE Pack<A> narrowed() const {
+    A lanes[width];
+    store_lanes(lanes);
+    return load<A>(lanes);
+  }
+  TI_LANE double operator[](int64_t lane) const { return part[lane / step].v[lane % step]; }
+  TI_LANE double total() const {
+    Pack<double> all = part[0];
+    for (int i = 1; i < parts; ++i) all = all + part[i];
+    return sum(all);
+  }
+};
+// f on the packs of double, one after the other.
+template <class F, class A, class... Rest>
+TI_LANE Wide<A> map(F f, const Wide<A>& first, const Rest&... rest) {
+  Wide<A> out(0.);
+  for (int i = 0; i < Wide<A>::parts; ++i) out.part[i] = f(first.part[i], rest.part[i]...);
+  return out;
+}
 
 }  // namespace
 }  // namespace torch_infotheory

@@ -8,8 +8,11 @@ namespace torch_infotheory {
 // loop(begin, end) over [0, n) in pieces of at least `grain`. It must not throw.
 template <class Loop>
 void parallel_for(int64_t n, int64_t grain, const Loop& loop) {
-  const auto call = [](int64_t begin, int64_t end, void* context) { (*static_cast<const Loop*>(context))(begin, end); };
-  const auto status = torch_parallel_for(0, n, grain, call, const_cast<void*>(static_cast<const void*>(&loop)));
+  const auto call = [](int64_t begin, int64_t end, void* context) {
+    (*static_cast<const Loop*>(context))(begin, end);
+  };
+  const auto status =
+      torch_parallel_for(0, n, grain, call, const_cast<void*>(static_cast<const void*>(&loop)));
   TORCH_CHECK(status == 0, "torch_infotheory: torch_parallel_for failed");
 }
 

@@ -1,11 +1,13 @@
-// tables.inl -- how a joint table is reduced on the CPU, forward and backward, for every formula of JointExpectation.
+// tables.inl -- how a joint table is reduced on the CPU, forward and backward, for every formula of
+// JointExpectation.
 //
-// The table is read for its marginals (and, as logits, before that for its normaliser), then for its cells; a mutual
-// information that comes out small once more, by its centred term. Marginals are recomputed by backward rather than kept.
-// Everything is computed in double: with marginals at hand, that is what a cell costs least to get right.
+// The table is read for its marginals (and, as logits, before that for its normaliser), then for
+// its cells; a mutual information that comes out small once more, by its centred term. Marginals
+// are recomputed by backward rather than kept. Everything is computed in double: with marginals at
+// hand, that is what a cell costs least to get right.
 //
-// Compiled once per instruction set. Knows sources and the names score, centred; must not know any formula by name,
-// tensors, threads, or torch.
+// Compiled once per instruction set. Knows sources and the names score, centred; must not know any
+// formula by name, tensors, threads, or torch.
 #pragma once
 #include "cpu/rows.inl"
 
@@ -19,8 +21,10 @@ struct Table {
   double *px, *py;  // marginals, then their logarithms
   int64_t at = 0;
   double total = 0, z = 0;
+  const Team row{/*by_rows=*/false};
 
-  Table(const Rows& rows, double* scratch) : r(rows), line(rows.p), px(scratch), py(scratch + rows.x_classes) {}
+  Table(const Rows& rows, double* scratch)
+      : r(rows), line(rows, rows.p), px(scratch), py(scratch + rows.x_classes) {}
 
   void move_to(int64_t offset) { at = offset; }
 
@@ -30,10 +34,10 @@ struct Table {
     Block<double> cells;
     for (int64_t x = 0; x < r.x_classes; ++x) {
       line.move_to(r.p, at + x * r.p_x_stride);
-      line.normalise(z);
+      line.normalise(Wide<double>(z));
       for (int64_t first = 0; first < r.classes; first += kBlock) {
         const int64_t n = r.classes - first < kBlock ? r.classes - first : kBlock;
-        line.fill(first, n, cells);
+        line.fill(row, first, n, cells);
         fold(x, first, n, cells);
       }
     }
@@ -42,21 +46,22 @@ struct Table {
   // log sum of e^logit over all cells.
   double log_normaliser() {
     Block<double> cells;
-    double reference = -Format<double>::largest, sum_of_exp = 0;
+    Pack<double> reference(-Format<double>::largest), sum_of_exp(0);
     for (int64_t x = 0; x < r.x_classes; ++x) {
       line.move_to(r.p, at + x * r.p_x_stride);
+      line.high = reference;
       for (int64_t first = 0; first < r.classes; first += kBlock) {
         const int64_t n = r.classes - first < kBlock ? r.classes - first : kBlock;
-        line.high = reference;
-        sum_of_exp *= exp(line.raise(first, n));
-        reference = line.high;
-        line.fill(first, n, cells);
+        sum_of_exp = sum_of_exp * exp(line.raise(row, first, n));
+        line.fill(row, first, n, cells);
         Accumulator<double> p;
         each_of_block<double>(n, [&](int64_t i, int k) { p.add(k, load<double>(cells.p + i)); });
-        sum_of_exp += p.total();
+        sum_of_exp = sum_of_exp + p.total();
       }
+      reference = line.high;
     }
-    return reference + log(sum_of_exp);
+    const double top = highest(reference);
+    return top + log(sum(sum_of_exp * exp(Source<double>::moved(reference, Pack<double>(top)))));
   }
 
   // Leaves log p(x) and log p(y) in px and py.
@@ -66,15 +71,18 @@ struct Table {
     total = 0;
     each_block([&](int64_t x, int64_t first, int64_t n, const Block<double>& cells) {
       Accumulator<double> line_total;
-      each_of_block<double>(n, [&](int64_t i, int k) { line_total.add(k, load<double>(cells.p + i)); });
+      each_of_block<double>(
+          n, [&](int64_t i, int k) { line_total.add(k, load<double>(cells.p + i)); });
       for (int64_t i = 0; i < n; ++i) py[first + i] += cells.p[i];
-      px[x] += line_total.total();
+      px[x] += sum(line_total.total());
     });
     for (int64_t x = 0; x < r.x_classes; ++x) {
       total += px[x];
       px[x] = log(px[x]);
     }
     for (int64_t y = 0; y < r.classes; ++y) py[y] = log(py[y]);
+    for (int64_t y = r.classes; y % Pack<double>::width; ++y)
+      py[y] = -INFINITY;  // a lane without a cell
   }
 };
 
@@ -85,8 +93,10 @@ TI_LANE double sum_of_cells(Table& table, Fold fold) {
   table.each_block([&](int64_t x, int64_t first, int64_t n, const Block<double>& cells) {
     Accumulator<double> part;
     const Pack<double> lx(table.px[x]);
-    each_pack<double>(table.py + first, 1, n, [&](int64_t i, Pack<double> ly) { part.add(0, fold(cells.at(i), lx, ly)); });
-    value += part.total();
+    each_of_block<double>(n, [&](int64_t i, int k) {
+      part.add(k, fold(cells.at(i), lx, load<double>(table.py + first + i)));
+    });
+    value += sum(part.total());
   });
   return value;
 }
@@ -99,19 +109,25 @@ void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
     table.move_to(at.p);
     table.z = r.p.kind == kLogits ? table.log_normaliser() : 0;
     table.take_marginals();
-    double value = sum_of_cells(table, [](Prob<P> joint, P lx, P ly) { return times0(joint.p, F::score(joint.log, lx, ly)); });
+    double value = sum_of_cells(table, [](Prob<P> joint, P lx, P ly) {
+      return times0(joint.p, F::score(joint.log, lx, ly));
+    });
     const double by_cells = value + table.total * F::score(1., 1., 1.);
     if constexpr (F::divergence) {
       const double square = table.total * table.total;
       const double rounding = r.p.kind == kLogits ? 1e-12 : rounding_of_totals(r.p);
       if (value < kSmall && fabs(table.total - square) <= rounding * table.total)
-        value = sum_of_cells(table, [](Prob<P> joint, P lx, P ly) { return F::centred(joint, Prob<P>{exp(lx + ly), lx + ly}); });
+        value = sum_of_cells(table, [](Prob<P> joint, P lx, P ly) {
+          return F::centred(joint, Prob<P>{exp(lx + ly), lx + ly});
+        });
     }
     r.saved[at.row] = table.z;
     r.saved[r.rows + at.row] = by_cells;
     if (table.total != table.total) value = NAN;
-    if (r.row_values) r.row_values[at.row] = value;
-    else store_number(r.value, at.value, value * r.scale);
+    if (r.row_values)
+      r.row_values[at.row] = value;
+    else
+      store_number(r.value, at.value, value * r.scale);
   }
 }
 
@@ -123,10 +139,12 @@ void write_cells(const Rows& r, const Cursor& at, Table& table, double total, do
   alignas(64) double d[kBlock];
   table.each_block([&](int64_t x, int64_t first, int64_t n, const Block<double>& cells) {
     const Pack<double> lx(table.px[x]);
-    each_pack<double>(table.py + first, 1, n, [&](int64_t i, Pack<double> ly) {
-      store(d + i, gradient_by_cell<F, kind>(cells.at(i), lx, ly, Pack<double>(total)) * Pack<double>(scale));
-    });
-    out(d, to + (x * r.classes + first) * size, 1, n);
+    for (int64_t i = 0; i < n; i += Pack<double>::width) {
+      const Pack<double> ly = load<double>(table.py + first + i);
+      store(d + i, gradient_by_cell<F, kind>(cells.at(i), lx, ly, Pack<double>(total)) *
+                       Pack<double>(scale));
+    }
+    out(d, to + (x * r.classes + first) * size, Walk::along_classes<double>(1, n));
   });
 }
 template <class F>
@@ -138,9 +156,14 @@ void table_backward(Rows& r, int64_t begin, int64_t end, double* scratch) {
     table.z = r.saved[at.row];
     table.take_marginals();
     switch (r.p.kind) {
-      case kLogits: write_cells<F, kLogits>(r, at, table, total, scale); break;
-      case kLogProbs: write_cells<F, kLogProbs>(r, at, table, total, scale); break;
-      default: write_cells<F, kProbs>(r, at, table, total, scale);
+      case kLogits:
+        write_cells<F, kLogits>(r, at, table, total, scale);
+        break;
+      case kLogProbs:
+        write_cells<F, kLogProbs>(r, at, table, total, scale);
+        break;
+      default:
+        write_cells<F, kProbs>(r, at, table, total, scale);
     }
   }
 }

@@ -1,8 +1,11 @@
-// arguments.h -- what the public ops make of their arguments: strings to codes, dimensions to one, shapes to a common one.
+// arguments.h -- what the public ops make of their arguments: strings to codes, dimensions to one,
+// shapes to a common one.
 //
-// Each check and its message stands here once. Knows tensors and names of arguments; must not know formulas.
+// Each check and its message stands here once. Knows tensors and names of arguments; must not know
+// formulas.
 #pragma once
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 
 #include <cmath>
 #include <string_view>
@@ -23,7 +26,8 @@ inline Kind kind_of(const char* op, string_view kind) {
   if (kind == "probs") return kProbs;
   if (kind == "log_probs") return kLogProbs;
   if (kind == "logits") return kLogits;
-  TORCH_CHECK_VALUE(false, op, ": expected kind to be 'probs', 'log_probs' or 'logits', got '", kind, "'");
+  TORCH_CHECK_VALUE(false, op, ": expected kind to be 'probs', 'log_probs' or 'logits', got '",
+                    kind, "'");
 }
 
 // 1 / log(base): what turns nats into the unit of `base`.
@@ -39,28 +43,60 @@ inline void check_reduction(const char* op, int64_t reduction) {
                     ": expected reduction to be 0 (none), 1 (mean) or 2 (sum), got ", reduction);
 }
 
-// The dimensions, wrapped and in order of the tensor.
-inline std::vector<int64_t> wrapped_dims(const char* op, const char* argument, at::IntArrayRef dims, int64_t rank) {
+// The dimensions of t, wrapped and in order.
+inline std::vector<int64_t> wrapped_dims(const char* op, const char* argument, at::IntArrayRef dims,
+                                         int64_t rank, const char* of, c10::SymIntArrayRef shape) {
   TORCH_CHECK(!dims.empty(), op, ": expected ", argument, " to name at least one dimension");
+  const int64_t n = std::max<int64_t>(rank, 1);  // a 0-d tensor has the one class dimension 0
   std::vector<int64_t> wrapped;
-  for (const int64_t d : dims) wrapped.push_back(at::maybe_wrap_dim(d, rank));
+  for (const int64_t d : dims) {
+    TORCH_CHECK_INDEX(-n <= d && d < n, op, ": ", argument, " ", d, " is out of range for ", of,
+                      " of shape ", shape);
+    wrapped.push_back(d < 0 ? d + n : d);
+  }
   std::sort(wrapped.begin(), wrapped.end());
-  TORCH_CHECK(std::adjacent_find(wrapped.begin(), wrapped.end()) == wrapped.end(), op, ": a dimension appears twice in ",
-              argument, " ", dims);
+  TORCH_CHECK(std::adjacent_find(wrapped.begin(), wrapped.end()) == wrapped.end(), op,
+              ": a dimension appears twice in ", argument, " ", dims, " for ", of, " of shape ",
+              shape);
   return wrapped;
+}
+inline std::vector<int64_t> wrapped_dims(const char* op, const char* argument, at::IntArrayRef dims,
+                                         const char* of, const Tensor& t) {
+  return wrapped_dims(op, argument, dims, t.dim(), of, t.sym_sizes());
+}
+// Of two tensors that broadcast: the dimensions of the one with more of them.
+inline std::vector<int64_t> wrapped_dims(const char* op, at::IntArrayRef dims, const char* p_name,
+                                         const Tensor& p, const char* q_name, const Tensor& q) {
+  return p.dim() >= q.dim() ? wrapped_dims(op, "dim", dims, p_name, p)
+                            : wrapped_dims(op, "dim", dims, q_name, q);
 }
 
 // The dimensions of a joint table, x and y and both.
 struct TableDims {
   std::vector<int64_t> x, y, both;
   TableDims(const char* op, const Tensor& joint, at::IntArrayRef x_dim, at::IntArrayRef y_dim)
-      : x(wrapped_dims(op, "x_dim", x_dim, joint.dim())), y(wrapped_dims(op, "y_dim", y_dim, joint.dim())), both(x) {
-    both.insert(both.end(), y.begin(), y.end());
+      : x(wrapped_dims(op, "x_dim", x_dim, "joint", joint)),
+        y(wrapped_dims(op, "y_dim", y_dim, "joint", joint)),
+        both(x_then_y()) {
     std::sort(both.begin(), both.end());
-    TORCH_CHECK(std::adjacent_find(both.begin(), both.end()) == both.end(), op, ": x_dim ", x_dim, " and y_dim ", y_dim,
-                " overlap in a tensor of shape ", joint.sym_sizes());
+    TORCH_CHECK(std::adjacent_find(both.begin(), both.end()) == both.end(), op, ": x_dim ", x_dim,
+                " and y_dim ", y_dim, " overlap for joint of shape ", joint.sym_sizes());
+  }
+  std::vector<int64_t> x_then_y() const {
+    std::vector<int64_t> all = x;
+    all.insert(all.end(), y.begin(), y.end());
+    return all;
   }
 };
+// The joint table in its last two dimensions (x, y); all others are batch.
+inline Tensor as_table(const Tensor& joint, const TableDims& dims) {
+  const int64_t rank = joint.dim(), ny = int64_t(dims.y.size()), n = int64_t(dims.both.size());
+  const std::vector<int64_t> from = dims.x_then_y();
+  std::vector<int64_t> to(n);
+  for (int64_t i = 0; i < n; ++i) to[i] = rank - n + i;
+  const Tensor moved = from == to ? joint : joint.movedim(from, to);
+  return n == 2 ? moved : moved.flatten(rank - n, rank - ny - 1).flatten(rank - n + 1);
+}
 
 // Several dimensions as one, in the place of the last; a view where the strides allow it.
 inline Tensor merged(const Tensor& t, const std::vector<int64_t>& dims) {
@@ -70,22 +106,40 @@ inline Tensor merged(const Tensor& t, const std::vector<int64_t>& dims) {
   return t.movedim(dims, end).flatten(t.dim() - k);
 }
 
-// p and q in their common shape, without a copy. The class dimensions are never broadcast.
-inline std::pair<Tensor, Tensor> broadcast(const char* op, const Tensor& p, const Tensor& q, at::IntArrayRef dims) {
+// The dtype of a result; under autocast at least float32.
+inline ScalarType result_type(at::Device device, ScalarType promoted, optional<ScalarType> dtype) {
+  const bool widens = promoted != at::kDouble && at::autocast::is_autocast_enabled(device.type());
+  return dtype ? *dtype : widens ? at::kFloat : promoted;
+}
+
+// p and q in their common shape, without a copy but for one: a half operand is widened before it is
+// repeated, so that its gradient is summed before it is rounded. The class dimensions are never
+// broadcast.
+inline std::pair<Tensor, Tensor> broadcast(const char* op, const Tensor& p, const Tensor& q,
+                                           at::IntArrayRef dims, optional<ScalarType>& dtype) {
   const auto p_sizes = p.sym_sizes(), q_sizes = q.sym_sizes();
   if (p_sizes.equals(q_sizes)) return {p, q};
   const int64_t rank = std::max(p.dim(), q.dim());
   c10::SymDimVector common(rank, c10::SymInt(1));
   for (int64_t d = 0; d < rank; ++d) {
-    const auto size = [&](const Tensor& t) { return d < rank - t.dim() ? c10::SymInt(1) : t.sym_size(d - (rank - t.dim())); };
+    const auto size = [&](const Tensor& t) {
+      return d < rank - t.dim() ? c10::SymInt(1) : t.sym_size(d - (rank - t.dim()));
+    };
     const c10::SymInt a = size(p), b = size(q);
     bool is_class = false;
     for (const int64_t c : dims) is_class |= at::maybe_wrap_dim(c, rank) == d;
     TORCH_CHECK(a == b || (!is_class && (a == 1 || b == 1)), op, ": expected p and q of one shape",
-                is_class ? " along dim" : " or shapes that broadcast", ", got p ", p_sizes, " and q ", q_sizes);
+                is_class ? " along dim" : " or shapes that broadcast", ", got p ", p_sizes,
+                " and q ", q_sizes);
     common[d] = a == 1 ? b : a;
   }
-  return {p.expand_symint(common), q.expand_symint(common)};
+  dtype = result_type(p.device(), at::result_type(p, q), dtype);
+  const auto expanded = [&](const Tensor& t) {
+    if (t.sym_sizes().equals(common)) return t;
+    const bool half = t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16;
+    return (half ? t.to(at::kFloat) : t).expand_symint(common);
+  };
+  return {expanded(p), expanded(q)};
 }
 
 inline Tensor kept_dims(Tensor value, const std::vector<int64_t>& dims) {
@@ -93,9 +147,10 @@ inline Tensor kept_dims(Tensor value, const std::vector<int64_t>& dims) {
   return value;
 }
 
-// A composite is registered for autograd and, as ops of other libraries are not decomposed under vmap by themselves, there too.
-#define TI_COMPOSITES(register_all)                                                             \
-  TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutograd, m) { register_all(m); }       \
+// A composite is registered for autograd and, as ops of other libraries are not decomposed under
+// vmap by themselves, there too.
+#define TI_COMPOSITES(register_all)                                                       \
+  TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutograd, m) { register_all(m); } \
   TORCH_LIBRARY_IMPL(torch_infotheory, FuncTorchBatchedDecomposition, m) { register_all(m); }
 
 }  // namespace torch_infotheory

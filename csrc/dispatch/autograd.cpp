@@ -1,11 +1,11 @@
 // autograd.cpp -- the derivative of every row op, written once.
 //
-// First order: the backward op of the formula. Second order: a node that differentiates the ATen reference, and only if
-// somebody asks. Inputs with forward-mode tangents: the reference itself.
+// First order: the backward op of the formula. Second order: a node that differentiates the ATen
+// reference, and only if somebody asks. Inputs with forward-mode tangents: the reference itself.
 #include <torch/library.h>
 
+#include "dispatch/maps.h"
 #include "dispatch/node.h"
-#include "dispatch/reference.h"
 
 namespace torch_infotheory {
 namespace {
@@ -30,7 +30,8 @@ template <class F>
 struct Backward final : FormulaNode<Backward<F>, Options, 2, 4> {
   using Base = FormulaNode<Backward<F>, Options, 2, 4>;
   std::string name() const override { return std::string(F::name) + "Backward"; }
-  static variable_list run(const Tensor& g, const typename Base::Tensors& t, const Options& o, const typename Base::Needed& needed) {
+  static variable_list run(const Tensor& g, const typename Base::Tensors& t, const Options& o,
+                           const typename Base::Needed& needed) {
     variable_list out(2);
     const optional<Tensor> q = maybe(t[1]), weight = maybe(t[2]);
     for (int64_t wrt = 0; wrt < 2; ++wrt)
@@ -45,8 +46,8 @@ template <class F>
 struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3, 4> {
   using Base = FormulaNode<DoubleBackward<F>, BackwardOptions, 3, 4>;
   std::string name() const override { return std::string(F::name) + "BackwardBackward"; }
-  static variable_list run(const Tensor& gg, const typename Base::Tensors& t, const BackwardOptions& o,
-                           const typename Base::Needed& needed) {
+  static variable_list run(const Tensor& gg, const typename Base::Tensors& t,
+                           const BackwardOptions& o, const typename Base::Needed& needed) {
     variable_list out(3), inputs;
     if (!gg.defined()) return out;
     const bool create_graph = torch::autograd::GradMode::is_enabled();
@@ -55,7 +56,8 @@ struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3,
     std::vector<size_t> place;
     for (size_t i = 0; i < 3; ++i) {
       if (!needed[i] || !in[i].defined() || !at::isFloatingType(in[i].scalar_type())) continue;
-      // Asked of a view: once a level of torch.func has ended, the saved tensor itself claims a graph that is gone.
+      // Asked of a view: once a level of torch.func has ended, the saved tensor itself claims a
+      // graph that is gone.
       const Tensor view = in[i].view_as(in[i]);
       in[i] = create_graph && view.requires_grad() ? view : in[i].detach().requires_grad_();
       inputs.push_back(in[i]);
@@ -64,29 +66,32 @@ struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3,
     const optional<Tensor> q = maybe(in[2]), weight = maybe(t[3]);
     const Tensor gradient = Reference<F>({in[1], q, weight}, o).gradient(in[0], o.wrt == 1);
     if (inputs.empty() || !gradient.requires_grad()) return out;
-    const auto grads = torch::autograd::grad({gradient}, inputs, {gg}, /*retain_graph=*/create_graph, create_graph,
-                                             /*allow_unused=*/true);
+    const auto grads =
+        torch::autograd::grad({gradient}, inputs, {gg}, /*retain_graph=*/create_graph, create_graph,
+                              /*allow_unused=*/true);
     for (size_t i = 0; i < place.size(); ++i) out[place[i]] = grads[i];
     return out;
   }
 };
 
 void check_weight(const char* op, const optional<Tensor>& weight) {
-  TORCH_CHECK_NOT_IMPLEMENTED(!weight || !(weight->requires_grad() && at::GradMode::is_enabled()) , op,
-                              ": the derivative with respect to weight is not implemented");
+  TORCH_CHECK(!weight || !weight->requires_grad() || !at::GradMode::is_enabled(), op,
+              ": not differentiable with respect to weight");
 }
 
 template <class F>
-std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Tensor& p, const optional<Tensor>& q,
-                                            const optional<Tensor>& weight, int64_t dim, int64_t kinds, int64_t reduction,
-                                            int64_t ignore_index, double label_smoothing, double scale,
+std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Tensor& p,
+                                            const optional<Tensor>& q,
+                                            const optional<Tensor>& weight, int64_t dim,
+                                            int64_t kinds, int64_t reduction, int64_t ignore_index,
+                                            double label_smoothing, double scale,
                                             optional<ScalarType> dtype) {
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
   check_weight(F::name, weight);
   const auto run_kernel = [&] {
     at::AutoDispatchBelowADInplaceOrView below;
-    return forward_op<F>().redispatch(keys & c10::after_autograd_keyset, p, q, weight, dim, kinds, reduction, ignore_index,
-                                      label_smoothing, scale, dtype);
+    return forward_op<F>().redispatch(keys & c10::after_autograd_keyset, p, q, weight, dim, kinds,
+                                      reduction, ignore_index, label_smoothing, scale, dtype);
   };
   if (C10_UNLIKELY(has_tangent(p) || (q && has_tangent(*q)))) {
     const Operands x{p, q, weight};
@@ -109,8 +114,9 @@ std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Tens
 }
 
 template <class F>
-Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Tensor& p, const optional<Tensor>& q,
-                         const optional<Tensor>& weight, const Tensor& saved, int64_t dim, int64_t kinds, int64_t reduction,
+Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Tensor& p,
+                         const optional<Tensor>& q, const optional<Tensor>& weight,
+                         const Tensor& saved, int64_t dim, int64_t kinds, int64_t reduction,
                          int64_t ignore_index, double label_smoothing, double scale, int64_t wrt) {
   const BackwardOptions o{{dim, kinds, reduction, ignore_index, label_smoothing, scale}, wrt};
   if (C10_UNLIKELY(has_tangent(g) || has_tangent(p) || (q && has_tangent(*q))))
@@ -122,8 +128,9 @@ Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Tensor
   }
   Tensor out = [&] {
     at::AutoDispatchBelowADInplaceOrView below;
-    return backward_op<F>().redispatch(keys & c10::after_autograd_keyset, g, p, q, weight, saved, dim, kinds, reduction,
-                                       ignore_index, label_smoothing, scale, wrt);
+    return backward_op<F>().redispatch(keys & c10::after_autograd_keyset, g, p, q, weight, saved,
+                                       dim, kinds, reduction, ignore_index, label_smoothing, scale,
+                                       wrt);
   }();
   if (node) {
     node->save({g, p, or_undefined(q), or_undefined(weight)});
@@ -135,7 +142,7 @@ Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Tensor
 }
 
 TORCH_LIBRARY_IMPL(torch_infotheory, Autograd, m) {
-  each_formula([&](auto formula) {
+  each_row_op([&](auto formula) {
     using F = decltype(formula);
     m.impl(forward_name<F>().c_str(), &forward_autograd<F>);
     m.impl(backward_name<F>().c_str(), &backward_autograd<F>);

@@ -1,4 +1,5 @@
-// compat.h -- what torch 2.11 to 2.14 spell differently about autograd nodes; the only file that asks for a version.
+// compat.h -- what torch 2.11 to 2.14 spell differently about autograd nodes; the only file that
+// asks for a version.
 #pragma once
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -35,7 +36,10 @@ void announce([[maybe_unused]] const NodePtr<N>& node) {
 #endif
 }
 
-// Whether a tensor carries a forward-mode tangent. (torch's own isFwGradDefined copies the tensor before 2.14.)
-inline bool has_tangent(const at::Tensor& t) { return t.defined() && t._fw_grad(/*level=*/0).defined(); }
+// Whether a tensor carries a forward-mode tangent. (torch's own isFwGradDefined copies the tensor
+// before 2.14.)
+inline bool has_tangent(const at::Tensor& t) {
+  return t.defined() && t._fw_grad(/*level=*/0).defined();
+}
 
 }  // namespace torch_infotheory

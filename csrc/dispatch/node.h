@@ -1,7 +1,9 @@
-// node.h -- what both autograd nodes share: releasing what they saved, and replay under compiled autograd.
+// node.h -- what both autograd nodes share: releasing what they saved, and replay under compiled
+// autograd.
 //
-// A node lists its saved tensors in `each_saved` and its options in `each_option`, and states its derivative as a pure
-// function `run(grad, saved tensors, options, which outputs are needed)`. Knows autograd; must not know formulas.
+// A node lists its saved tensors in `each_saved` and its options in `each_option`, and states its
+// derivative as a pure function `run(grad, saved tensors, options, which outputs are needed)`.
+// Knows autograd; must not know formulas.
 #pragma once
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/grad_mode.h>
@@ -16,8 +18,9 @@ namespace torch_infotheory {
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
 
-// Self has: static constexpr size_t inputs, saved; SavedVariable tensors[saved]; an Options struct `options` with
-// `each(visit)`; static variable_list run(grad, std::array<Tensor, saved>, Options, std::array<bool, inputs> needed).
+// Self has: static constexpr size_t inputs, saved; SavedVariable tensors[saved]; an Options struct
+// `options` with `each(visit)`; static variable_list run(grad, std::array<Tensor, saved>, Options,
+// std::array<bool, inputs> needed).
 template <class Self, class Options, size_t inputs_, size_t saved_>
 struct FormulaNode : torch::autograd::Node {
   static constexpr size_t inputs = inputs_, saved = saved_;
@@ -51,18 +54,22 @@ struct FormulaNode : torch::autograd::Node {
     self.options.each([&](auto& option) { args.collect(option); });
   }
 
-  variable_list apply_with_saved(const variable_list& g, torch::dynamo::autograd::SwapSavedVariables& swap) override {
+  variable_list apply_with_saved(const variable_list& g,
+                                 torch::dynamo::autograd::SwapSavedVariables& swap) override {
     using namespace torch::dynamo::autograd;
     for (auto& t : tensors) swap.before(t);
     PackedArgs packed;
     for (auto& t : tensors) packed.pack(t.unpack(getptr()));
     options.each([&](auto& option) { packed.pack(option); });
-    for (size_t i = 0; i < inputs; ++i) packed.pack(i < num_outputs() && task_should_compute_output(i));
+    for (size_t i = 0; i < inputs; ++i)
+      packed.pack(i < num_outputs() && task_should_compute_output(i));
     auto arguments = packed.vec();
     std::vector<at::TypePtr> schema;
-    for (const auto& a : arguments) schema.push_back(a.isTensor() ? at::TypePtr(at::TensorType::get()) : a.type());
-    const auto edges = IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
-        torch::dynamo::autograd::get_input_metadata(next_edges()));
+    for (const auto& a : arguments)
+      schema.push_back(a.isTensor() ? at::TypePtr(at::TensorType::get()) : a.type());
+    const auto edges =
+        IValuePacker<std::vector<std::optional<torch::autograd::InputMetadata>>>::pack(
+            torch::dynamo::autograd::get_input_metadata(next_edges()));
     const auto& compiler = getPyCompilerInterface();
     const std::string name = typeid(Self).name();
     const auto replay = compiler->bind_function(
@@ -72,13 +79,15 @@ struct FormulaNode : torch::autograd::Node {
           Tensors saved_values;
           for (auto& t : saved_values) t = unpacked.unpack<at::Tensor>();
           Options opts;
-          opts.each([&](auto& option) { option = unpacked.unpack<std::decay_t<decltype(option)>>(); });
+          opts.each(
+              [&](auto& option) { option = unpacked.unpack<std::decay_t<decltype(option)>>(); });
           Needed needed;
           for (auto& n : needed) n = unpacked.unpack<bool>();
           return Self::run(grads[0], saved_values, opts, needed);
         },
         schema, /*is_custom_function=*/true, /*is_traceable=*/true);
-    auto out = compiler->call_function(swap.get_py_compiler(), "apply_functional", replay, g, arguments, edges);
+    auto out = compiler->call_function(swap.get_py_compiler(), "apply_functional", replay, g,
+                                       arguments, edges);
     for (auto& t : tensors) swap.after(t);
     return out;
   }

@@ -1,8 +1,9 @@
-// reference.h -- the same formulas once more, on whole tensors: ATen composites for forward AD and for every derivative
-// beyond the first.
+// reference.h -- the same formulas once more, on whole tensors: ATen composites for forward AD and
+// for every derivative beyond the first.
 //
-// A Lane is a tensor (or a plain number) that answers to the verbs of core/lanes.h. Knows tensors; formulas only through
-// their list. Every where() below stands twice: once for the value, once to keep 0 * inf out of its derivative.
+// A Lane is a tensor (or a plain number) that answers to the verbs of core/lanes.h. Knows tensors;
+// formulas only through their list. Every where() below stands twice: once for the value, once to
+// keep 0 * inf out of its derivative.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -15,7 +16,7 @@ namespace torch_infotheory {
 namespace {
 
 struct Lane {
-  Tensor t;      // undefined for a plain number
+  Tensor t;  // undefined for a plain number
   double c = 0;
   Lane(Tensor x) : t(std::move(x)) {}
   explicit Lane(double x) : c(x) {}
@@ -34,8 +35,12 @@ inline Lane operator*(const Lane& a, const Lane& b) {
   if (a.plain()) return b * a;
   return b.plain() ? a.t * b.c : a.t * b.t;
 }
-inline Tensor operator==(const Lane& a, const Lane& b) { return b.plain() ? a.t == b.c : a.t == b.t; }
-inline Tensor operator!=(const Lane& a, const Lane& b) { return b.plain() ? a.t != b.c : a.t != b.t; }
+inline Tensor operator==(const Lane& a, const Lane& b) {
+  return b.plain() ? a.t == b.c : a.t == b.t;
+}
+inline Tensor operator!=(const Lane& a, const Lane& b) {
+  return b.plain() ? a.t != b.c : a.t != b.t;
+}
 inline Tensor operator<(const Lane& a, const Lane& b) { return a.t < b.c; }
 inline Lane select(const Tensor& test, const Lane& a, const Lane& b) {
   return a.plain() ? at::where(test, a.c, b.t) : at::where(test, a.t, b.t);
@@ -55,11 +60,14 @@ inline Lane over0(const Lane& w, const Lane& q) {
 }
 
 // Computed in float32 at least, like the kernels.
-inline Tensor widened(const Tensor& x) { return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat); }
+inline Tensor widened(const Tensor& x) {
+  return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
+}
 
 inline Tensor log_softmax(const Tensor& x, at::IntArrayRef dims) {
   if (dims.size() == 1) return at::log_softmax(x, dims[0]);
-  return at::log_softmax(x.flatten(dims.front(), dims.back()), dims.front()).view_symint(x.sym_sizes());
+  return at::log_softmax(x.flatten(dims.front(), dims.back()), dims.front())
+      .view_symint(x.sym_sizes());
 }
 inline Prob<Lane> probability(const Tensor& memory, Kind kind, at::IntArrayRef dims) {
   const Tensor x = widened(memory);
@@ -71,11 +79,20 @@ inline Prob<Lane> probability(const Tensor& memory, Kind kind, at::IntArrayRef d
   return {p, log(p)};
 }
 
-// The class indices that count, along a new class dimension. Ignored rows and the rest of the classes are 0.
-inline Tensor one_hot(const Tensor& labels, const Tensor& q, int64_t dim, int64_t ignore_index, ScalarType dtype) {
+// Where the derivative by a probability of 0 counts as 0, its tangent must not enter by another
+// way.
+inline Prob<Lane> still_at_zero(const Prob<Lane>& x) {
+  return {at::where(x.p.t == 0, 0., x.p.t), x.log};
+}
+
+// The class indices that count, along a new class dimension. Ignored rows and the rest of the
+// classes are 0.
+inline Tensor one_hot(const Tensor& labels, const Tensor& q, int64_t dim, int64_t ignore_index,
+                      ScalarType dtype) {
   std::vector<c10::SymInt> shape(q.dim(), 1);
   if (q.dim()) shape[dim] = q.sym_size(dim);
-  const Tensor classes = at::arange(at::Scalar(q.dim() ? q.sym_size(dim) : c10::SymInt(1)), labels.options().dtype(at::kLong));
+  const Tensor classes = at::arange(at::Scalar(q.dim() ? q.sym_size(dim) : c10::SymInt(1)),
+                                    labels.options().dtype(at::kLong));
   const Tensor row = q.dim() ? labels.unsqueeze(dim) : labels;
   return at::logical_and(classes.view_symint(shape) == row, row != ignore_index).to(dtype);
 }
@@ -85,10 +102,12 @@ inline Tensor along(const Tensor& weight, const Tensor& x, int64_t dim) {
   return weight.view_symint(shape);
 }
 // What a row counts in the weighted mean of labels: its label's weight, 0 where it is ignored.
-inline Tensor label_weights(const Tensor& labels, const optional<Tensor>& weight, int64_t ignore_index, ScalarType dtype) {
+inline Tensor label_weights(const Tensor& labels, const optional<Tensor>& weight,
+                            int64_t ignore_index, ScalarType dtype) {
   const Tensor counts = labels != ignore_index;
   if (!weight) return counts.to(dtype);
-  return at::where(counts, weight->to(dtype).index({at::where(counts, labels, 0).to(at::kLong)}), 0.);
+  return at::where(counts, weight->to(dtype).index({at::where(counts, labels, 0).to(at::kLong)}),
+                   0.);
 }
 
 template <class F>
@@ -107,26 +126,35 @@ struct Reference {
     for (int64_t d = 0; d < rank; ++d)
       if (is_class_dim<F>(d, o.dim, rank)) dims.push_back(d);
     if (x.q) q = probability(*x.q, o.q_kind(), dims);
-    if (o.has_labels()) p.p = Lane(one_hot(x.p, *x.q, o.dim, o.ignore_index, q.p.t.scalar_type()));
-    else p = probability(x.p, o.p_kind(), dims);
+    if (o.has_labels())
+      p.p = Lane(one_hot(x.p, *x.q, o.dim, o.ignore_index, q.p.t.scalar_type()));
+    else
+      p = probability(x.p, o.p_kind(), dims);
     if (!x.q) q = p;
     if (o.label_smoothing != 0 || x.weight) p.p = adjusted(p.p.t);
     if constexpr (is_table<F>) {
+      p = still_at_zero(p);
       lx = log(Lane(p.p.t.sum(-1, true))).t;
       ly = log(Lane(p.p.t.sum(-2, true))).t;
+    } else if constexpr (!F::linear) {
+      p = still_at_zero(p);
+      q = still_at_zero(q);
     }
   }
 
   // Class weights and label smoothing, as core/sources.h states them.
   Tensor adjusted(Tensor t) const {
     const auto classes = rank ? x.full(o).sym_size(o.dim) : c10::SymInt(1);
-    if (o.label_smoothing != 0) t = t * (1 - o.label_smoothing) + at::Scalar(c10::SymFloat(o.label_smoothing) / c10::SymFloat(classes));
+    if (o.label_smoothing != 0)
+      t = t * (1 - o.label_smoothing) +
+          at::Scalar(c10::SymFloat(o.label_smoothing) / c10::SymFloat(classes));
     if (x.weight) t = t * along(x.weight->to(t.scalar_type()), x.full(o), o.dim);
     return o.has_labels() && rank ? t * (x.p != o.ignore_index).unsqueeze(o.dim) : t;
   }
 
   Tensor divided_by_rows(const Tensor& sum) const {
-    if (o.has_labels()) return sum / label_weights(x.p, x.weight, o.ignore_index, sum.scalar_type()).sum();
+    if (o.has_labels())
+      return sum / label_weights(x.p, x.weight, o.ignore_index, sum.scalar_type()).sum();
     c10::SymInt rows = 1;
     for (const auto& n : row_shape<F, c10::SymInt>(x.p, o.dim)) rows = rows * n;
     return sum / at::Scalar(rows);
@@ -134,15 +162,19 @@ struct Reference {
 
   Tensor value(ScalarType dtype) const {
     Tensor v;
-    if constexpr (is_table<F>) v = times0(p.p, F::score(p.log, Lane(lx), Lane(ly))).t;
-    else v = F::term(p, q).t;
-    if (o.reduction != kPointwise) {
+    if constexpr (is_table<F>)
+      v = times0(p.p, F::score(p.log, Lane(lx), Lane(ly))).t;
+    else
+      v = F::term(p, q).t;
+    if (o.reduction != kTerms) {
       if (rank) v = v.sum(dims);
-      const Tensor mass = (x.q && !o.has_labels() ? p.p.t.detach() + q.p.t.detach() : p.p.t.detach());
-      v = at::where(at::isnan(rank ? mass.sum(dims) : mass), NAN, v);  // a NaN must show even where its factor is 0
+      const Tensor mass =
+          (x.q && !o.has_labels() ? p.p.t.detach() + q.p.t.detach() : p.p.t.detach());
+      v = at::where(at::isnan(rank ? mass.sum(dims) : mass), NAN,
+                    v);  // a NaN must show even where its factor is 0
     }
     if (o.reduction == kMean) v = divided_by_rows(v.sum());
-    if (o.reduction == kSum) v = v.sum();
+    if (o.reduction == kSum || o.reduction == kSumOfTerms) v = v.sum();
     return (v * o.scale).to(dtype);
   }
 
@@ -162,11 +194,17 @@ struct Reference {
   Tensor gradient(const Tensor& grad, bool by_q) const {
     Tensor g = widened(grad), dx;
     switch (by_q ? o.q_kind() : o.p_kind()) {
-      case kLogits: dx = by_kind<kLogits>(by_q); break;
-      case kLogProbs: dx = by_kind<kLogProbs>(by_q); break;
-      default: dx = by_kind<kProbs>(by_q);
+      case kLogits:
+        dx = by_kind<kLogits>(by_q);
+        break;
+      case kLogProbs:
+        dx = by_kind<kLogProbs>(by_q);
+        break;
+      default:
+        dx = by_kind<kProbs>(by_q);
     }
-    if (!by_q && o.p_kind() == kWeights && o.label_smoothing != 0) dx = dx * (1 - o.label_smoothing);
+    if (!by_q && o.p_kind() == kWeights && o.label_smoothing != 0)
+      dx = dx * (1 - o.label_smoothing);
     if (!by_q && x.weight) dx = dx * along(x.weight->to(dx.scalar_type()), x.full(o), o.dim);
     if (o.reduction == kMean) g = divided_by_rows(g);
     if (o.reduction == kNone)

@@ -9,37 +9,46 @@
 namespace torch_infotheory {
 namespace {
 
-// ---- Meta: the shape rules -------------------------------------------------------------------------------------------
+// ---- Meta: the shape rules
+// -------------------------------------------------------------------------------------------
 template <class F>
-std::tuple<Tensor, Tensor> forward_meta(const Tensor& p, const optional<Tensor>& q, const optional<Tensor>& weight, int64_t dim,
-                                        int64_t kinds, int64_t reduction, int64_t ignore_index, double label_smoothing,
-                                        double scale, optional<ScalarType> dtype) {
+std::tuple<Tensor, Tensor> forward_meta(const Tensor& p, const optional<Tensor>& q,
+                                        const optional<Tensor>& weight, int64_t dim, int64_t kinds,
+                                        int64_t reduction, int64_t ignore_index,
+                                        double label_smoothing, double scale,
+                                        optional<ScalarType> dtype) {
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
   check_operands<F, c10::SymInt>({p, q, weight}, o);
   return allocate<F, c10::SymInt>({p, q, weight}, o, dtype);
 }
 template <class F>
-Tensor backward_meta(const Tensor& g, const Tensor& p, const optional<Tensor>& q, const optional<Tensor>& weight,
-                     const Tensor& saved, int64_t dim, int64_t kinds, int64_t reduction, int64_t ignore_index,
-                     double label_smoothing, double scale, int64_t wrt) {
-  check_backward_operands<F, c10::SymInt>(g, saved, {p, q, weight}, {dim, kinds, reduction, ignore_index, label_smoothing, scale});
+Tensor backward_meta(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                     const optional<Tensor>& weight, const Tensor& saved, int64_t dim,
+                     int64_t kinds, int64_t reduction, int64_t ignore_index, double label_smoothing,
+                     double scale, int64_t wrt) {
+  check_backward_operands<F, c10::SymInt>(
+      g, saved, {p, q, weight}, {dim, kinds, reduction, ignore_index, label_smoothing, scale});
   return allocate_gradient<c10::SymInt>(wrt ? *q : p);
 }
 
-// ---- autocast: a float32 result, without a float32 copy of the input ---------------------------------------------------
+// ---- autocast: a float32 result, without a float32 copy of the input
+// ---------------------------------------------------
 template <class F, c10::DeviceType device>
-std::tuple<Tensor, Tensor> forward_autocast(const Tensor& p, const optional<Tensor>& q, const optional<Tensor>& weight,
-                                            int64_t dim, int64_t kinds, int64_t reduction, int64_t ignore_index,
-                                            double label_smoothing, double scale, optional<ScalarType> dtype) {
-  c10::impl::ExcludeDispatchKeyGuard below(at::autocast::get_autocast_dispatch_key_from_device_type(device));
+std::tuple<Tensor, Tensor> forward_autocast(const Tensor& p, const optional<Tensor>& q,
+                                            const optional<Tensor>& weight, int64_t dim,
+                                            int64_t kinds, int64_t reduction, int64_t ignore_index,
+                                            double label_smoothing, double scale,
+                                            optional<ScalarType> dtype) {
+  c10::impl::ExcludeDispatchKeyGuard below(
+      at::autocast::get_autocast_dispatch_key_from_device_type(device));
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
   const Operands x{p, q, weight};
   if (!dtype && value_type(x, o, dtype) != at::kDouble) dtype = at::kFloat;
   return call_forward<F>(x, o, dtype);
 }
 
-// ---- vmap: the row ops take any leading dimensions, so a rule moves the batch dimension to the front --------------------
-// One operand, seen from one level of vmap.
+// ---- vmap: the row ops take any leading dimensions, so a rule moves the batch dimension to the
+// front -------------------- One operand, seen from one level of vmap.
 struct Batched {
   Tensor t;
   bool batched = false;
@@ -62,13 +71,15 @@ struct Batched {
 int64_t level_of(std::initializer_list<Tensor> tensors) {
   int64_t level = -1;
   for (const Tensor& t : tensors)
-    if (const auto* impl = t.defined() ? at::functorch::maybeGetBatchedImpl(t) : nullptr) level = std::max(level, impl->level());
+    if (const auto* impl = t.defined() ? at::functorch::maybeGetBatchedImpl(t) : nullptr)
+      level = std::max(level, impl->level());
   return level;
 }
 Tensor or_undefined(const optional<Tensor>& t) { return t ? *t : Tensor(); }
 optional<Tensor> maybe(const Tensor& t) { return t.defined() ? optional<Tensor>(t) : std::nullopt; }
 
-// The operands of a row op and, for its backward, g and saved: those of one sample as well as those of a whole batch.
+// The operands of a row op and, for its backward, g and saved: those of one sample as well as those
+// of a whole batch.
 struct BatchedCall {
   int64_t level;
   Batched p, q, weight, g, saved;
@@ -76,11 +87,17 @@ struct BatchedCall {
 
   BatchedCall(const Operands& x, const Tensor& grad, const Tensor& stats)
       : level(level_of({x.p, or_undefined(x.q), or_undefined(x.weight), grad, stats})),
-        p(x.p, level), q(or_undefined(x.q), level), weight(or_undefined(x.weight), level), g(grad, level), saved(stats, level) {
+        p(x.p, level),
+        q(or_undefined(x.q), level),
+        weight(or_undefined(x.weight), level),
+        g(grad, level),
+        saved(stats, level) {
     for (const Batched* b : {&p, &q, &weight, &g, &saved})
       if (b->batched) n = b->t.sym_size(0);
   }
-  bool any() const { return p.batched || q.batched || weight.batched || g.batched || saved.batched; }
+  bool any() const {
+    return p.batched || q.batched || weight.batched || g.batched || saved.batched;
+  }
 };
 
 // Class weights of their own per sample are no row op any more: one call per sample.
@@ -90,7 +107,8 @@ Tensor each_sample(const BatchedCall& b, Call call) {
   const int64_t n = b.n.guard_int(__FILE__, __LINE__);
   for (int64_t i = 0; i < n; ++i) {
     const auto sample = [&](const Batched& x) { return x.batched ? x.t.select(0, i) : x.t; };
-    out.push_back(call(sample(b.p), maybe(sample(b.q)), maybe(sample(b.weight)), sample(b.g), sample(b.saved)));
+    out.push_back(call(sample(b.p), maybe(sample(b.q)), maybe(sample(b.weight)), sample(b.g),
+                       sample(b.saved)));
   }
   return at::stack(out);
 }
@@ -109,6 +127,9 @@ Tensor rows_of_sample(const Operands& x, const Options& o, ScalarType dtype) {
   for (size_t d = 1; d < rows.size(); ++d) n = n * rows[d];
   return at::full_symint({}, at::Scalar(n), x.p.options().dtype(dtype));
 }
+bool is_reduced(const Options& o) {
+  return o.reduction == kMean || o.reduction == kSum || o.reduction == kSumOfTerms;
+}
 // The options of the same call with a batch dimension in front of `x`.
 Options shifted(const Options& o, const Tensor& x, int64_t reduction) {
   Options b = o;
@@ -118,9 +139,11 @@ Options shifted(const Options& o, const Tensor& x, int64_t reduction) {
 }
 
 template <class F>
-std::tuple<Tensor, Tensor> forward_batched(const Tensor& p, const optional<Tensor>& q, const optional<Tensor>& weight,
-                                           int64_t dim, int64_t kinds, int64_t reduction, int64_t ignore_index,
-                                           double label_smoothing, double scale, optional<ScalarType> dtype) {
+std::tuple<Tensor, Tensor> forward_batched(const Tensor& p, const optional<Tensor>& q,
+                                           const optional<Tensor>& weight, int64_t dim,
+                                           int64_t kinds, int64_t reduction, int64_t ignore_index,
+                                           double label_smoothing, double scale,
+                                           optional<ScalarType> dtype) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
   const BatchedCall b({p, q, weight}, {}, {});
@@ -128,7 +151,8 @@ std::tuple<Tensor, Tensor> forward_batched(const Tensor& p, const optional<Tenso
   Tensor value, saved;
   if (b.weight.batched) {
     std::vector<Tensor> kept;
-    value = each_sample(b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws, const Tensor&, const Tensor&) {
+    value = each_sample(b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws,
+                               const Tensor&, const Tensor&) {
       auto [v, s] = call_forward<F>({ps, qs, ws}, o, dtype);
       kept.push_back(s);
       return v;
@@ -138,17 +162,19 @@ std::tuple<Tensor, Tensor> forward_batched(const Tensor& p, const optional<Tenso
     const Tensor bp = b.p.along(b.n);
     const optional<Tensor> bq = maybe(b.q.along(b.n)), w = maybe(b.weight.t);
     const Operands x{bp, bq, w};
-    const Options rows = shifted(o, x.full(o), o.reduction == kPointwise ? kPointwise : kNone);
+    const Options rows = shifted(o, x.full(o), o.reduction == kTerms ? kTerms : kNone);
     std::tie(value, saved) = call_forward<F>(x, rows, dtype);
-    if (o.reduction == kMean || o.reduction == kSum) value = sum_of_sample(value);
+    if (is_reduced(o)) value = sum_of_sample(value);
     if (o.reduction == kMean) value = value / rows_of_sample<F>(x, rows, value.scalar_type());
   }
-  return {at::functorch::makeBatched(value, 0, b.level), at::functorch::makeBatched(saved, 1, b.level)};
+  return {at::functorch::makeBatched(value, 0, b.level),
+          at::functorch::makeBatched(saved, 1, b.level)};
 }
 
 template <class F>
-Tensor backward_batched(const Tensor& g, const Tensor& p, const optional<Tensor>& q, const optional<Tensor>& weight,
-                        const Tensor& saved, int64_t dim, int64_t kinds, int64_t reduction, int64_t ignore_index,
+Tensor backward_batched(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                        const optional<Tensor>& weight, const Tensor& saved, int64_t dim,
+                        int64_t kinds, int64_t reduction, int64_t ignore_index,
                         double label_smoothing, double scale, int64_t wrt) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
@@ -156,17 +182,17 @@ Tensor backward_batched(const Tensor& g, const Tensor& p, const optional<Tensor>
   if (!b.any()) return call_backward<F>(g, {p, q, weight}, saved, o, wrt);
   Tensor out;
   if (b.weight.batched) {
-    out = each_sample(b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws, const Tensor& gs, const Tensor& ss) {
-      return call_backward<F>(gs, {ps, qs, ws}, ss, o, wrt);
-    });
+    out = each_sample(
+        b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws, const Tensor& gs,
+               const Tensor& ss) { return call_backward<F>(gs, {ps, qs, ws}, ss, o, wrt); });
   } else {
     const Tensor bp = b.p.along(b.n), bs = b.saved.along(b.n).movedim(0, 1);
     const optional<Tensor> bq = maybe(b.q.along(b.n)), w = maybe(b.weight.t);
     const Operands x{bp, bq, w};
-    const Options rows = shifted(o, x.full(o), o.reduction == kPointwise ? kPointwise : kNone);
+    const Options rows = shifted(o, x.full(o), o.reduction == kTerms ? kTerms : kNone);
     Tensor bg = b.g.along(b.n);
     if (o.reduction == kMean) bg = bg / rows_of_sample<F>(x, rows, bg.scalar_type());
-    if (o.reduction == kMean || o.reduction == kSum) {  // one number per sample, for each of its rows
+    if (is_reduced(o)) {  // one number per sample, for each of its rows
       const auto shape = row_shape<F, c10::SymInt>(x.full(o), rows.dim);
       for (size_t d = 1; d < shape.size(); ++d) bg = bg.unsqueeze(-1);
       bg = bg.expand_symint(shape);
@@ -176,34 +202,30 @@ Tensor backward_batched(const Tensor& g, const Tensor& p, const optional<Tensor>
   return at::functorch::makeBatched(out, 0, b.level);
 }
 
-template <class Visit>
-void each_row_op(Visit visit) {
-  each_formula([&](auto formula) {
-    using F = decltype(formula);
-    visit(formula, forward_name<F>(), backward_name<F>());
-  });
-}
 TORCH_LIBRARY_IMPL(torch_infotheory, Meta, m) {
-  each_row_op([&](auto f, const std::string& forward, const std::string& backward) {
-    m.impl(forward.c_str(), &forward_meta<decltype(f)>);
-    m.impl(backward.c_str(), &backward_meta<decltype(f)>);
+  each_row_op([&](auto formula) {
+    using F = decltype(formula);
+    m.impl(forward_name<F>().c_str(), &forward_meta<F>);
+    m.impl(backward_name<F>().c_str(), &backward_meta<F>);
   });
 }
 TORCH_LIBRARY_IMPL(torch_infotheory, FuncTorchBatched, m) {
-  each_row_op([&](auto f, const std::string& forward, const std::string& backward) {
-    m.impl(forward.c_str(), &forward_batched<decltype(f)>);
-    m.impl(backward.c_str(), &backward_batched<decltype(f)>);
+  each_row_op([&](auto formula) {
+    using F = decltype(formula);
+    m.impl(forward_name<F>().c_str(), &forward_batched<F>);
+    m.impl(backward_name<F>().c_str(), &backward_batched<F>);
   });
 }
-TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCPU, m) {
-  each_row_op([&](auto f, const std::string& forward, const std::string&) {
-    m.impl(forward.c_str(), &forward_autocast<decltype(f), c10::DeviceType::CPU>);
+template <c10::DeviceType device>
+void register_autocast(torch::Library& m) {
+  each_row_op([&](auto formula) {
+    using F = decltype(formula);
+    m.impl(forward_name<F>().c_str(), &forward_autocast<F, device>);
   });
 }
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCPU, m) { register_autocast<c10::DeviceType::CPU>(m); }
 TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCUDA, m) {
-  each_row_op([&](auto f, const std::string& forward, const std::string&) {
-    m.impl(forward.c_str(), &forward_autocast<decltype(f), c10::DeviceType::CUDA>);
-  });
+  register_autocast<c10::DeviceType::CUDA>(m);
 }
 
 }  // namespace

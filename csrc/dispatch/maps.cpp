@@ -1,0 +1,131 @@
+// maps.cpp -- the public self-information, pointwise mutual information and perplexity.
+#include "dispatch/maps.h"
+
+#include <torch/library.h>
+
+#include "dispatch/arguments.h"
+
+namespace torch_infotheory {
+namespace {
+
+void check_classes(const char* op, const Tensor& t, const std::vector<int64_t>& dims) {
+  for (const int64_t d : dims)
+    TORCH_CHECK(t.dim() == 0 || t.sym_size(d) != 0, op, ": expected at least one class, got ",
+                t.sym_sizes());
+}
+
+// The inverse of moving `from` to the end and flattening groups of them: one size and one place for
+// each.
+Tensor unmerged(const Tensor& value, const Tensor& like, const std::vector<int64_t>& from) {
+  c10::SymDimVector shape;
+  std::vector<int64_t> end;
+  const int64_t rank = like.dim(), n = int64_t(from.size());
+  for (int64_t d = 0; d < rank; ++d)
+    if (std::find(from.begin(), from.end(), d) == from.end()) shape.push_back(like.sym_size(d));
+  for (int64_t i = 0; i < n; ++i) {
+    shape.push_back(like.sym_size(from[i]));
+    end.push_back(rank - n + i);
+  }
+  return value.reshape_symint(shape).movedim(end, from).contiguous();
+}
+
+Tensor self_information(const Tensor& p, at::IntArrayRef dim, string_view kind_name,
+                        optional<double> base, optional<ScalarType> dtype) {
+  using F = SelfInformation;
+  check_distribution(F::name, "p", p);
+  const auto dims = wrapped_dims(F::name, "dim", dim, "p", p);
+  check_classes(F::name, p, dims);
+  Options o{dims[0], kind_of(F::name, kind_name), kTerms, -100, 0, unit_of(F::name, base)};
+  if (dims.size() == 1) return std::get<0>(call_forward<F>({p, {}, {}}, o, dtype));
+  o.dim = -1;
+  return unmerged(std::get<0>(call_forward<F>({merged(p, dims), {}, {}}, o, dtype)), p, dims);
+}
+
+template <class F>
+Tensor pmi(const Tensor& joint, const TableDims& dims, const Options& o,
+           optional<ScalarType> dtype) {
+  const Tensor table = as_table(joint, dims),
+               value = std::get<0>(call_forward<F>({table, {}, {}}, o, dtype));
+  return table.is_same(joint) ? value : unmerged(value, joint, dims.x_then_y());
+}
+Tensor pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
+                                    at::IntArrayRef y_dim, string_view kind_name,
+                                    optional<double> base, bool normalized,
+                                    optional<ScalarType> dtype) {
+  const char* op = PointwiseMutualInformation::name;
+  check_distribution(op, "joint", joint);
+  const TableDims dims(op, joint, x_dim, y_dim);
+  check_classes(op, joint, dims.both);
+  const Options o{-1, kind_of(op, kind_name), kTerms, -100, 0, unit_of(op, base)};
+  return normalized ? pmi<NormalizedPmi>(joint, dims, o, dtype)
+                    : pmi<PointwiseMutualInformation>(joint, dims, o, dtype);
+}
+
+Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool keepdim,
+                  optional<ScalarType> dtype) {
+  static const auto entropy =
+      find_op<Tensor(const Tensor&, at::IntArrayRef, string_view, optional<double>, bool,
+                     optional<ScalarType>)>("entropy");
+  const char* op = "perplexity";
+  check_distribution(op, "p", p);
+  wrapped_dims(op, "dim", dim, "p", p);
+  kind_of(op, kind);
+  const ScalarType exact = p.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const Tensor value = entropy.call(p, dim, kind, std::nullopt, keepdim, exact).exp();
+  return value.to(result_type(p.device(), p.scalar_type(), dtype));
+}
+
+template <class F>
+std::tuple<Tensor, Tensor> forward(const Tensor& p, const optional<Tensor>& q,
+                                   const optional<Tensor>& weight, int64_t dim, int64_t kinds,
+                                   int64_t reduction, int64_t ignore_index, double label_smoothing,
+                                   double scale, optional<ScalarType> dtype) {
+  const Operands x{p, q, weight};
+  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
+  check_operands<F, c10::SymInt>(x, o);
+  return {Reference<F>(x, o).value(value_type(x, o, dtype)),
+          std::get<1>(allocate<F, c10::SymInt>(x, o, dtype))};
+}
+template <class F>
+Tensor backward(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                const optional<Tensor>& weight, const Tensor& saved, int64_t dim, int64_t kinds,
+                int64_t reduction, int64_t ignore_index, double label_smoothing, double scale,
+                int64_t) {
+  const Operands x{p, q, weight};
+  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
+  check_backward_operands<F, c10::SymInt>(g, saved, x, o);
+  return Reference<F>(x, o).gradient(g, false);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
+  each(Maps{}, [&](auto formula) {
+    using F = decltype(formula);
+    m.impl(forward_name<F>().c_str(), &forward<F>);
+    m.impl(backward_name<F>().c_str(), &backward<F>);
+  });
+}
+
+TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  m.def(
+      "self_information(Tensor p, int[1] dim=-1, *, str kind=\"probs\", float? base=None, "
+      "ScalarType? dtype=None) -> Tensor",
+      tags);
+  m.def(
+      "perplexity(Tensor p, int[1] dim=-1, *, str kind=\"probs\", bool keepdim=False, ScalarType? "
+      "dtype=None) -> Tensor",
+      tags);
+  m.def(
+      "pointwise_mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str "
+      "kind=\"probs\", float? base=None, "
+      "bool normalized=False, ScalarType? dtype=None) -> Tensor",
+      tags);
+}
+void register_maps(torch::Library& m) {
+  m.impl("self_information", &self_information);
+  m.impl("perplexity", &perplexity);
+  m.impl("pointwise_mutual_information", &pointwise_mutual_information);
+}
+TI_COMPOSITES(register_maps)
+
+}  // namespace
+}  // namespace torch_infotheory

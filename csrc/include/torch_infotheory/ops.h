@@ -1,0 +1,178 @@
+// torch_infotheory/ops.h -- every measure and loss as a C++ function on tensors, without Python.
+//
+//   find_package(torch_infotheory REQUIRED)
+//   target_link_libraries(program PRIVATE torch_infotheory::torch_infotheory)
+//
+// The functions call the registered ops through the dispatcher, so they differentiate, trace and
+// autocast as in Python, and mean what the Python functions of the same names mean.
+#pragma once
+#include <ATen/core/Reduction.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <optional>
+#include <string_view>
+
+namespace torch_infotheory {
+
+using at::IntArrayRef;
+using at::ScalarType;
+using at::Tensor;
+using std::optional;
+using std::string_view;
+
+namespace schema {
+using Map = Tensor(const Tensor&, IntArrayRef, string_view, optional<double>, optional<ScalarType>);
+using One = Tensor(const Tensor&, IntArrayRef, string_view, optional<double>, bool,
+                   optional<ScalarType>);
+using Two = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view, optional<string_view>,
+                   optional<double>, bool, optional<ScalarType>);
+using Table = Tensor(const Tensor&, IntArrayRef, IntArrayRef, string_view, optional<double>, bool,
+                     optional<ScalarType>);
+
+template <class Signature>
+c10::TypedOperatorHandle<Signature> op(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+}  // namespace schema
+
+// ---- measures: one value per distribution ----
+
+inline Tensor self_information(const Tensor& p, IntArrayRef dim = -1, string_view kind = "probs",
+                               optional<double> base = {}, optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Map>("torch_infotheory::self_information");
+  return call.call(p, dim, kind, base, dtype);
+}
+
+inline Tensor entropy(const Tensor& p, IntArrayRef dim = -1, string_view kind = "probs",
+                      optional<double> base = {}, bool keepdim = false,
+                      optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::One>("torch_infotheory::entropy");
+  return call.call(p, dim, kind, base, keepdim, dtype);
+}
+
+inline Tensor perplexity(const Tensor& p, IntArrayRef dim = -1, string_view kind = "probs",
+                         bool keepdim = false, optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, IntArrayRef, string_view, bool, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::perplexity");
+  return call.call(p, dim, kind, keepdim, dtype);
+}
+
+// `kind` states p, and q too unless `q_kind` is given.
+inline Tensor cross_entropy(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                            string_view kind = "probs", optional<string_view> q_kind = {},
+                            optional<double> base = {}, bool keepdim = false,
+                            optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Two>("torch_infotheory::cross_entropy");
+  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype);
+}
+
+inline Tensor kl_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                            string_view kind = "probs", optional<string_view> q_kind = {},
+                            optional<double> base = {}, bool keepdim = false,
+                            optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Two>("torch_infotheory::kl_divergence");
+  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype);
+}
+
+inline Tensor js_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                            string_view kind = "probs", optional<string_view> q_kind = {},
+                            optional<double> base = {}, bool keepdim = false,
+                            optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Two>("torch_infotheory::js_divergence");
+  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype);
+}
+
+// ---- measures of a joint table ----
+
+inline Tensor joint_entropy(const Tensor& joint, IntArrayRef x_dim = -2, IntArrayRef y_dim = -1,
+                            string_view kind = "probs", optional<double> base = {},
+                            bool keepdim = false, optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Table>("torch_infotheory::joint_entropy");
+  return call.call(joint, x_dim, y_dim, kind, base, keepdim, dtype);
+}
+
+inline Tensor conditional_entropy(const Tensor& joint, IntArrayRef x_dim = -2,
+                                  IntArrayRef y_dim = -1, string_view kind = "probs",
+                                  optional<double> base = {}, bool keepdim = false,
+                                  optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Table>("torch_infotheory::conditional_entropy");
+  return call.call(joint, x_dim, y_dim, kind, base, keepdim, dtype);
+}
+
+inline Tensor mutual_information(const Tensor& joint, IntArrayRef x_dim = -2,
+                                 IntArrayRef y_dim = -1, string_view kind = "probs",
+                                 optional<double> base = {}, bool keepdim = false,
+                                 optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Table>("torch_infotheory::mutual_information");
+  return call.call(joint, x_dim, y_dim, kind, base, keepdim, dtype);
+}
+
+inline Tensor variation_of_information(const Tensor& joint, IntArrayRef x_dim = -2,
+                                       IntArrayRef y_dim = -1, string_view kind = "probs",
+                                       optional<double> base = {}, bool keepdim = false,
+                                       optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Table>("torch_infotheory::variation_of_information");
+  return call.call(joint, x_dim, y_dim, kind, base, keepdim, dtype);
+}
+
+inline Tensor pointwise_mutual_information(const Tensor& joint, IntArrayRef x_dim = -2,
+                                           IntArrayRef y_dim = -1, string_view kind = "probs",
+                                           optional<double> base = {}, bool normalized = false,
+                                           optional<ScalarType> dtype = {}) {
+  static const auto call =
+      schema::op<schema::Table>("torch_infotheory::pointwise_mutual_information");
+  return call.call(joint, x_dim, y_dim, kind, base, normalized, dtype);
+}
+
+// ---- losses ----
+
+inline Tensor cross_entropy_loss(const Tensor& input, const Tensor& target,
+                                 const optional<Tensor>& weight = {},
+                                 int64_t reduction = at::Reduction::Mean,
+                                 int64_t ignore_index = -100, double label_smoothing = 0,
+                                 optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, const optional<Tensor>&, int64_t, int64_t,
+                           double, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::cross_entropy_loss");
+  return call.call(input, target, weight, reduction, ignore_index, label_smoothing, dtype);
+}
+
+inline Tensor nll_loss(const Tensor& input, const Tensor& target,
+                       const optional<Tensor>& weight = {}, int64_t reduction = at::Reduction::Mean,
+                       int64_t ignore_index = -100, optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, const optional<Tensor>&, int64_t, int64_t,
+                           optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::nll_loss");
+  return call.call(input, target, weight, reduction, ignore_index, dtype);
+}
+
+inline Tensor kl_div(const Tensor& input, const Tensor& target,
+                     int64_t reduction = at::Reduction::Mean, bool log_target = false,
+                     optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, int64_t, bool, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::kl_div");
+  return call.call(input, target, reduction, log_target, dtype);
+}
+
+inline Tensor entropy_loss(const Tensor& input, IntArrayRef dim = -1, string_view kind = "logits",
+                           optional<double> base = {}, int64_t reduction = at::Reduction::Mean,
+                           optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, IntArrayRef, string_view, optional<double>, int64_t,
+                           optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::entropy_loss");
+  return call.call(input, dim, kind, base, reduction, dtype);
+}
+
+inline Tensor js_div(const Tensor& input, const Tensor& target, IntArrayRef dim = -1,
+                     string_view kind = "logits", optional<string_view> target_kind = {},
+                     optional<double> base = {}, int64_t reduction = at::Reduction::Mean,
+                     optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
+                           optional<string_view>, optional<double>, int64_t, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::js_div");
+  return call.call(input, target, dim, kind, target_kind, base, reduction, dtype);
+}
+
+}  // namespace torch_infotheory
