@@ -1,0 +1,206 @@
+"""Every quantity in float64, as a book prints it: the values the tests expect.
+
+Knows NumPy, SciPy and mpmath; must not know torch or the package under test. The formulas hold in
+the interior of the domain and for probabilities of 0. They are analytic, so that `gradient` can
+differentiate them by a complex step, whose error is rounding alone. What happens at infinities, NaN
+and negative probabilities is written down case by case in test_edges.py.
+"""
+
+from collections.abc import Callable, Sequence
+
+import mpmath
+import numpy as np
+from scipy.special import xlogy
+
+Array = np.ndarray
+Axes = tuple[int, ...]
+
+
+def distribution(x: Array, axes: Axes, kind: str) -> Array:
+    """The probabilities that `x` states along `axes`."""
+    if kind == "probs":
+        return x
+    if kind == "log_probs":
+        return np.exp(x)
+    weights = np.exp(x - x.real.max(axes, keepdims=True))
+    return weights / weights.sum(axes, keepdims=True)
+
+
+# Measures of one or two distributions along `axes`, which keep them as dimensions of size 1.
+
+
+def self_information(p: Array, axes: Axes) -> Array:
+    return -np.log(p)
+
+
+def entropy(p: Array, axes: Axes) -> Array:
+    return -xlogy(p, p).sum(axes, keepdims=True)
+
+
+def perplexity(p: Array, axes: Axes) -> Array:
+    return np.exp(entropy(p, axes))
+
+
+def cross_entropy(p: Array, q: Array, axes: Axes) -> Array:
+    return -xlogy(p, q).sum(axes, keepdims=True)
+
+
+def kl_divergence(p: Array, q: Array, axes: Axes) -> Array:
+    return cross_entropy(p, q, axes) - entropy(p, axes)
+
+
+def js_divergence(p: Array, q: Array, axes: Axes) -> Array:
+    m = (p + q) / 2
+    return (kl_divergence(p, m, axes) + kl_divergence(q, m, axes)) / 2
+
+
+# Measures of a joint distribution of X, along the axes `x`, and Y, along the axes `y`.
+
+
+def joint_entropy(p: Array, x: Axes, y: Axes) -> Array:
+    return entropy(p, x + y)
+
+
+def marginal_entropy(p: Array, x: Axes, y: Axes) -> Array:
+    return entropy(p.sum(y, keepdims=True), x)
+
+
+def conditional_entropy(p: Array, x: Axes, y: Axes) -> Array:
+    return joint_entropy(p, x, y) - marginal_entropy(p, x, y)
+
+
+def mutual_information(p: Array, x: Axes, y: Axes) -> Array:
+    return marginal_entropy(p, x, y) + marginal_entropy(p, y, x) - joint_entropy(p, x, y)
+
+
+def variation_of_information(p: Array, x: Axes, y: Axes) -> Array:
+    return conditional_entropy(p, x, y) + conditional_entropy(p, y, x)
+
+
+def pointwise_mutual_information(p: Array, x: Axes, y: Axes) -> Array:
+    return np.log(p / (p.sum(y, keepdims=True) * p.sum(x, keepdims=True)))
+
+
+def normalized_pointwise_mutual_information(p: Array, x: Axes, y: Axes) -> Array:
+    return pointwise_mutual_information(p, x, y) / -np.log(p)
+
+
+def evaluate(
+    formula: Callable[..., Array],
+    inputs: Sequence[Array],
+    axes: Sequence[Axes],
+    kinds: Sequence[str],
+    *,
+    base: float | None = None,
+    keepdim: bool = False,
+    elementwise: bool = False,
+    reduction: str = "none",
+) -> Array:
+    """`formula` of the inputs, with the options that the functions of the package take."""
+    arrays = [np.atleast_1d(x) for x in inputs]  # a 0-d input is a distribution with one class
+    dims = tuple(dim for group in axes for dim in group)
+    value = formula(
+        *(distribution(x, dims, kind) for x, kind in zip(arrays, kinds, strict=True)), *axes
+    )
+    if all(x.ndim == 0 for x in inputs):
+        value = value[0]
+    elif not (keepdim or elementwise):
+        value = value.squeeze(dims)
+    if base is not None:
+        value = value / np.log(base)
+    return reduce(value, reduction)
+
+
+# Losses over classes along dimension 1, or 0 where the input has no batch.
+
+
+def nll_loss(
+    input: Array,
+    target: Array,
+    weight: Array | None = None,
+    *,
+    reduction: str = "mean",
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Array:
+    axis = min(1, input.ndim - 1)
+    classes = input.shape[axis]
+    w = np.ones(classes) if weight is None else weight
+    if target.ndim < input.ndim:  # class indices
+        kept = target != ignore_index
+        index = np.where(kept, target, 0)
+        p, total = np.moveaxis(np.eye(classes)[index], -1, axis), (kept * w[index]).sum()
+    else:
+        kept, p, total = True, target, input.size / classes
+    p = (1 - label_smoothing) * p + label_smoothing / classes
+    terms = p * np.moveaxis(np.moveaxis(input, axis, -1) * w, -1, axis)
+    return reduce(kept * -terms.sum(axis), reduction, total)
+
+
+def cross_entropy_loss(input: Array, *arguments: Array, **options: object) -> Array:
+    axis = min(1, input.ndim - 1)
+    return nll_loss(np.log(distribution(input, (axis,), "logits")), *arguments, **options)
+
+
+def kl_div(
+    input: Array, target: Array, *, reduction: str = "mean", log_target: bool = False
+) -> Array:
+    p = np.exp(target) if log_target else target
+    return reduce(xlogy(p, p) - p * input, reduction)
+
+
+def reduce(losses: Array, reduction: str, total: float | None = None) -> Array:
+    if reduction == "none":
+        return losses
+    return losses.sum() / {"sum": 1, "mean": losses.size if total is None else total}[reduction]
+
+
+def gradient(
+    function: Callable[..., Array], inputs: Sequence[Array], cotangent: Array, step: float = 1e-20
+) -> list[Array]:
+    """Of `(cotangent * function(*inputs)).sum()`: the imaginary part that a complex step leaves."""
+    gradients, seen = [], cotangent != 0  # a value without cotangent may be infinite
+    for number, x in enumerate(inputs):
+        gradients.append(np.zeros(x.shape))
+        for element in np.ndindex(x.shape):
+            stepped = x.astype(complex)
+            stepped[element] += 1j * step
+            value = function(*inputs[:number], stepped, *inputs[number + 1 :])
+            gradients[-1][element] = (cotangent * value.imag)[seen].sum() / step
+    return gradients
+
+
+# Divergences in 50 digits, for distributions so close that float64 would lose them.
+
+
+def exact_kl_divergence(p: Array, q: Array, kind: str) -> float:
+    """Sum of p log(p / q) - p + q, from which the rounding of the totals of p and q cancels."""
+    with mpmath.workdps(50):
+        return float(_divergence(_exact(p, kind), _exact(q, kind)))
+
+
+def exact_js_divergence(p: Array, q: Array, kind: str) -> float:
+    with mpmath.workdps(50):
+        p, q = _exact(p, kind), _exact(q, kind)
+        m = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+        return float((_divergence(p, m) + _divergence(q, m)) / 2)
+
+
+def exact_mutual_information(joint: Array, kind: str) -> float:
+    with mpmath.workdps(50):
+        cells = np.array(_exact(joint.ravel(), kind)).reshape(joint.shape)
+        independent = np.outer(cells.sum(1), cells.sum(0))
+        return float(_divergence(cells.ravel(), independent.ravel()))
+
+
+def _exact(x: Array, kind: str) -> list[mpmath.mpf]:
+    numbers = [mpmath.mpf(float(value)) for value in x]
+    if kind == "probs":
+        return numbers
+    weights = [mpmath.exp(value) for value in numbers]
+    total = mpmath.fsum(weights) if kind == "logits" else 1
+    return [weight / total for weight in weights]
+
+
+def _divergence(p: Sequence[mpmath.mpf], q: Sequence[mpmath.mpf]) -> mpmath.mpf:
+    return mpmath.fsum(a * mpmath.log(a / b) - a + b for a, b in zip(p, q, strict=True))

@@ -1,0 +1,128 @@
+"""The documentation says what is true: examples run, docstrings are whole, links resolve."""
+
+import contextlib
+import doctest
+import inspect
+import io
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+from torch_infotheory import measures
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "docs" / "conventions.md", ROOT / "docs" / "dropin.md"]
+MEASURES = {name: getattr(measures, name) for name in measures.__all__}
+SECTIONS = ["Args", "Returns", "Domain", "Gradient", "Raises", "Example", "Reference", "See also"]
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def sections_of(docstring: str) -> dict[str, str]:
+    """Split at the headings; the text before the first one is filed under ''."""
+    parts = re.split(r"^([A-Z][a-z ]+):$", inspect.cleandoc(docstring), flags=re.MULTILINE)
+    return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+def arguments_of(section: str) -> dict[str, str]:
+    """The description of every argument; arguments that share a line share the description."""
+    parts = re.split(r"^    (\w[\w, ]*):", section, flags=re.MULTILINE)
+    lines = zip(parts[1::2], parts[2::2], strict=True)
+    return {name: text.strip() for names, text in lines for name in names.split(", ")}
+
+
+def test_every_public_function_is_exported():
+    functions = inspect.getmembers(measures, inspect.isfunction)
+    assert sorted(measures.__all__) == [name for name, _ in functions if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_docstring_has_every_section(name):
+    sections = sections_of(MEASURES[name].__doc__)
+    assert list(sections) == ["", *SECTIONS]
+    assert all(text.strip() for text in sections.values())
+
+    sentence, formula = sections[""].split("\n\n::\n\n")
+    assert "\n" not in sentence and sentence.endswith(".")
+    assert " = " in formula
+    assert ">>> " in sections["Example"]
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_docstring_explains_every_argument(name):
+    arguments = arguments_of(sections_of(MEASURES[name].__doc__)["Args"])
+    assert sorted(arguments) == sorted(inspect.signature(MEASURES[name]).parameters)
+
+    shared = arguments_of(sections_of(measures.__doc__)["Shared arguments"])
+    referred = [a for a, text in arguments.items() if text.startswith("Shared argument")]
+    assert referred
+    assert set(referred) <= set(shared)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_docstring_points_to_what_exists(name):
+    sections = sections_of(MEASURES[name].__doc__)
+    works = re.findall(r"(\w+) \((\d{4})\)", sections["Reference"])
+    assert works
+    for author, year in works:
+        assert re.search(rf"\b{author}\b.*\({year}\)", measures.__doc__), f"{author} ({year})"
+
+    for target in re.findall(r"`([\w.]+)`", sections["See also"]):
+        path = target if "." in target else f"torch_infotheory.{target}"
+        assert callable(pkgutil.resolve_name(path))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_runs_and_prints_what_it_shows(page):
+    """The python blocks of a page run in order and share their names.
+
+    A block of prompts is a doctest. A block without prompts is a program, and the text block that
+    follows it shows what it prints.
+    """
+    text = page.read_text()
+    blocks = list(BLOCK.finditer(text))
+    assert any(block[1] == "python" for block in blocks)
+    names: dict[str, object] = {"__name__": page.stem}
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if block[1] != "python":
+            continue
+        line = text.count("\n", 0, block.start()) + 1
+        where = f"{page.name}, line {line}"
+        if block[2].startswith(">>>"):
+            test = doctest.DocTestParser().get_doctest(block[2], {}, where, page.name, line)
+            test.globs = names
+            report = io.StringIO()
+            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+            runner.run(test, out=report.write, clear_globs=False)
+            assert runner.failures == 0, report.getvalue()
+        else:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(block[2], where, "exec"), names)
+            shown = following[2] if following is not None and following[1] == "text" else ""
+            assert printed.getvalue() == shown, where
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The link targets that GitHub makes of a page's headings."""
+    prose = BLOCK.sub("", page.read_text())
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.replace("`", "").lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize(
+    "page",
+    sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]),
+    ids=lambda page: page.name,
+)
+def test_links_resolve(page):
+    for target in LINK.findall(BLOCK.sub("", page.read_text())):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors_of(file), target

@@ -1,0 +1,164 @@
+"""Divergences of nearly equal distributions keep their digits and are never below 0."""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pytest
+import reference
+import torch
+from ops import DTYPES, KINDS, random, state
+from torch import Tensor
+
+import torch_infotheory as ti
+
+Measure = Callable[..., Tensor]
+Exact = Callable[[np.ndarray, np.ndarray, str], float]
+
+LOW = tuple(dtype for dtype in DTYPES if dtype != torch.float64)
+DISTANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # of the logits; a divergence is about its square
+SHAPES = ((2, 3), (5, 8), (20, 33))
+DIVERGENCES = (
+    pytest.param(ti.kl_divergence, reference.exact_kl_divergence, id="kl_divergence"),
+    pytest.param(ti.js_divergence, reference.exact_js_divergence, id="js_divergence"),
+)
+
+
+def numbers(x: Tensor) -> np.ndarray:
+    return x.double().cpu().numpy()
+
+
+def check(value: Tensor, expected: float) -> None:
+    """A relative error of 1e-3 down to 1e-9 in float32, a few epsilon in float64; never below 0."""
+    epsilon = torch.finfo(torch.float64).eps
+    allowed = 8 * epsilon if value.dtype == torch.float64 else 1e-3 * max(expected, 1e-9)
+    assert value >= 0
+    assert abs(float(value) - expected) <= allowed
+
+
+def neighbours(dtype: torch.dtype, kind: str, classes: int, distance: float) -> list[Tensor]:
+    """Two distributions whose logits differ by about `distance`, as exactly as the dtype can."""
+    # Half types tell only small logits apart.
+    spread = 1.0 if dtype in (torch.float64, torch.float32) else 4 * distance
+    p = spread * random(classes, seed=1)
+    q = p + distance * random(classes, seed=2)
+    return [state(x, -1, kind).to(dtype) for x in (p, q)]
+
+
+@pytest.mark.parametrize("classes", [3, 10, 700])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("function, exact", DIVERGENCES)
+def test_logits(
+    function: Measure, exact: Exact, dtype: torch.dtype, classes: int, device: str
+) -> None:
+    result = torch.promote_types(dtype, torch.float32)
+    offsets = (0, 64) if result == dtype else (0,)  # which no softmax should see
+    for distance, offset in product(DISTANCES, offsets):
+        p, q = neighbours(dtype, "logits", classes, distance)
+        q = q + offset
+        value = function(p.to(device), q.to(device), kind="logits", dtype=result)
+        check(value, exact(numbers(p), numbers(q), "logits"))
+
+
+@pytest.mark.parametrize("classes", [3, 10, 700])
+@pytest.mark.parametrize("kind", ["probs", "log_probs"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("function, exact", DIVERGENCES)
+def test_normalised_up_to_rounding(
+    function: Measure, exact: Exact, dtype: torch.dtype, kind: str, classes: int, device: str
+) -> None:
+    for distance in DISTANCES:
+        p, q = neighbours(dtype, kind, classes, distance)
+        check(function(p.to(device), q.to(device), kind=kind), exact(numbers(p), numbers(q), kind))
+
+
+@pytest.mark.parametrize("dtype", LOW, ids=str)
+@pytest.mark.parametrize("function, exact", DIVERGENCES)
+def test_probabilities_a_few_roundings_apart(
+    function: Measure, exact: Exact, dtype: torch.dtype, device: str
+) -> None:
+    """Two entries exchange a little mass, so that the totals stay exactly what they are."""
+    for first, steps in product((0.2, 0.01, 0.003), (1, 2, 5)):
+        p = torch.tensor([first, first, 0.25, 0.25, 0.5 - 2 * first], dtype=dtype)
+        q = p.clone()
+        q[0] += steps * torch.finfo(dtype).eps * first
+        q[1] -= q[0] - p[0]
+        assert numbers(p).sum() == numbers(q).sum()
+        value = function(p.to(device), q.to(device), dtype=torch.float32)
+        check(value, exact(numbers(p), numbers(q), "probs"))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_mutual_information_of_logits(
+    dtype: torch.dtype, shape: tuple[int, int], device: str
+) -> None:
+    result = torch.promote_types(dtype, torch.float32)
+    for distance in DISTANCES:
+        table = distance * random(*shape)
+        if dtype == result:  # half types tell only small logits apart
+            table = table + random(shape[0], 1, seed=1) + random(shape[1], seed=2)
+        table = table.to(dtype)
+        value = ti.mutual_information(table.to(device), kind="logits", dtype=result)
+        check(value, reference.exact_mutual_information(numbers(table), "logits"))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kind", ["probs", "log_probs"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_mutual_information_normalised_up_to_rounding(
+    dtype: torch.dtype, kind: str, shape: tuple[int, int], device: str
+) -> None:
+    independent = random(shape[0], 1, seed=1) + random(shape[1], seed=2)
+    for distance in DISTANCES:
+        table = state(independent + distance * random(*shape), (0, 1), kind).to(dtype)
+        value = ti.mutual_information(table.to(device), kind=kind)
+        check(value, reference.exact_mutual_information(numbers(table), kind))
+
+
+@pytest.mark.parametrize("dtype", LOW, ids=str)
+def test_mutual_information_a_few_roundings_from_independence(
+    dtype: torch.dtype, device: str
+) -> None:
+    """A uniform table, where four cells exchange a little mass: the marginals stay uniform."""
+    for size, steps in product((4, 16), (1, 2, 8)):
+        table = torch.full((size, size), size**-2, dtype=torch.float64)
+        exchanged = steps * torch.finfo(dtype).eps * size**-2
+        table[:2, :2] += exchanged * torch.tensor([[1, -1], [-1, 1]])
+        assert torch.equal(table, table.to(dtype).double())
+        value = ti.mutual_information(table.to(device, dtype), dtype=torch.float32)
+        check(value, reference.exact_mutual_information(table.numpy(), "probs"))
+
+
+@pytest.mark.parametrize("classes", [2, 5, 64, 1000])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_never_below_zero(dtype: torch.dtype, kind: str, classes: int, device: str) -> None:
+    logits = 3 * random(100, classes)
+    moved = logits + 1e-7 * random(100, classes, seed=1)
+    p, q = (state(x, -1, kind).to(device, dtype) for x in (logits, moved))
+    for function, other in product((ti.kl_divergence, ti.js_divergence), (p, q)):
+        assert (function(p, other, kind=kind) >= 0).all()
+    independent = random(100, 3, 1) + random(100, 1, classes, seed=1)
+    table = state(independent, (1, 2), kind).to(device, dtype)
+    assert (ti.mutual_information(table, kind=kind) >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_other_totals_are_taken_literally(dtype: torch.dtype, device: str) -> None:
+    """D(p || q) where p = (1 + s) q is (1 + s) log(1 + s), also below 0."""
+    q = state(random(6), -1, "probs").to(device, dtype)
+    for s in (64 * torch.finfo(dtype).eps, -64 * torch.finfo(dtype).eps, 1e-3, -1e-3):
+        p = (1 + s) * q
+        total, other = p.double().sum(), q.double().sum()
+        value = ti.kl_divergence(p, q)
+        literal = total * torch.log(total / other)
+        torch.testing.assert_close(value.double(), literal, rtol=0.2, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_the_gradient_is_that_of_the_literal_sum(dtype: torch.dtype, device: str) -> None:
+    p, q = (x.to(device).requires_grad_() for x in neighbours(dtype, "probs", 10, 1e-5))
+    by_p, by_q = torch.autograd.grad(ti.kl_divergence(p, q), (p, q))
+    torch.testing.assert_close(by_p, (p / q).log() + 1)
+    torch.testing.assert_close(by_q, -p / q)

@@ -1,0 +1,17 @@
+"""Entropy, mutual information, divergences and cross-entropy as differentiable PyTorch operators.
+
+Importing the package registers ``torch.ops.torch_infotheory.*``. The measures of information theory
+are here, one value per distribution; :mod:`torch_infotheory.nn` has the losses for training,
+:mod:`torch_infotheory.d2l` the functions of a textbook chapter under its own names.
+"""
+
+import torch as _torch  # noqa: F401  (loads the libraries that _C is linked with)
+
+from torch_infotheory import _C as _C  # registers the operators
+from torch_infotheory import d2l as d2l
+from torch_infotheory import nn as nn
+from torch_infotheory.measures import *  # noqa: F403
+from torch_infotheory.measures import __all__ as _measures
+
+__version__ = "0.1.0"
+__all__ = ["d2l", "nn", *_measures]
