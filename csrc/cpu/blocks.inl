@@ -12,6 +12,7 @@ namespace torch_infotheory {
 namespace {
 
 constexpr int64_t kBlock = 512;
+constexpr int64_t kAhead = 1024;  // bytes of a row asked for before they are read
 
 // Which numbers of memory the packs of a block are: number j of pack k lies at k * step + j * lane.
 // The lanes are classes of one row, or rows (tiles.inl). A pack has `full` of them, the last one
@@ -30,20 +31,32 @@ struct Walk {
   }
 };
 
-// f(i, pack, lanes): pack i / width of the walk, of which that many lanes are there; the others
-// repeat its first.
+// f(i, pack, lanes, k): pack i / width of the walk, of which that many lanes are there; the others
+// repeat its first. k = 0..3 in turn, for four sums in flight hide the latency of one.
 template <class A, class T, class F>
 TI_LANE void each_pack(const T* x, const Walk& walk, F f) {
   constexpr int64_t width = Pack<A>::width;
-  for (int64_t k = 0; k < walk.packs; ++k, x += walk.step) {
-    const int64_t lanes = k + 1 < walk.packs ? walk.full : walk.last;
-    if (walk.lane == 1 && lanes == width) {
-      f(k * width, load<A>(x), lanes);
-    } else {
-      T part[width];
-      for (int64_t j = 0; j < width; ++j) part[j] = x[j < lanes ? j * walk.lane : 0];
-      f(k * width, load<A>(part), lanes);
+  int64_t i = 0, packs = walk.packs;
+  if (walk.lane == 1) {  // numbers side by side
+    int64_t whole = walk.full < width ? 0 : walk.last < width ? packs - 1 : packs;
+    packs -= whole;
+    const auto next = [&](int k) __attribute__((always_inline)) {
+      f(i, load<A>(x), width, k);
+      x += walk.step;
+      i += width;
+    };
+    for (; whole >= 4; whole -= 4) {
+      __builtin_prefetch(reinterpret_cast<const char*>(x) + kAhead);
+      next(0), next(1), next(2), next(3);
     }
+    for (; whole > 0; --whole) next(0);
+  }
+  for (; packs > 0; --packs, x += walk.step, i += width) {
+    const int64_t lanes = packs > 1 ? walk.full : walk.last;
+    T part[width];
+    for (int64_t j = 0; j < lanes; ++j) part[j] = x[j * walk.lane];
+    for (int64_t j = lanes; j < width; ++j) part[j] = x[0];
+    f(i, load<A>(part), lanes, 0);
   }
 }
 
@@ -64,6 +77,8 @@ using Read = void (*)(const void* x, const Walk& walk, Pack<A> high, Pack<A> low
 template <class A>
 using Highest = Pack<A> (*)(const void* x, const Walk& walk, Pack<A> least);
 template <class A>
+using Mass = Pack<A> (*)(const void* x, const Walk& walk, Pack<A> high);
+template <class A>
 using Write = void (*)(const A* from, void* to, const Walk& walk);
 
 // Logits are read relative to high + low, which is the row's log-normaliser in two parts once that
@@ -71,29 +86,49 @@ using Write = void (*)(const A* from, void* to, const Walk& walk);
 template <class A, class T, Kind kind>
 void read(const void* x, const Walk& walk, Pack<A> high, Pack<A> low, Block<A>& to) {
   each_pack<A>(static_cast<const T*>(x), walk,
-               [&](int64_t i, Pack<A> v, int64_t lanes) __attribute__((always_inline)) {
+               [&](int64_t i, Pack<A> v, int64_t lanes, int) __attribute__((always_inline)) {
                  Prob<Pack<A>> c;
                  if constexpr (kind == kLogits) c.log = (v - high) - low;
                  if constexpr (kind == kLogProbs) c.log = v;
-                 if constexpr (kind == kProbs || kind == kWeights) {
+                 if constexpr (kind == kLogits || kind == kLogProbs) c.p = exp(c.log);
+                 if constexpr (kind == kProbs || kind == kWeights)
                    c.p = checked_probability<kind>(v);
-                   c.log = log(c.p);
-                 } else {
-                   c.p = exp(c.log);
-                 }
+                 if constexpr (kind == kProbs) c.log = log(c.p);
+                 if constexpr (kind == kWeights) c.log = c.p;  // not read: see Target
                  store(to.p + i, c.p);
                  store(to.log + i, c.log);
                  if (lanes != Pack<A>::width) to.empty(i, lanes);
                });
 }
 
+template <class A>
+TI_LANE Pack<A> first_lanes(Pack<A> x, int64_t lanes) {
+  for (int64_t j = lanes; j < Pack<A>::width; ++j) x.v[j] = 0;
+  return x;
+}
+
 // The maximum of each lane.
 template <class A, class T>
 Pack<A> highest_of(const void* x, const Walk& walk, Pack<A> least) {
+  Pack<A> top[4] = {least, least, least, least};
   each_pack<A>(static_cast<const T*>(x), walk,
-               [&](int64_t, Pack<A> v, int64_t)
-                   __attribute__((always_inline)) { least = max(least, v); });
-  return least;
+               [&](int64_t, Pack<A> v, int64_t, int k)
+                   __attribute__((always_inline)) { top[k] = max(top[k], v); });
+  return max(max(top[0], top[1]), max(top[2], top[3]));
+}
+
+// The sum of each lane's e^(x - high): all that a formula which only wants the normaliser has to
+// read.
+template <class A, class T>
+Pack<A> mass_of(const void* x, const Walk& walk, Pack<A> high) {
+  Pack<A> sum[4];
+  for (Pack<A>& part : sum) part = Pack<A>(0);
+  each_pack<A>(static_cast<const T*>(x), walk,
+               [&](int64_t, Pack<A> v, int64_t lanes, int k) __attribute__((always_inline)) {
+                 const Pack<A> p = exp(v - high);
+                 sum[k] = sum[k] + (lanes == Pack<A>::width ? p : first_lanes(p, lanes));
+               });
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 template <class A, class T>
@@ -154,26 +189,35 @@ Highest<A> highest_reader(Type type) {
       type, [](auto tag) -> Highest<A> { return highest_of<A, typename decltype(tag)::type>; });
 }
 template <class A>
+Mass<A> mass_reader(Type type) {
+  return with_type<A>(type,
+                      [](auto tag) -> Mass<A> { return mass_of<A, typename decltype(tag)::type>; });
+}
+template <class A>
 Write<A> writer(Type type) {
   return with_type<A>(type,
                       [](auto tag) -> Write<A> { return write<A, typename decltype(tag)::type>; });
 }
 
+// One number. The common types are spelt out: this happens for every row.
 inline void store_number(const Operand& to, int64_t offset, double value) {
-  const Pack<double> lanes(value);
-  writer<double>(to.type)(
-      reinterpret_cast<const double*>(&lanes),
-      static_cast<char*>(const_cast<void*>(to.data)) + offset * size_of(to.type),
-      Walk::along_classes<double>(1, 1));
+  void* data = const_cast<void*>(to.data);
+  if (to.type == kFloat) {
+    static_cast<float*>(data)[offset] = float(value);
+  } else if (to.type == kDouble) {
+    static_cast<double*>(data)[offset] = value;
+  } else {
+    const float lanes[Pack<float>::width] = {float(value)};
+    writer<float>(to.type)(lanes, static_cast<uint16_t*>(data) + offset,
+                           Walk::along_classes<float>(1, 1));
+  }
 }
 inline double load_number(const Operand& from, int64_t offset) {
-  const char* x = static_cast<const char*>(from.data) + offset * size_of(from.type);
-  return with_type<double>(from.type, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    T lanes[Pack<double>::width];
-    for (T& lane : lanes) lane = *reinterpret_cast<const T*>(x);
-    return double(load<double>(lanes).v[0]);
-  });
+  if (from.type == kFloat) return static_cast<const float*>(from.data)[offset];
+  if (from.type == kDouble) return static_cast<const double*>(from.data)[offset];
+  uint16_t bits = static_cast<const uint16_t*>(from.data)[offset];
+  return from.type == kHalf ? widen<1>(reinterpret_cast<Half*>(&bits))[0]
+                            : widen<1>(reinterpret_cast<BFloat16*>(&bits))[0];
 }
 
 }  // namespace

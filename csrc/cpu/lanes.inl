@@ -63,6 +63,7 @@ struct Source {
   Kind kind;
   Read<A> read;
   Highest<A> highest;
+  Mass<A> mass;
   Pack<A> high, low;
 
   Source(const Rows& r, const Operand& x)
@@ -72,6 +73,7 @@ struct Source {
         kind(x.kind),
         read(reader<A>(x.kind, x.type)),
         highest(highest_reader<A>(x.type)),
+        mass(mass_reader<A>(x.type)),
         high(0),
         low(0) {}
 
@@ -84,6 +86,18 @@ struct Source {
   void fill(const Team& team, int64_t first, int64_t n, Block<A>& to) const {
     read(data + first * class_stride * size, team.walk<A>(class_stride, lane_stride, n), high, low,
          to);
+  }
+  // The sum of the probabilities of n classes, relative to the reference.
+  Pack<A> mass_of_block(const Team& team, int64_t first, int64_t n, Block<A>& scratch) const {
+    if (is_logits())
+      return mass(data + first * class_stride * size, team.walk<A>(class_stride, lane_stride, n),
+                  high);
+    Pack<A> sum(0);
+    if (kind == kLabels) return sum;
+    fill(team, first, n, scratch);
+    for (int64_t i = 0; i < team.numbers<A>(n); i += Pack<A>::width)
+      sum = sum + load<A>(scratch.p + i);
+    return sum;
   }
   // Takes the maximum of n classes into the reference; returns old - new, which is 0 or below.
   Pack<A> raise(const Team& team, int64_t first, int64_t n) {
@@ -106,7 +120,8 @@ struct Source {
   }
 };
 
-// A loss target: class weights and label smoothing, applied to a block of p and to a block of its
+// A loss target. Only formulas linear in p are given one: nothing here states log p.
+// Class weights and label smoothing, applied to a block of p and to a block of its
 // derivative.
 template <class A>
 struct Target {
@@ -125,7 +140,7 @@ struct Target {
   // to_i = w_i (kept to_i + spread)
   void apply(const Team& team, A* to, int64_t first, int64_t n, double kept, double spread) const {
     const Pack<A> a(kept), b(spread);
-    const auto update = [&](int64_t i, Pack<A> w, int64_t) {
+    const auto update = [&](int64_t i, Pack<A> w, int64_t, int) {
       store(to + i, w * (a * load<A>(to + i) + b));
     };
     if (weight)
@@ -133,7 +148,7 @@ struct Target {
                    team.lanes_are_rows ? Walk{1, 0, n, 1, 1} : Walk::along_classes<A>(1, n),
                    update);
     else
-      for (int64_t i = 0; i < team.numbers<A>(n); i += Pack<A>::width) update(i, Pack<A>(1), 0);
+      for (int64_t i = 0; i < team.numbers<A>(n); i += Pack<A>::width) update(i, Pack<A>(1), 0, 0);
   }
   void apply(const Team& team, Block<A>& p, int64_t first, int64_t n) const {
     if (plain) return;
@@ -171,10 +186,10 @@ struct Pair {
   }
   template <int arity>
   void fill(int64_t first, int64_t n, Block<A>& a, Block<A>& b) const {
-    if (p.kind == kLabels)
-      for (int64_t i = 0; i < team.numbers<A>(n); ++i) a.p[i] = 0;
-    else
+    if (p.kind != kLabels)
       p.fill(team, first, n, a);
+    else if (first == 0 || target.dense)
+      for (int64_t i = 0; i < team.numbers<A>(n); ++i) a.p[i] = 0;
     target.apply(team, a, first, n);
     if constexpr (arity == 2) q.fill(team, first, n, b);
   }

@@ -55,7 +55,7 @@ struct Pack {
   V v;
   Pack() = default;
   TI_LANE Pack(V x) : v(x) {}
-  TI_LANE explicit Pack(double x) : v(V{} + A(x)) {}
+  TI_LANE explicit Pack(double x) : v(A(x) - V{}) {}
 };
 
 #define TI_PACK      \
@@ -79,6 +79,15 @@ TI_PACK Pack<A> max(Pack<A> highest, Pack<A> x) { return x.v > highest.v ? x.v :
 TI_PACK typename Pack<A>::Mask bits(Pack<A> a) { return (typename Pack<A>::Mask)a.v; }
 TI_PACK Pack<A> number(typename Pack<A>::Mask bits, Pack<A>) { return (typename Pack<A>::V)bits; }
 
+// 1 / k!. A table, for the compiler must see each as a constant.
+struct InverseFactorials {
+  double of[14] = {1};
+  constexpr InverseFactorials() {
+    for (int k = 1; k < 14; ++k) of[k] = of[k - 1] / k;
+  }
+};
+constexpr InverseFactorials kInverseFactorial;
+
 // e^x to 1 ulp; 0 where the result would not be normal (x < -87.3 in float), NaN for NaN.
 // x = n log 2 + r with |r| <= log(2) / 2 and n rounded by adding a number whose last mantissa bit
 // is worth 1.
@@ -89,8 +98,8 @@ TI_PACK Pack<A> exp(Pack<A> x) {
   const P bounded = select(x > P(F::most), P(F::most), x);
   const P shifted = bounded * P(1.4426950408889634) + rounder, n = shifted - rounder;
   const P r = (bounded - n * P(F::ln2_high)) - n * P(F::ln2_low);
-  P series = P(1);
-  for (int k = F::exp_terms; k > 0; --k) series = series * r * P(1.0 / k) + P(1);
+  P series(kInverseFactorial.of[F::exp_terms]);
+  for (int k = F::exp_terms - 1; k >= 0; --k) series = series * r + P(kInverseFactorial.of[k]);
   const P power = number((bits(shifted) + F::bias) << F::mantissa, x);
   return select(x < P(F::least), P(0), series * power);
 }
@@ -109,9 +118,9 @@ TI_PACK Pack<A> log(Pack<A> x) {
   const P exponent =
       P(__builtin_convertvector(k, typename P::V)) - select(tiny, P(F::mantissa + 1), P(0));
   const P s = f / (P(2) + f), square = s * s, half = f * f * P(0.5);
-  P series = P(0);
-  for (int j = F::log_terms; j > 0; --j) series = (series + P(2.0 / (2 * j + 1))) * square;
-  const P small = s * (half + series) + exponent * P(F::ln2_low);
+  P series(2.0 / (2 * F::log_terms + 1));
+  for (int j = F::log_terms - 1; j > 0; --j) series = series * square + P(2.0 / (2 * j + 1));
+  const P small = s * (half + series * square) + exponent * P(F::ln2_low);
   const P y = exponent * P(F::ln2_high) + (f - (half - small));
   const P edge = select(x == P(0), P(-INFINITY), select(x > P(0), x, P(NAN)));
   return select((x > P(0)) & (x < P(INFINITY)), y, edge);

@@ -1,0 +1,103 @@
+// labels.inl -- what the class indices of a team's rows contribute: a peak in p, read and written
+// alone.
+//
+// Knows sources; must not know any formula by name, tensors, threads, or torch. Read next:
+// rows.inl.
+#pragma once
+#include "cpu/lanes.inl"
+
+namespace torch_infotheory {
+namespace {
+
+enum class Label { kNone, kCounts, kIgnored, kBad };
+
+inline Label read_label(Rows& r, int64_t offset, int64_t& label) {
+  label = label_at(r.p, offset);
+  if (label == r.ignore_index) return Label::kIgnored;
+  if (label >= 0 && label < r.classes) return Label::kCounts;
+  __atomic_store_n(&r.bad_label, label, __ATOMIC_RELAXED);
+  __atomic_store_n(&r.has_bad_label, true, __ATOMIC_RELAXED);
+  return Label::kBad;
+}
+
+// The labels of a team's rows, and q at each of them.
+template <class A>
+struct Labels {
+  static constexpr int width = Pack<A>::width;
+  Label kind[width];
+  int64_t label[width];
+  double log_q[width], peak[width], background[width];
+
+  Labels(Rows& r, const Cursor& at, const Pair<A>& rows) {
+    for (int j = 0; j < width; ++j) {
+      kind[j] = Label::kNone;
+      log_q[j] = peak[j] = background[j] = 0;
+    }
+    if (r.p.kind != kLabels) return;
+    for (int j = 0; j < rows.team.rows; ++j) {
+      kind[j] = read_label(r, at.p + j * row_stride(r, r.p), label[j]);
+      if (kind[j] != Label::kCounts) continue;
+      peak[j] = rows.target.peak(label[j]);
+      background[j] = rows.target.background(label[j]);
+    }
+  }
+  bool counts(int j) const { return kind[j] == Label::kNone || kind[j] == Label::kCounts; }
+  // log q at the labels, given the normalisers.
+  Prob<Wide<A>> q_at(const Rows& r, const Cursor& at, const Wide<A>& zq) {
+    for (int j = 0; j < width; ++j)
+      if (kind[j] == Label::kCounts)
+        log_q[j] = load_number(r.q, at.q + j * row_stride(r, r.q) + label[j] * r.q.class_stride);
+    Wide<A> log_at(log_q);
+    if (r.q.kind == kLogits)
+      log_at = map([](Pack<double> x, Pack<double> z) { return x - z; }, log_at, zq);
+    return {map([](Pack<double> x) { return exp(x); }, log_at), log_at};
+  }
+};
+
+// Labels without a background and with log-probabilities need one class of each row: nothing else
+// is read.
+inline bool picks(const Rows& r) {
+  return r.p.kind == kLabels && r.label_smoothing == 0 && r.q.kind != kLogits;
+}
+inline double log_q_at(const Rows& r, const Cursor& at, int64_t label) {
+  return load_number(r.q, at.q + label * r.q.class_stride);
+}
+
+template <class F, class A>
+void pick(Rows& r, int64_t begin, int64_t end) {
+  const Target<A> target(r);
+  for (Cursor at(r, begin); at.row < end; at.next()) {
+    int64_t label = 0;
+    double value = 0;
+    if (read_label(r, at.p, label) == Label::kCounts)
+      value = F::term(Prob<double>{target.peak(label), 0}, Prob<double>{0, log_q_at(r, at, label)});
+    for (int i = 0; i < 2 * F::arity; ++i) r.saved[i * r.rows + at.row] = 0;
+    if (r.row_values)
+      r.row_values[at.row] = value;
+    else
+      store_number(r.value, at.value, value * r.scale);
+  }
+}
+
+template <class F, class A>
+void scatter(Rows& r, int64_t begin, int64_t end) {
+  const Target<A> target(r);
+  const Operand& to = r.gradient;
+  const int64_t size = size_of(to.type);
+  for (Cursor at(r, begin); at.row < end; at.next()) {
+    char* row = static_cast<char*>(const_cast<void*>(to.data)) + at.gradient * size;
+    if (to.class_stride == 1)
+      __builtin_memset(row, 0, r.classes * size);
+    else
+      for (int64_t c = 0; c < r.classes; ++c)
+        __builtin_memset(row + c * to.class_stride * size, 0, size);
+    int64_t label = 0;
+    if (read_label(r, at.p, label) != Label::kCounts) continue;
+    const Prob<double> p{target.peak(label), 0}, q{0, log_q_at(r, at, label)};
+    store_number(to, at.gradient + label * to.class_stride,
+                 r.scale * load_number(r.g, at.g) * gradient_by_q<F, kLogProbs>(p, q, 0.));
+  }
+}
+
+}  // namespace
+}  // namespace torch_infotheory
