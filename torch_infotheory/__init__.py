@@ -7,7 +7,7 @@ are here, one value per distribution; :mod:`torch_infotheory.nn` has the losses 
 
 import torch as _torch  # noqa: F401  (loads the libraries that _C is linked with)
 
-from torch_infotheory import _C as _C  # registers the operators
+import torch_infotheory._C as _C  # noqa: F401  (registers the operators)
 from torch_infotheory import d2l as d2l
 from torch_infotheory import nn as nn
 from torch_infotheory.measures import *  # noqa: F403

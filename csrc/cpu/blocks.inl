@@ -32,31 +32,44 @@ struct Walk {
 };
 
 // f(i, pack, lanes, k): pack i / width of the walk, of which that many lanes are there; the others
-// repeat its first. k = 0..3 in turn, for four sums in flight hide the latency of one.
+// repeat its first. k counts the packs modulo 4, for four sums in flight hide the latency of one.
+// It depends on nothing else, so that a lane sums in one order whatever the other lanes hold.
 template <class A, class T, class F>
 TI_LANE void each_pack(const T* x, const Walk& walk, F f) {
   constexpr int64_t width = Pack<A>::width;
-  int64_t i = 0, packs = walk.packs;
-  if (walk.lane == 1) {  // numbers side by side
-    int64_t whole = walk.full < width ? 0 : walk.last < width ? packs - 1 : packs;
-    packs -= whole;
-    const auto next = [&](int k) __attribute__((always_inline)) {
-      f(i, load<A>(x), width, k);
-      x += walk.step;
-      i += width;
-    };
-    for (; whole >= 4; whole -= 4) {
-      __builtin_prefetch(reinterpret_cast<const char*>(x) + kAhead);
-      next(0), next(1), next(2), next(3);
-    }
-    for (; whole > 0; --whole) next(0);
+  int64_t pack = 0, whole = 0;
+  const auto next = [&](int k) __attribute__((always_inline)) {
+    f(pack * width, load<A>(x), width, k);
+    x += walk.step;
+    ++pack;
+  };
+  if (walk.lane == 1) whole = walk.full < width ? 0 : walk.packs - (walk.last < width);
+  while (pack + 4 <= whole) {  // numbers side by side
+    __builtin_prefetch(reinterpret_cast<const char*>(x) + kAhead);
+    next(0), next(1), next(2), next(3);
   }
-  for (; packs > 0; --packs, x += walk.step, i += width) {
-    const int64_t lanes = packs > 1 ? walk.full : walk.last;
+  if (pack < whole) next(0);
+  if (pack < whole) next(1);
+  if (pack < whole) next(2);
+  for (; pack < walk.packs; ++pack, x += walk.step) {
+    const int64_t lanes = pack + 1 < walk.packs ? walk.full : walk.last;
     T part[width];
     for (int64_t j = 0; j < lanes; ++j) part[j] = x[j * walk.lane];
     for (int64_t j = lanes; j < width; ++j) part[j] = x[0];
-    f(i, load<A>(part), lanes, 0);
+    const Pack<A> v = load<A>(part);
+    switch (pack % 4) {  // a k known to the compiler keeps the sums in registers
+      case 0:
+        f(pack * width, v, lanes, 0);
+        break;
+      case 1:
+        f(pack * width, v, lanes, 1);
+        break;
+      case 2:
+        f(pack * width, v, lanes, 2);
+        break;
+      default:
+        f(pack * width, v, lanes, 3);
+    }
   }
 }
 

@@ -1,0 +1,1 @@
+# Importing the extension registers the operators; it has nothing else to offer.
