@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,8 +43,10 @@ CLASSES = 10
 SEED = 0
 BATCH = 32
 LEARNING_RATE = 5e-3
-# Each step rounds differently in the two libraries, by about 1e-7, and training amplifies it.
-TOLERANCE = 1e-3
+# Nats for training losses, bits for the held-out curve. The two libraries round a loss differently,
+# by about 1e-7, and training carries that on: the teacher trained with torch's loss in float32 and
+# in float64 drifts by up to 2e-6 nats, depending on SEED. More than 1e-5 is not rounding.
+TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,19 @@ def read_digits(samples: int | None) -> Digits:
 
 def classifier(width: int) -> nn.Module:
     """Two convolutions and a linear layer; equal widths give equal weights."""
+    # Smooth in the weights. At a kink of ReLU or max pooling the last bit of a weight decides where
+    # the gradient goes, and two trainings that differ by rounding alone part by 1e-2 nats.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         return nn.Sequential(
             nn.Conv2d(1, width, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
+            nn.GroupNorm(1, width),
+            nn.GELU(),
+            nn.AvgPool2d(2),
             nn.Conv2d(width, 2 * width, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
+            nn.GroupNorm(1, 2 * width),
+            nn.GELU(),
+            nn.AvgPool2d(2),
             nn.Flatten(),
             nn.Linear(8 * width, CLASSES),
         )
@@ -227,7 +234,7 @@ def table(title: str, objective: str, epochs: Sequence[Epoch]) -> Table:
 TEACHER, TORCH, STUDENT = "#0072B2", "#F5C26B", "#7B4FA3"
 RIGHT, WRONG = "#00875F", "#D55E00"
 INK, DARK, GREY = "#333333", "#5F6B76", "#D4D4D4"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 11,
     "axes.titlesize": 13,
     "axes.titleweight": "bold",

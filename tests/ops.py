@@ -4,6 +4,7 @@ A new op is one row of OPS, with its formula in reference.py; every test over CA
 then holds for it. Knows the package and the reference; must not know any test.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -199,13 +200,14 @@ class Op:
         return getattr(torch.ops.torch_infotheory, self.name).default
 
     def takes(self, argument: str) -> bool:
-        return argument in {a.name for a in self.overload._schema.arguments}
+        return argument in inspect.signature(self.function).parameters
 
     def dispatcher_options(self, options: dict[str, Any]) -> dict[str, Any]:
         """The options of the Python function as the op of the dispatcher takes them."""
         options = dict(options)
         if isinstance(options.get("kind"), tuple):
-            second = "q_kind" if self.takes("q_kind") else "target_kind"
+            arguments = {argument.name for argument in self.overload._schema.arguments}
+            second = "q_kind" if "q_kind" in arguments else "target_kind"
             options["kind"], options[second] = options["kind"]
         if isinstance(options.get("reduction"), str):
             options["reduction"] = ("none", "mean", "sum").index(options["reduction"])
@@ -373,7 +375,7 @@ def loss_case(op: Op, name: str, *numbers: Tensor, **options: Any) -> Case:
 
 
 def loss_cases(op: Op) -> list[Case]:
-    """The losses that mirror torch's; test_dropin.py compares all their options with torch."""
+    """The losses that mirror torch's. The drop-in tests compare all their options with torch."""
     shape = (4, CLASSES)
     logits, others = random(*shape), random(*shape, seed=1)
     log_probs, probs = state(logits, -1, "log_probs"), state(others, -1, "probs")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from ops import BASIC_CASES, CLASSES, Case, Op, random
+from ops import BASIC_CASES, CLASSES, Case, random
 from torch import Tensor
 
 EVERY_KIND = [
@@ -25,7 +25,6 @@ PAIRS = [case for case in MEASURES if len(case.kinds) == 2]
 TABLES = [case for case in MEASURES if "x_dim" in case.op.dims]
 ROWS = [case for case in MEASURES if "dim" in case.op.dims]
 LABELLED = [case for case in BASIC_CASES if case.op.name in ("cross_entropy_loss", "nll_loss")]
-
 
 FUNCTION = (lambda case: case,)  # through the package
 OP = (lambda case: case.dispatch,)  # through the dispatcher
@@ -109,7 +108,7 @@ def mistakes() -> Iterator[Mistake]:
         says = ("[3, 5]", other)
         yield Mistake(f"shape_{other}", PAIRS, RuntimeError, says, {}, last(change), True)
     on_meta = last(lambda x: x.to("meta"))
-    yield Mistake("devices", PAIRS, RuntimeError, ("cpu", "meta"), {}, on_meta, True)
+    yield Mistake("devices", PAIRS, RuntimeError, ("meta",), {}, on_meta, True)
     yield Mistake("no_classes", EVERY_KIND, RuntimeError, (), {}, every(lambda x: x[..., :0]))
     yield Mistake("nothing", EVERY_KIND, RuntimeError, (), {}, every(lambda x: x[:0, ..., :0]))
 
@@ -123,10 +122,6 @@ def mistakes() -> Iterator[Mistake]:
         for where in (first, last):
             change = where(lambda x, dtype=dtype: x.to(dtype))
             yield Mistake(f"{where.__name__}_{shown}", MEASURES, refused, (shown,), {}, change)
-    for label, ignored in product((CLASSES, CLASSES + 1000, -1, -101), (-100, 3)):
-        options = {"target": torch.tensor([2, label, 6, 2]), "ignore_index": ignored}
-        says = (f"Target {label} is out of bounds.",)
-        yield Mistake(f"label_{label}_{ignored}", LABELLED, IndexError, says, options)
 
 
 @pytest.mark.parametrize("mistake", list(mistakes()), ids=lambda mistake: mistake.name)
@@ -143,18 +138,37 @@ def test_bad_input(mistake: Mistake, device: str) -> None:
         assert all(x.is_meta or torch.equal(x, y) for x, y in zip(inputs, before, strict=True))
 
 
-@pytest.mark.parametrize("op", dict.fromkeys(case.op for case in LABELLED), ids=str)
-def test_bad_label_among_many(op: Op, device: str, threads: None) -> None:
+@pytest.fixture
+def labels_are_checked(device: str) -> None:
+    if device != "cpu":
+        pytest.skip("on CUDA a bad label is a device assert, which ends the process")
+
+
+@pytest.mark.parametrize("case", LABELLED, ids=str)
+def test_bad_label(case: Case, device: str, labels_are_checked: None) -> None:
+    (input,) = case.inputs(torch.float32, device, requires_grad=True)
+    for label, ignored in product((CLASSES, CLASSES + 1000, -1, -101), (-100, 3)):
+        target = torch.tensor([2, label, 6, 2], device=device)
+        for call in (case, case.dispatch):
+            with pytest.raises(IndexError, match=f"Target {label} is out of bounds."):
+                call(input, target=target, ignore_index=ignored)
+
+
+@pytest.mark.parametrize("case", LABELLED, ids=str)
+def test_bad_label_among_many(
+    case: Case, device: str, threads: None, labels_are_checked: None
+) -> None:
     """Found by whichever thread meets it; afterwards everything works as before."""
     torch.set_num_threads(4)
+    function = case.op.function
     input = random(30_011, CLASSES).float().log_softmax(1).to(device)
     labels = torch.arange(len(input), device=device) % CLASSES
-    expected = op.function(input, labels)
+    expected = function(input, labels)
     for row in (0, 12_345, len(input) - 1):
         for dtype in (torch.int64, torch.int32, torch.uint8):
             bad = labels.to(dtype, copy=True)
             bad[row] = 77
             for reduction in ("none", "mean", "sum"):
                 with pytest.raises(IndexError, match="Target 77 is out of bounds."):
-                    op.function(input, bad, reduction=reduction)
-    assert torch.equal(op.function(input, labels), expected)
+                    function(input, bad, reduction=reduction)
+    assert torch.equal(function(input, labels), expected)

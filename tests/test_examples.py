@@ -87,7 +87,8 @@ def test_digits_units_of_the_tables_agree(digits_tables: np.ndarray) -> None:
     np.testing.assert_allclose(bits, nats / np.log(2), atol=1.3e-4)
     np.testing.assert_allclose(perplexity, np.exp(nats), rtol=1e-4)
     assert ((entropy > 0) & (entropy <= np.log2(10))).all()
-    assert ((information > 0) & (share < 100) & (right <= 100)).all()
+    # 0 bits: an untrained model may predict one class for every digit.
+    assert ((information >= 0) & (share < 100) & (right <= 100)).all()
 
 
 def test_digits_information_is_compared_with_its_ceiling(
@@ -115,14 +116,26 @@ def test_digits_torchs_own_loss_gives_the_same_curves(digits_printed: str) -> No
         rf"in {steps} training losses: (\S+) nats\n.*curve: (\S+) bits", digits_printed
     )
     assert stated is not None
-    assert all(float(difference) < 1e-4 for difference in stated.groups())
+    assert all(float(difference) < 1e-5 for difference in stated.groups())
+
+
+def test_digits_rounding_alone_stays_within_the_tolerance(digits: ModuleType) -> None:
+    """Torch's loss in float32 and in float64: what the comparison with ours is measured against."""
+    data = digits.read_digits(SAMPLES)
+    exact = torch.nn.functional.cross_entropy
+    single, double = (
+        digits.train("torch", digits.classifier(width=32), loss, data.labels, data, EPOCHS, loss)
+        for loss in (exact, lambda logits, labels: exact(logits.double(), labels).float())
+    )
+    assert single.steps != double.steps
+    assert digits.largest_difference(single.steps, double.steps) < digits.TOLERANCE / 5
 
 
 def test_digits_losses_that_disagree_fail_the_run(
     digits: ModuleType, digits_arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = torch.nn.functional.cross_entropy
-    monkeypatch.setattr(digits.F, "cross_entropy", lambda *args: 1.01 * exact(*args))
+    monkeypatch.setattr(digits.F, "cross_entropy", lambda *args: 1.0001 * exact(*args))
     with pytest.raises(SystemExit, match="the losses disagree"):
         printed_by(digits, *digits_arguments)
 

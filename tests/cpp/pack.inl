@@ -32,7 +32,8 @@ std::vector<A> numbers() {
   for (int i = 0; i < 1 << 20; ++i) x.push_back(from_bits<A>(Bits<A>(random())));
   for (int i = 0; i < 1 << 20; ++i) x.push_back(A((2 * uniform(random) - 1) * range));
   for (int i = 0; i < 1 << 18; ++i) x.push_back(A(2 * uniform(random)));
-  for (int i = 0; i < 1 << 12; ++i) x.push_back(1 + A(i - 2048) * A(ldexp(1, -Format<A>::mantissa)));
+  for (int i = 0; i < 1 << 12; ++i)
+    x.push_back(1 + A(i - 2048) * A(ldexp(1, -Format<A>::mantissa)));
   while (x.size() % Pack<A>::width) x.push_back(1);
   return x;
 }
@@ -69,7 +70,13 @@ void test_functions(Checks& check, const char* type) {
       x, [](Pack<A> v) { return log(v); }, [](Real v) { return logl(v); },
       [](A v) { return v > 0 && v < A(INFINITY) && v != 1; });
   printf("%s: exp to %.3Lf ulp, log to %.3Lf ulp\n", type, exp_error, log_error);
-  check.that(exp_error <= 1, [&] { return text("exp of %s: %Lg ulp", type, exp_error); });
+  // Without fused multiply-add, the reduction of x and each step of the series round once more.
+#if defined(__FMA__)
+  const Real bound = 1;
+#else
+  const Real bound = 1.25;
+#endif
+  check.that(exp_error <= bound, [&] { return text("exp of %s: %Lg ulp", type, exp_error); });
   check.that(log_error <= 1, [&] { return text("log of %s: %Lg ulp", type, log_error); });
 
   const A infinity(INFINITY), nan(NAN), denormal = from_bits<A>(1);
@@ -95,7 +102,7 @@ void test_functions(Checks& check, const char* type) {
   const auto near = [](A got, A expected) {
     if (expected != expected) return got != got;
     if (expected == 0 || std::isinf(expected)) return got == expected;
-    return error_in_ulp(got, expected) <= 1;
+    return error_in_ulp(got, expected) <= 2;  // `expected` is rounded too
   };
   for (const Edge<A>& e : edges)
     // Each edge in each lane, with ordinary numbers around it.
@@ -164,7 +171,8 @@ void test_stores(Checks& check, Format16 format, const char* name) {
       const bool nan = x[i + j] != x[i + j];
       const double back = decoded(format, got);
       check.that(nan ? back != back : got == expected, [&] {
-        return text("store of %a as %s: got %#x, expected %#x", double(x[i + j]), name, got, expected);
+        return text("store of %a as %s: got %#x, expected %#x", double(x[i + j]), name, got,
+                    expected);
       });
     }
   }
@@ -196,7 +204,7 @@ void test_lanes(Checks& check, const char* type) {
     const Pack<A> p = load<A>(one);
     same("any", any(p == Pack<A>(1), p), 1);
   }
-  same("any of none", any(x == Pack<A>(width), x), 0);
+  same("any of none", any(x == Pack<A>(100), x), 0);
 
   const Wide<A> wide(x);
   same("total", wide.total(), total);
@@ -226,9 +234,10 @@ void test_lanes(Checks& check, const char* type) {
     const Real gap = ((1 + t) * log1pl(t) + (1 - t) * log1pl(-t)) / 2;
     // The long double sides cancel too, by 64 bits of what they subtract.
     const auto near = [&](const char* what, Real got, Real expected, Real terms) {
-      check.that(fabsl(got - expected) <= 4 * rounding_of(sizeof(A) == 8 ? kDouble : kFloat) * expected +
-                                              ldexpl(terms, -62),
-                 [&] { return text("%s(%Lg): got %La, expected %La", what, d, got, expected); });
+      check.that(
+          fabsl(got - expected) <=
+              4 * rounding_of(sizeof(A) == 8 ? kDouble : kFloat) * expected + ldexpl(terms, -62),
+          [&] { return text("%s(%Lg): got %La, expected %La", what, d, got, expected); });
     };
     near("exp_remainder", lane(exp_remainder(Pack<A>(double(d)))), remainder, fabsl(d));
     near("entropy_gap", lane(entropy_gap(Pack<A>(double(t)))), gap, fabsl(t));

@@ -1,5 +1,5 @@
-// pack_avx2.cpp -- packs of 32 bytes, on a machine that has the instructions. main() is compiled for
-// every machine, so the target is set after the headers that it shares.
+// pack_avx2.cpp -- packs of 32 bytes, on a machine that has the instructions. main() is compiled
+// for every machine, so the target is set after the headers that it shares.
 #define TI_PACK_BYTES 32
 #include "check.h"
 #if defined(__x86_64__)

@@ -1,10 +1,12 @@
-// pack_avx512.cpp -- packs of 64 bytes, on a machine that has the instructions. main() is compiled for
-// every machine, so the target is set after the headers that it shares.
+// pack_avx512.cpp -- packs of 64 bytes, on a machine that has the instructions. main() is compiled
+// for every machine, so the target is set after the headers that it shares.
 #define TI_PACK_BYTES 64
 #include "check.h"
 #if defined(__x86_64__)
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(                                                    \
+    __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,f16c"))), \
+    apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,f16c")
