@@ -6,7 +6,7 @@
 // any formula by name, tensors, or torch. Read next: rows.inl.
 #pragma once
 #include "core/sources.h"
-#include "cpu/pack.h"
+#include "cpu/wide.h"
 
 namespace torch_infotheory {
 namespace {

@@ -224,48 +224,5 @@ TI_LANE void store(T* to, Pack<A> a) {
 }
 #undef TI_PACK
 
-// The lanes of a Pack<A>, each a double: one pack of double, or two.
-template <class A>
-struct Wide {
-  static constexpr int width = Pack<A>::width, step = Pack<double>::width, parts = width / step;
-  Pack<double> part[parts];
-
-  TI_LANE explicit Wide(double x) {
-    for (auto& p : part) p = Pack<double>(x);
-  }
-  TI_LANE explicit Wide(Pack<A> x) {
-    A lanes[width];
-    store(lanes, x);
-    load_lanes(lanes);
-  }
-  TI_LANE explicit Wide(const double* lanes) { load_lanes(lanes); }
-  template <class T>
-  TI_LANE void load_lanes(const T* lanes) {
-    for (int i = 0; i < parts; ++i) part[i] = load<double>(lanes + i * step);
-  }
-  template <class T>
-  TI_LANE void store_lanes(T* lanes) const {
-    for (int i = 0; i < parts; ++i) store(lanes + i * step, part[i]);
-  }
-  TI_LANE Pack<A> narrowed() const {
-    A lanes[width];
-    store_lanes(lanes);
-    return load<A>(lanes);
-  }
-  TI_LANE double operator[](int64_t lane) const { return part[lane / step].v[lane % step]; }
-  TI_LANE double total() const {
-    Pack<double> all = part[0];
-    for (int i = 1; i < parts; ++i) all = all + part[i];
-    return sum(all);
-  }
-};
-// f on the packs of double, one after the other.
-template <class F, class A, class... Rest>
-TI_LANE Wide<A> map(F f, const Wide<A>& first, const Rest&... rest) {
-  Wide<A> out(0.);
-  for (int i = 0; i < Wide<A>::parts; ++i) out.part[i] = f(first.part[i], rest.part[i]...);
-  return out;
-}
-
 }  // namespace
 }  // namespace torch_infotheory

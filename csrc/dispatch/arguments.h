@@ -10,11 +10,10 @@
 #include <cmath>
 #include <string_view>
 
-#include "dispatch/ops.h"
+#include "dispatch/shapes.h"
 
 namespace torch_infotheory {
 
-using Dims = at::OptionalIntArrayRef;
 using std::string_view;
 
 inline void check_distribution(const char* op, const char* argument, const Tensor& t) {

@@ -1,14 +1,11 @@
-// ops.h -- the row ops: their schema, their options, their shape rules, typed calls.
+// ops.h -- the row ops: their schema, their options, typed calls.
 //
 // Every formula has two private ops of one schema each, `_name` and `_name_backward`, which carry
 // the kernels and the autograd formula; the public ops (ops.cpp, losses.cpp) are composites over
 // them. Knows tensors and shapes; must not know how a row is reduced. Read next: ops.cpp.
 #pragma once
-#include <ATen/WrapDimUtils.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/empty.h>
-#include <c10/core/SymIntArrayRef.h>
 
 #include <string>
 #include <tuple>
@@ -137,147 +134,6 @@ Tensor call_backward(const Tensor& g, const Operands& x, const Tensor& saved, co
                      int64_t wrt) {
   return backward_op<F>().call(g, x.p, x.q, x.weight, saved, o.dim, o.kinds, o.reduction,
                                o.ignore_index, o.label_smoothing, o.scale, wrt);
-}
-
-// ---- shape rules, once for real tensors (int64_t) and for symbolic ones (SymInt)
-// --------------------------------------
-inline at::IntArrayRef sizes_of(const Tensor& t, int64_t*) { return t.sizes(); }
-inline c10::SymIntArrayRef sizes_of(const Tensor& t, c10::SymInt*) { return t.sym_sizes(); }
-inline Tensor new_empty(at::IntArrayRef sizes, const at::TensorOptions& o) {
-  return at::empty(sizes, o);
-}
-inline Tensor new_empty(c10::SymIntArrayRef sizes, const at::TensorOptions& o) {
-  return at::empty_symint(sizes, o);
-}
-// Raises with what(), or, where the sizes are not known yet, leaves the check to run time.
-template <class What>
-void check_same(int64_t a, int64_t b, const What& what) {
-  TORCH_CHECK(a == b, what());
-}
-template <class What>
-void check_same(const c10::SymInt& a, const c10::SymInt& b, const What& what) {
-  TORCH_SYM_CHECK(a.sym_eq(b), what());
-}
-
-template <class Int>
-using Shape = c10::SmallVector<Int, 6>;
-
-// The classes of a row: one dimension, or the last two for a joint table. A 0-d tensor is one row
-// of one class.
-template <class F>
-bool is_class_dim(int64_t d, int64_t dim, int64_t rank) {
-  return is_table<F> ? d >= rank - 2 : d == dim;
-}
-template <class F, class Int>
-Shape<Int> row_shape(const Tensor& x, int64_t dim) {
-  Shape<Int> rows;
-  const auto sizes = sizes_of(x, static_cast<Int*>(nullptr));
-  for (int64_t d = 0; d < x.dim(); ++d)
-    if (!is_class_dim<F>(d, dim, x.dim())) rows.push_back(sizes[d]);
-  return rows;
-}
-inline int64_t wrapped_dim(const Tensor& x, int64_t dim) {
-  return at::maybe_wrap_dim(dim, x.dim());
-}
-
-template <class F, class Int>
-void check_operands(const Operands& t, const Options& o) {
-  Int* const as_int = nullptr;
-  TORCH_CHECK(F::arity == 1 || t.q, F::name, ": expected two distributions, got one");
-  const Tensor& x = t.full(o);
-  TORCH_CHECK_TYPE(at::isFloatingType(x.scalar_type()), F::name,
-                   ": expected floating point input, got ", x.scalar_type());
-  TORCH_CHECK(!is_table<F> || x.dim() >= 2, F::name,
-              ": expected a table of two dimensions or more, got ", x.sym_sizes());
-  if (t.q) {
-    TORCH_CHECK(t.q->device() == t.p.device(), F::name, ": expected one device, got ", t.p.device(),
-                " and ", t.q->device());
-    const auto p = sizes_of(t.p, as_int), q = sizes_of(*t.q, as_int);
-    const auto rows = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
-    const auto expected = o.has_labels() ? c10::ArrayRef<Int>(rows) : c10::ArrayRef<Int>(q);
-    const auto mismatch = [&] {
-      return c10::str(F::name, ": expected p and q of one shape",
-                      o.has_labels() ? " but for the class dimension" : "", ", got p ",
-                      t.p.sym_sizes(), " and q ", t.q->sym_sizes());
-    };
-    TORCH_CHECK(p.size() == expected.size(), mismatch());
-    for (size_t d = 0; d < p.size(); ++d) check_same(p[d], expected[d], mismatch);
-    TORCH_CHECK_TYPE(o.has_labels() ? at::isIntegralType(t.p.scalar_type(), false)
-                                    : at::isFloatingType(t.p.scalar_type()),
-                     F::name, ": expected ", o.has_labels() ? "integer labels" : "floating point p",
-                     ", got ", t.p.scalar_type());
-  }
-  if (t.weight) {
-    const auto mismatch = [&] {
-      return c10::str(F::name, ": expected one weight per class, got weight ",
-                      t.weight->sym_sizes(), " and input ", x.sym_sizes());
-    };
-    TORCH_CHECK(t.weight->dim() == 1, mismatch());
-    TORCH_CHECK(t.weight->device() == x.device(), F::name, ": expected one device, got weight on ",
-                t.weight->device(), " and input on ", x.device());
-    TORCH_CHECK_TYPE(at::isFloatingType(t.weight->scalar_type()), F::name,
-                     ": expected floating point weight, got ", t.weight->scalar_type());
-    check_same(sizes_of(*t.weight, as_int)[0],
-               x.dim() ? sizes_of(x, as_int)[wrapped_dim(x, o.dim)] : Int(1), mismatch);
-  }
-}
-
-inline ScalarType value_type(const Operands& t, const Options& o, optional<ScalarType> dtype) {
-  if (dtype) return *dtype;
-  if (o.has_labels() || !t.q) return t.full(o).scalar_type();
-  return c10::promoteTypes(t.p.scalar_type(), t.q->scalar_type());
-}
-
-// Fresh contiguous results: the value, and per operand and row its log-normaliser and its total of
-// d / d log.
-template <class F, class Int>
-std::tuple<Tensor, Tensor> allocate(const Operands& t, const Options& o,
-                                    optional<ScalarType> dtype) {
-  const Tensor& x = t.full(o);
-  const Shape<Int> rows = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
-  Shape<Int> saved{Int(kept<F>)};
-  saved.append(rows.begin(), rows.end());
-  const auto options = x.options().dtype(value_type(t, o, dtype));
-  Tensor value = o.reduction == kTerms ? new_empty(sizes_of(x, static_cast<Int*>(nullptr)), options)
-                 : o.reduction == kNone ? new_empty(rows, options)
-                                        : new_empty(Shape<Int>{}, options);
-  return {value, new_empty(saved, x.options().dtype(at::kDouble))};
-}
-// g has the shape of the value, saved the shape forward gave it: kernels read them without looking
-// again.
-template <class F, class Int>
-void check_backward_operands(const Tensor& g, const Tensor& saved, const Operands& t,
-                             const Options& o) {
-  check_operands<F, Int>(t, o);
-  const Tensor& x = t.full(o);
-  const Shape<Int> rows = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
-  const auto check = [&](const char* what, const Tensor& got, c10::ArrayRef<Int> expected) {
-    const auto mismatch = [&] {
-      return c10::str(F::name, " backward: expected ", what, " of shape ", expected, ", got ",
-                      got.sym_sizes());
-    };
-    TORCH_CHECK(got.dim() == int64_t(expected.size()), mismatch());
-    for (int64_t d = 0; d < got.dim(); ++d)
-      check_same(sizes_of(got, static_cast<Int*>(nullptr))[d], expected[d], mismatch);
-  };
-  Shape<Int> stats{Int(kept<F>)};
-  stats.append(rows.begin(), rows.end());
-  check("saved", saved, stats);
-  TORCH_CHECK_TYPE(saved.scalar_type() == at::kDouble, F::name,
-                   " backward: expected saved in float64, got ", saved.scalar_type());
-  TORCH_CHECK_TYPE(at::isFloatingType(g.scalar_type()), F::name,
-                   " backward: expected floating point g, got ", g.scalar_type());
-  if (o.reduction == kTerms)
-    check("g", g, sizes_of(x, static_cast<Int*>(nullptr)));
-  else if (o.reduction == kNone)
-    check("g", g, rows);
-  else
-    check("g", g, {});
-}
-// A fresh contiguous gradient.
-template <class Int>
-Tensor allocate_gradient(const Tensor& x) {
-  return new_empty(sizes_of(x, static_cast<Int*>(nullptr)), x.options());
 }
 
 // The quantities that are a sum, and all that have row ops.

@@ -10,7 +10,7 @@
 #include <cmath>
 
 #include "core/sources.h"
-#include "dispatch/ops.h"
+#include "dispatch/shapes.h"
 
 namespace torch_infotheory {
 namespace {

@@ -2,7 +2,7 @@
 //
 // Included by pack_*.cpp, which set the width and the instruction set. Every number that a pack
 // gives is compared with long double, or with the conversions of check.h, one lane at a time.
-#include "cpu/pack.h"
+#include "cpu/wide.h"
 
 namespace torch_infotheory {
 namespace {
