@@ -113,7 +113,7 @@ Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
                     int64_t wrt) {
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
   const Operands x{p, q, weight};
-  check_backward_operands<F, int64_t>(g, saved, x, o);
+  check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
   Call call = Call::of<F>(x, o);
   const Tensor& by = wrt ? *q : p;
   Tensor gradient = allocate_gradient<int64_t>(by);

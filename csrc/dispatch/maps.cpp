@@ -90,10 +90,10 @@ template <class F>
 Tensor backward(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
                 const optional<Tensor>& weight, const Tensor& saved, int64_t dim, int64_t kinds,
                 int64_t reduction, int64_t ignore_index, double label_smoothing, double scale,
-                int64_t) {
+                int64_t wrt) {
   const Operands x{p, q, weight};
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  check_backward_operands<F, c10::SymInt>(g, saved, x, o);
+  check_backward_operands<F, c10::SymInt>(g, saved, x, o, wrt);
   return Reference<F>(x, o).gradient(g, false);
 }
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {

@@ -53,7 +53,10 @@ inline int64_t wrapped_dim(const Tensor& x, int64_t dim) {
 template <class F, class Int>
 void check_operands(const Operands& t, const Options& o) {
   Int* const as_int = nullptr;
-  TORCH_CHECK(F::arity == 1 || t.q, F::name, ": expected two distributions, got one");
+  TORCH_CHECK(t.q.has_value() == (F::arity == 2), F::name, ": expected ", F::arity,
+              F::arity == 2 ? " distributions" : " distribution", ", got ", 1 + t.q.has_value());
+  TORCH_CHECK(F::arity == 2 || !o.has_labels(), F::name,
+              ": labels state no distribution of its own");
   const Tensor& x = t.full(o);
   TORCH_CHECK_TYPE(at::isFloatingType(x.scalar_type()), F::name,
                    ": expected floating point input, got ", x.scalar_type());
@@ -72,10 +75,10 @@ void check_operands(const Operands& t, const Options& o) {
     };
     TORCH_CHECK(p.size() == expected.size(), mismatch());
     for (size_t d = 0; d < p.size(); ++d) check_same(p[d], expected[d], mismatch);
-    TORCH_CHECK_TYPE(o.has_labels() ? at::isIntegralType(t.p.scalar_type(), false)
-                                    : at::isFloatingType(t.p.scalar_type()),
-                     F::name, ": expected ", o.has_labels() ? "integer labels" : "floating point p",
-                     ", got ", t.p.scalar_type());
+    TORCH_CHECK_TYPE(at::isFloatingType(t.q->scalar_type()), F::name,
+                     ": expected floating point q, got ", t.q->scalar_type());
+    TORCH_CHECK_TYPE(!o.has_labels() || at::isIntegralType(t.p.scalar_type(), false), F::name,
+                     ": expected integer labels, got ", t.p.scalar_type());
   }
   if (t.weight) {
     const auto mismatch = [&] {
@@ -117,8 +120,10 @@ std::tuple<Tensor, Tensor> allocate(const Operands& t, const Options& o,
 // again.
 template <class F, class Int>
 void check_backward_operands(const Tensor& g, const Tensor& saved, const Operands& t,
-                             const Options& o) {
+                             const Options& o, int64_t wrt) {
   check_operands<F, Int>(t, o);
+  TORCH_CHECK(wrt == 1 ? t.q.has_value() : wrt == 0 && !o.has_labels(), F::name,
+              " backward: there is no derivative by input ", wrt);
   const Tensor& x = t.full(o);
   const Shape<Int> rows = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
   const auto check = [&](const char* what, const Tensor& got, c10::ArrayRef<Int> expected) {

@@ -27,7 +27,7 @@ Tensor backward_meta(const Tensor& g, const Tensor& p, const optional<Tensor>& q
                      int64_t kinds, int64_t reduction, int64_t ignore_index, double label_smoothing,
                      double scale, int64_t wrt) {
   check_backward_operands<F, c10::SymInt>(
-      g, saved, {p, q, weight}, {dim, kinds, reduction, ignore_index, label_smoothing, scale});
+      g, saved, {p, q, weight}, {dim, kinds, reduction, ignore_index, label_smoothing, scale}, wrt);
   return allocate_gradient<c10::SymInt>(wrt ? *q : p);
 }
 

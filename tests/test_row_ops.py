@@ -1,0 +1,58 @@
+"""The private row ops, called as the public ones never call them: an error, never a stray read."""
+
+import pytest
+import torch
+
+import torch_infotheory  # noqa: F401
+
+OPS = torch.ops.torch_infotheory
+PROBS, LOGITS, LABELS = 0, 2, 3
+REST = (0, -100, 0.0, 1.0)  # reduction, ignore_index, label_smoothing, scale
+X = torch.randn(3, 4)
+
+
+def kinds(p: int, q: int) -> int:
+    return p | q << 4
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: OPS._entropy(X, None, None, -1, LABELS, *REST), RuntimeError),
+        (lambda: OPS._entropy(X, X, None, -1, LOGITS, *REST), RuntimeError),
+        (lambda: OPS._kl_divergence(X, None, None, -1, LOGITS, *REST), RuntimeError),
+        (lambda: OPS._kl_divergence(X, X.to(torch.int8), None, -1, LOGITS, *REST), TypeError),
+        (lambda: OPS._kl_divergence(X, X[:2], None, -1, LOGITS, *REST), RuntimeError),
+        (lambda: OPS._cross_entropy(X, X, None, -1, kinds(LABELS, LOGITS), *REST), RuntimeError),
+        (lambda: OPS._cross_entropy(X, X, torch.ones(5), -1, PROBS, *REST), RuntimeError),
+    ],
+)
+def test_forward(call, error):
+    with pytest.raises(error, match="entropy|kl_divergence"):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("g", "saved", "wrt"),
+    [
+        (torch.ones(2), torch.zeros(4, 3, dtype=torch.float64), 1),  # g of another shape
+        (torch.ones(3), torch.zeros(4, 2, dtype=torch.float64), 1),  # saved of another shape
+        (torch.ones(3), torch.zeros(4, 3, dtype=torch.float64), 0),  # labels have no derivative
+        (torch.ones(3), torch.zeros(4, 3, dtype=torch.float64), 2),  # no such input
+    ],
+)
+def test_backward(g, saved, wrt):
+    labels = torch.tensor([0, 1, 2], dtype=torch.int8)
+    with pytest.raises(RuntimeError, match="cross_entropy backward"):
+        OPS._cross_entropy_backward(
+            g, labels, X, None, saved, -1, kinds(LABELS, LOGITS), *REST, wrt
+        )
+
+
+def test_a_bad_label_writes_no_stray_gradient():
+    labels = torch.tensor([0, 9, 2])
+    saved = torch.zeros(4, 3, dtype=torch.float64)
+    with pytest.raises(IndexError, match="Target 9 is out of bounds"):
+        OPS._cross_entropy_backward(
+            torch.ones(3), labels, X, None, saved, -1, kinds(LABELS, LOGITS), *REST, 1
+        )
