@@ -560,11 +560,12 @@ def test_autocast_gives_float32(dtype: torch.dtype, device: str) -> None:
         losses = (
             F.cross_entropy(input, index.to(device)),
             F.cross_entropy(input, probabilities.to(device)),
+            F.cross_entropy(input, probabilities.to(device), weight=input[0].exp()),
             F.nll_loss(input, index.to(device)),
             F.kl_div(input, probabilities.to(device)),
         )
     expected = torch.float64 if dtype == torch.float64 else torch.float32
-    assert [loss.dtype for loss in losses] == [expected] * 4
+    assert [loss.dtype for loss in losses] == [expected] * 5
 
 
 # What torch refuses, we refuse with the same type of error and a sentence that says why

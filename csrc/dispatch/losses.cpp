@@ -103,9 +103,10 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
   const int64_t dim = at::maybe_wrap_dim(class_dim(input), input.dim());
   check_class_weight(op, weight, input, dim);
   Options o{dim, kinds_of(kWeights, kLogits), reduction, -100, smoothing, 1};
-  if (!dtype && weight)
-    dtype = c10::promoteTypes(weight->scalar_type(),
-                              c10::promoteTypes(input.scalar_type(), target.scalar_type()));
+  if (weight) {
+    const ScalarType both = c10::promoteTypes(input.scalar_type(), target.scalar_type());
+    dtype = result_type(input.device(), c10::promoteTypes(weight->scalar_type(), both), dtype);
+  }
   if (!weight || !weight->requires_grad())
     return reduced<CrossEntropy>({target, input, weight}, o, dtype);
   // The kernels know no derivative by the class weights: the target carries them, at the price of
