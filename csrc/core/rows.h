@@ -91,5 +91,11 @@ struct KernelTable {
   const RowKernels* rows;      // in the order of RowFormulas
   const TableKernels* tables;  // in the order of TableFormulas
 };
+// One table per instruction set of cpu/kernels_*.cpp.
+KernelTable kernels_default();
+#if defined(__x86_64__)
+KernelTable kernels_avx2();
+KernelTable kernels_avx512();
+#endif
 
 }  // namespace torch_infotheory

@@ -4,7 +4,6 @@
 #include <ATen/Version.h>
 #include <torch/library.h>
 
-#include <cmath>
 #include <vector>
 
 #include "core/sources.h"
@@ -12,12 +11,6 @@
 #include "cpu/memory.h"
 
 namespace torch_infotheory {
-
-KernelTable kernels_default();
-#if defined(__x86_64__)
-KernelTable kernels_avx2();
-KernelTable kernels_avx512();
-#endif
 
 namespace {
 
@@ -76,7 +69,7 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
   Call call = Call::of<F>(x, o);
   TORCH_CHECK(call.rows.classes * call.rows.x_classes > 0 || o.has_labels() || o.is_elementwise(),
               F::name, ": expected at least one class, got ", x.full(o).sym_sizes());
-  const bool terms = o.reduction == kTerms, reduced = !terms && o.reduction != kNone;
+  const bool reduced = o.is_reduced();
   const bool flat = o.is_elementwise() && p.is_contiguous() && (!q || q->is_contiguous());
   std::vector<double> row_values(reduced ? flat ? segments_of(p.numel()) : call.rows.rows : 0);
   if (reduced)

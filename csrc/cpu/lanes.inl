@@ -51,6 +51,13 @@ struct Team {
   }
 };
 
+// visit(first, n) over the classes, at most so many at a time.
+template <class Visit>
+TI_LANE void each_stretch(int64_t classes, int64_t most, Visit visit) {
+  for (int64_t first = 0; first < classes; first += most)
+    visit(first, classes - first < most ? classes - first : most);
+}
+
 inline int64_t row_stride(const Rows& r, const Operand& x) {
   return r.rank && x.row_strides ? x.row_strides[r.rank - 1] : 0;
 }
@@ -196,9 +203,7 @@ struct Pair {
   // visit(first, n) over the classes in blocks.
   template <class Visit>
   void each_stretch(Visit visit) const {
-    const int64_t most = team.classes_per_block<A>();
-    for (int64_t first = 0; first < r.classes; first += most)
-      visit(first, r.classes - first < most ? r.classes - first : most);
+    torch_infotheory::each_stretch(r.classes, team.classes_per_block<A>(), visit);
   }
   // fold(first, n, a, b) over the blocks.
   template <int arity, class Fold>

@@ -35,11 +35,10 @@ struct Table {
     for (int64_t x = 0; x < r.x_classes; ++x) {
       line.move_to(r.p, at + x * r.p_x_stride);
       line.normalise(Wide<double>(z));
-      for (int64_t first = 0; first < r.classes; first += kBlock) {
-        const int64_t n = r.classes - first < kBlock ? r.classes - first : kBlock;
+      each_stretch(r.classes, kBlock, [&](int64_t first, int64_t n) {
         line.fill(row, first, n, cells);
         fold(x, first, n, cells);
-      }
+      });
     }
   }
 
@@ -50,14 +49,13 @@ struct Table {
     for (int64_t x = 0; x < r.x_classes; ++x) {
       line.move_to(r.p, at + x * r.p_x_stride);
       line.high = reference;
-      for (int64_t first = 0; first < r.classes; first += kBlock) {
-        const int64_t n = r.classes - first < kBlock ? r.classes - first : kBlock;
+      each_stretch(r.classes, kBlock, [&](int64_t first, int64_t n) {
         sum_of_exp = sum_of_exp * exp(line.raise(row, first, n));
         line.fill(row, first, n, cells);
         Accumulator<double> p;
         each_of_block<double>(n, [&](int64_t i, int k) { p.add(k, load<double>(cells.p + i)); });
         sum_of_exp = sum_of_exp + p.total();
-      }
+      });
       reference = line.high;
     }
     const double top = highest(reference);

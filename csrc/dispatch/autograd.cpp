@@ -13,9 +13,6 @@ namespace {
 using torch::autograd::collect_next_edges;
 using torch::autograd::compute_requires_grad;
 
-optional<Tensor> maybe(const Tensor& t) { return t.defined() ? optional<Tensor>(t) : std::nullopt; }
-Tensor or_undefined(const optional<Tensor>& t) { return t ? *t : Tensor(); }
-
 struct BackwardOptions : Options {
   int64_t wrt = 0;
   template <class Visit>

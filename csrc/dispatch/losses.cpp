@@ -16,8 +16,7 @@ namespace {
 template <class F>
 Tensor reduced(const Operands& x, Options o, optional<ScalarType> dtype) {
   const bool subclass = x.full(o).key_set().has(c10::DispatchKey::Python);
-  if (!subclass || o.reduction == kNone || o.reduction == kTerms)
-    return std::get<0>(call_forward<F>(x, o, dtype));
+  if (!subclass || !o.is_reduced()) return std::get<0>(call_forward<F>(x, o, dtype));
   const int64_t reduction = std::exchange(o.reduction, int64_t(kNone));
   const Tensor rows = std::get<0>(call_forward<F>(x, o, dtype));
   if (reduction != kMean) return rows.sum();

@@ -63,6 +63,7 @@ struct Options {
   Kind p_kind() const { return Kind(kinds & 15); }
   Kind q_kind() const { return Kind(kinds >> 4 & 15); }
   bool is_elementwise() const { return reduction == kTerms || reduction == kSumOfTerms; }
+  bool is_reduced() const { return reduction != kNone && reduction != kTerms; }
   bool has_labels() const { return p_kind() == kLabels; }
   template <class Visit>
   void each(Visit&& visit) {
@@ -114,6 +115,12 @@ const auto& backward_op() {
   static const auto op = find_op<BackwardFn>(backward_name<F>());
   return op;
 }
+
+// An absent tensor, as schemas and as autograd and vmap have it.
+inline optional<Tensor> maybe(const Tensor& t) {
+  return t.defined() ? optional<Tensor>(t) : std::nullopt;
+}
+inline Tensor or_undefined(const optional<Tensor>& t) { return t ? *t : Tensor(); }
 
 // The operands of a call, as the layers above the kernels pass them on.
 struct Operands {

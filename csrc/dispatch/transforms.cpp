@@ -75,8 +75,6 @@ int64_t level_of(std::initializer_list<Tensor> tensors) {
       level = std::max(level, impl->level());
   return level;
 }
-Tensor or_undefined(const optional<Tensor>& t) { return t ? *t : Tensor(); }
-optional<Tensor> maybe(const Tensor& t) { return t.defined() ? optional<Tensor>(t) : std::nullopt; }
 
 // The operands of a row op and, for its backward, g and saved: those of one sample as well as those
 // of a whole batch.
@@ -127,9 +125,6 @@ Tensor rows_of_sample(const Operands& x, const Options& o, ScalarType dtype) {
   for (size_t d = 1; d < rows.size(); ++d) n = n * rows[d];
   return at::full_symint({}, at::Scalar(n), x.p.options().dtype(dtype));
 }
-bool is_reduced(const Options& o) {
-  return o.reduction == kMean || o.reduction == kSum || o.reduction == kSumOfTerms;
-}
 // The options of the same call with a batch dimension in front of `x`.
 Options shifted(const Options& o, const Tensor& x, int64_t reduction) {
   Options b = o;
@@ -164,7 +159,7 @@ std::tuple<Tensor, Tensor> forward_batched(const Tensor& p, const optional<Tenso
     const Operands x{bp, bq, w};
     const Options rows = shifted(o, x.full(o), o.reduction == kTerms ? kTerms : kNone);
     std::tie(value, saved) = call_forward<F>(x, rows, dtype);
-    if (is_reduced(o)) value = sum_of_sample(value);
+    if (o.is_reduced()) value = sum_of_sample(value);
     if (o.reduction == kMean) value = value / rows_of_sample<F>(x, rows, value.scalar_type());
   }
   return {at::functorch::makeBatched(value, 0, b.level),
@@ -192,7 +187,7 @@ Tensor backward_batched(const Tensor& g, const Tensor& p, const optional<Tensor>
     const Options rows = shifted(o, x.full(o), o.reduction == kTerms ? kTerms : kNone);
     Tensor bg = b.g.along(b.n);
     if (o.reduction == kMean) bg = bg / rows_of_sample<F>(x, rows, bg.scalar_type());
-    if (is_reduced(o)) {  // one number per sample, for each of its rows
+    if (o.is_reduced()) {  // one number per sample, for each of its rows
       const auto shape = row_shape<F, c10::SymInt>(x.full(o), rows.dim);
       for (size_t d = 1; d < shape.size(); ++d) bg = bg.unsqueeze(-1);
       bg = bg.expand_symint(shape);

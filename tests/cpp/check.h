@@ -15,12 +15,6 @@
 #include "core/rows.h"
 
 namespace torch_infotheory {
-KernelTable kernels_default();
-#if defined(__x86_64__)
-KernelTable kernels_avx2();
-KernelTable kernels_avx512();
-#endif
-
 namespace {
 
 using Real = long double;
