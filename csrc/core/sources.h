@@ -87,5 +87,16 @@ TI_LANE double rounding_of_totals(const Operand& x) {
                                  : 0x1p-7);
 }
 
+// Below this a divergence has lost digits to cancellation: one reading in float is good to about
+// 1e-6 at logits of scale 1 and 4e-5 at scale 30. The second number is what float adds to the
+// rounding of the totals.
+constexpr double kSmall = 0x1p-4, kRoundingOfSums = 1e-5;
+
+// Whether p and q have one total, so that the centred term sums to the same value.
+TI_LANE bool totals_agree(const Rows& r, double p, double q, double slack) {
+  const double of_p = rounding_of_totals(r.p), of_q = rounding_of_totals(r.q);
+  return fabs(p - q) <= ((of_p > of_q ? of_p : of_q) + slack) * (p > q ? p : q);
+}
+
 }  // namespace
 }  // namespace torch_infotheory

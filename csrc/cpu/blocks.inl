@@ -1,9 +1,10 @@
-// blocks.inl -- from memory to probabilities and back, 512 classes at a time.
+// blocks.inl -- from memory to probabilities and back, some 512 classes at a time.
 //
-// A reader turns a stretch of a row into a Block: every class as a probability and as its
-// logarithm, in L1 cache. A formula folds blocks and never sees memory; so there are (kinds x
-// types) readers plus (formulas) folds, not their product. Knows sources and packs; must not know
-// any formula by name, tensors, or torch. Read next: rows.inl.
+// A Stretch is a piece of a row where it lies in memory; every class of it can be had as a
+// probability and as its logarithm. A Block holds the same in L1 cache, whatever type and kind the
+// memory has; so there are (kinds x types) readers plus (formulas) folds, not their product. Only
+// what people use most is folded straight from its Stretch. Knows sources and packs; must not know
+// any formula by name, tensors, or torch. Read next: lanes.inl.
 #pragma once
 #include "core/sources.h"
 #include "cpu/wide.h"
@@ -14,75 +15,94 @@ namespace {
 constexpr int64_t kBlock = 512;
 constexpr int64_t kAhead = 1024;  // bytes of a row asked for before they are read
 
-// Which numbers of memory the packs of a block are: number j of pack k lies at k * step + j * lane.
-// The lanes are classes of one row, or rows (tiles.inl). A pack has `full` of them, the last one
-// `last`.
+// Which numbers of memory the packs of a stretch are: number j of pack k lies at k * step + j *
+// lane. The lanes are classes of one row, or rows (lanes.inl). A pack has `full` of them, the last
+// one `last`.
 struct Walk {
   int64_t step, lane, packs, full, last;
 
-  template <class A>
-  static Walk along_classes(int64_t stride, int64_t n) {
-    constexpr int64_t width = Pack<A>::width;
+  static Walk along_classes(int64_t stride, int64_t n, int64_t width) {
     const int64_t packs = (n + width - 1) / width;
     return {width * stride, stride, packs, width, n - (packs - 1) * width};
   }
   static Walk along_rows(int64_t class_stride, int64_t row_stride, int64_t classes, int64_t rows) {
     return {class_stride, row_stride, classes, rows, rows};
   }
+  int64_t lanes(int64_t pack) const { return pack + 1 < packs ? full : last; }
+  // So many packs are there in full, side by side.
+  int64_t whole(int64_t width) const {
+    return lane != 1 || full != width ? 0 : packs - (last != width);
+  }
 };
 
-// f(i, pack, lanes, k): pack i / width of the walk, of which that many lanes are there; the others
-// repeat its first. k counts the packs modulo 4, for four sums in flight hide the latency of one.
-// It depends on nothing else, so that a lane sums in one order whatever the other lanes hold.
-template <class A, class T, class F>
-TI_LANE void each_pack(const T* x, const Walk& walk, F f) {
-  constexpr int64_t width = Pack<A>::width;
-  int64_t pack = 0, whole = 0;
-  const auto next = [&](int k) __attribute__((always_inline)) {
-    f(pack * width, load<A>(x), width, k);
-    x += walk.step;
-    ++pack;
-  };
-  if (walk.lane == 1) whole = walk.full < width ? 0 : walk.packs - (walk.last < width);
-  while (pack + 4 <= whole) {  // numbers side by side
-    __builtin_prefetch(reinterpret_cast<const char*>(x) + kAhead);
-    next(0), next(1), next(2), next(3);
+template <bool b>
+struct Whole {
+  static constexpr bool value = b;
+};
+// f(pack, k, Whole) over the packs. k counts them modulo 4, for four sums in flight hide the
+// latency of one; it depends on nothing else, so that a lane sums in one order whatever the other
+// lanes hold.
+template <class F>
+TI_LANE void each_pack(int64_t packs, int64_t whole, F f) {
+  int64_t i = 0;
+  for (; i + 4 <= whole; i += 4) {
+    f(i, 0, Whole<true>{});
+    f(i + 1, 1, Whole<true>{});
+    f(i + 2, 2, Whole<true>{});
+    f(i + 3, 3, Whole<true>{});
   }
-  if (pack < whole) next(0);
-  if (pack < whole) next(1);
-  if (pack < whole) next(2);
-  for (; pack < walk.packs; ++pack, x += walk.step) {
-    const int64_t lanes = pack + 1 < walk.packs ? walk.full : walk.last;
-    T part[width];
-    for (int64_t j = 0; j < lanes; ++j) part[j] = x[j * walk.lane];
-    for (int64_t j = lanes; j < width; ++j) part[j] = x[0];
-    const Pack<A> v = load<A>(part);
-    switch (pack % 4) {  // a k known to the compiler keeps the sums in registers
-      case 0:
-        f(pack * width, v, lanes, 0);
-        break;
-      case 1:
-        f(pack * width, v, lanes, 1);
-        break;
-      case 2:
-        f(pack * width, v, lanes, 2);
-        break;
-      default:
-        f(pack * width, v, lanes, 3);
-    }
+  for (; i < packs; i += 4) {
+    f(i, 0, Whole<false>{});
+    if (i + 1 < packs) f(i + 1, 1, Whole<false>{});
+    if (i + 2 < packs) f(i + 2, 2, Whole<false>{});
+    if (i + 3 < packs) f(i + 3, 3, Whole<false>{});
   }
 }
+
+// A lane without a class holds what contributes nothing to any formula: probability 0.
+template <class A, class T, Kind k>
+struct Stretch {
+  static constexpr Kind kind = k;
+  const T* x;
+  Walk walk;
+  Pack<A> high, low;  // logits are read relative to high + low, the log-normaliser once it is known
+
+  int64_t packs() const { return walk.packs; }
+  int64_t whole() const { return walk.whole(Pack<A>::width); }
+  template <bool whole>
+  TI_LANE Pack<A> raw(int64_t pack, Whole<whole>) const {
+    const T* at = x + pack * walk.step;
+    if constexpr (whole) {
+      __builtin_prefetch(reinterpret_cast<const char*>(at) + kAhead);
+      return load<A>(at);
+    }
+    constexpr bool log = kind == kLogits || kind == kLogProbs;
+    return load_lanes<A>(at, walk.lane, walk.lanes(pack), log ? A(-INFINITY) : A(0));
+  }
+  template <bool whole>
+  TI_LANE Prob<Pack<A>> at(int64_t pack, Whole<whole> w) const {
+    const Pack<A> v = raw(pack, w);
+    if constexpr (kind == kLogits) {
+      const Pack<A> log = (v - high) - low;
+      return {exp(log), log};
+    } else if constexpr (kind == kLogProbs) {
+      return {exp(v), v};
+    } else {
+      const Pack<A> p = checked_probability<kind>(v);
+      return {p, kind == kProbs ? log(p) : p};  // no formula reads the logarithm of kWeights
+    }
+  }
+};
 
 template <class A>
 struct Block {
   alignas(64) A p[kBlock];
   alignas(64) A log[kBlock];
-  TI_LANE Prob<Pack<A>> at(int64_t i) const { return {load<A>(p + i), load<A>(log + i)}; }
-
-  // What a lane without a number holds: probability 0, which contributes nothing to any formula.
-  void empty(int64_t i, int64_t lanes) {
-    for (int64_t j = lanes; j < Pack<A>::width; ++j) p[i + j] = 0, log[i + j] = A(-INFINITY);
+  template <bool whole>
+  TI_LANE Prob<Pack<A>> at(int64_t pack, Whole<whole>) const {
+    return from(pack * Pack<A>::width);
   }
+  TI_LANE Prob<Pack<A>> from(int64_t i) const { return {load<A>(p + i), load<A>(log + i)}; }
 };
 
 template <class A>
@@ -94,39 +114,26 @@ using Mass = Pack<A> (*)(const void* x, const Walk& walk, Pack<A> high);
 template <class A>
 using Write = void (*)(const A* from, void* to, const Walk& walk);
 
-// Logits are read relative to high + low, which is the row's log-normaliser in two parts once that
-// is known.
 template <class A, class T, Kind kind>
 void read(const void* x, const Walk& walk, Pack<A> high, Pack<A> low, Block<A>& to) {
-  each_pack<A>(static_cast<const T*>(x), walk,
-               [&](int64_t i, Pack<A> v, int64_t lanes, int) __attribute__((always_inline)) {
-                 Prob<Pack<A>> c;
-                 if constexpr (kind == kLogits) c.log = (v - high) - low;
-                 if constexpr (kind == kLogProbs) c.log = v;
-                 if constexpr (kind == kLogits || kind == kLogProbs) c.p = exp(c.log);
-                 if constexpr (kind == kProbs || kind == kWeights)
-                   c.p = checked_probability<kind>(v);
-                 if constexpr (kind == kProbs) c.log = log(c.p);
-                 if constexpr (kind == kWeights) c.log = c.p;  // not read: see Target
-                 store(to.p + i, c.p);
-                 store(to.log + i, c.log);
-                 if (lanes != Pack<A>::width) to.empty(i, lanes);
-               });
-}
-
-template <class A>
-TI_LANE Pack<A> first_lanes(Pack<A> x, int64_t lanes) {
-  for (int64_t j = lanes; j < Pack<A>::width; ++j) x.v[j] = 0;
-  return x;
+  const Stretch<A, T, kind> from{static_cast<const T*>(x), walk, high, low};
+  each_pack(from.packs(), from.whole(),
+            [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+              const Prob<Pack<A>> c = from.at(i, w);
+              store(to.p + i * Pack<A>::width, c.p);
+              store(to.log + i * Pack<A>::width, c.log);
+            });
 }
 
 // The maximum of each lane.
 template <class A, class T>
 Pack<A> highest_of(const void* x, const Walk& walk, Pack<A> least) {
+  const Stretch<A, T, kLogits> from{static_cast<const T*>(x), walk, least, least};
   Pack<A> top[4] = {least, least, least, least};
-  each_pack<A>(static_cast<const T*>(x), walk,
-               [&](int64_t, Pack<A> v, int64_t, int k)
-                   __attribute__((always_inline)) { top[k] = max(top[k], v); });
+  each_pack(
+      from.packs(), from.whole(),
+      [&](int64_t i, int k, auto w)
+          __attribute__((always_inline)) { top[k] = max(top[k], from.raw(i, w)); });
   return max(max(top[0], top[1]), max(top[2], top[3]));
 }
 
@@ -134,34 +141,68 @@ Pack<A> highest_of(const void* x, const Walk& walk, Pack<A> least) {
 // read.
 template <class A, class T>
 Pack<A> mass_of(const void* x, const Walk& walk, Pack<A> high) {
+  const Stretch<A, T, kLogits> from{static_cast<const T*>(x), walk, high, high};
   Pack<A> sum[4];
   for (Pack<A>& part : sum) part = Pack<A>(0);
-  each_pack<A>(static_cast<const T*>(x), walk,
-               [&](int64_t, Pack<A> v, int64_t lanes, int k) __attribute__((always_inline)) {
-                 const Pack<A> p = exp(v - high);
-                 sum[k] = sum[k] + (lanes == Pack<A>::width ? p : first_lanes(p, lanes));
-               });
+  each_pack(
+      from.packs(), from.whole(),
+      [&](int64_t i, int k, auto w)
+          __attribute__((always_inline)) { sum[k] = sum[k] + exp(from.raw(i, w) - high); });
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 template <class A, class T>
 void write(const A* from, void* to, const Walk& walk) {
   constexpr int64_t width = Pack<A>::width;
+  const int64_t whole = walk.whole(width);
   T* out = static_cast<T*>(to);
-  for (int64_t k = 0; k < walk.packs; ++k, out += walk.step, from += width) {
-    const int64_t lanes = k + 1 < walk.packs ? walk.full : walk.last;
-    if (walk.lane == 1 && lanes == width) {
+  for (int64_t k = 0; k < walk.packs; ++k, out += walk.step, from += width)
+    if (k < whole)
       store(out, load<A>(from));
+    else
+      store_lanes(out, walk.lane, walk.lanes(k), load<A>(from));
+}
+
+// Rows of contiguous classes and tiles of one pack per class, a row in each lane.
+template <class A>
+using Turn = void (*)(void* memory, int64_t row_stride, int64_t rows, int64_t classes, A* tile);
+template <class A, class T>
+void to_tile(void* memory, int64_t row_stride, int64_t rows, int64_t classes, A* tile) {
+  constexpr int width = Pack<A>::width;
+  for (int64_t j = 0; j < width; ++j) {
+    // A lane without a row repeats the first: nothing comes of it.
+    const T* row = static_cast<const T*>(memory) + (j < rows ? j * row_stride : 0);
+    if constexpr (__is_same(A, T)) {
+      for (int64_t c = 0; c < classes; ++c) tile[c * width + j] = row[c];
     } else {
-      T part[width];
-      store(part, load<A>(from));
-      for (int64_t j = 0; j < lanes; ++j) out[j * walk.lane] = part[j];
+      A line[width];
+      for (int64_t first = 0; first < classes; first += width) {
+        const int64_t n = classes - first < width ? classes - first : width;
+        store(line, load_lanes<A>(row + first, 1, n, A(0)));
+        for (int64_t c = 0; c < n; ++c) tile[(first + c) * width + j] = line[c];
+      }
+    }
+  }
+}
+template <class A, class T>
+void from_tile(void* memory, int64_t row_stride, int64_t rows, int64_t classes, A* tile) {
+  constexpr int width = Pack<A>::width;
+  for (int64_t j = 0; j < rows; ++j) {
+    T* row = static_cast<T*>(memory) + j * row_stride;
+    if constexpr (__is_same(A, T)) {
+      for (int64_t c = 0; c < classes; ++c) row[c] = tile[c * width + j];
+    } else {
+      A line[width];
+      for (int64_t first = 0; first < classes; first += width) {
+        const int64_t n = classes - first < width ? classes - first : width;
+        for (int64_t c = 0; c < n; ++c) line[c] = tile[(first + c) * width + j];
+        store_lanes(row + first, 1, n, load<A>(line));
+      }
     }
   }
 }
 
 // ---- the same, chosen at run time
-// ------------------------------------------------------------------------------------
 template <class T>
 struct Tag {
   using type = T;
@@ -211,6 +252,16 @@ Write<A> writer(Type type) {
   return with_type<A>(type,
                       [](auto tag) -> Write<A> { return write<A, typename decltype(tag)::type>; });
 }
+template <class A>
+Turn<A> tile_reader(Type type) {
+  return with_type<A>(type,
+                      [](auto tag) -> Turn<A> { return to_tile<A, typename decltype(tag)::type>; });
+}
+template <class A>
+Turn<A> tile_writer(Type type) {
+  return with_type<A>(
+      type, [](auto tag) -> Turn<A> { return from_tile<A, typename decltype(tag)::type>; });
+}
 
 // One number. The common types are spelt out: this happens for every row.
 inline void store_number(const Operand& to, int64_t offset, double value) {
@@ -222,7 +273,7 @@ inline void store_number(const Operand& to, int64_t offset, double value) {
   } else {
     const float lanes[Pack<float>::width] = {float(value)};
     writer<float>(to.type)(lanes, static_cast<uint16_t*>(data) + offset,
-                           Walk::along_classes<float>(1, 1));
+                           Walk::along_classes(1, 1, Pack<float>::width));
   }
 }
 inline double load_number(const Operand& from, int64_t offset) {

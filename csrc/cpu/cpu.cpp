@@ -7,8 +7,9 @@
 #include <vector>
 
 #include "core/sources.h"
-#include "cpu/call.h"
 #include "cpu/memory.h"
+#include "cpu/run.h"
+#include "dispatch/call.h"
 
 namespace torch_infotheory {
 
@@ -55,6 +56,10 @@ double rows_in_mean(const Operands& x, const Options& o, Call& call) {
   return total;
 }
 
+void check_labels(const Rows& rows) {
+  TORCH_CHECK_INDEX(!rows.has_bad_label, "Target ", rows.bad_label, " is out of bounds.");
+}
+
 template <class F>
 std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& q,
                                        const optional<Tensor>& weight, int64_t dim, int64_t kinds,
@@ -66,25 +71,17 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
   check_operands<F, int64_t>(x, o);
   auto out = allocate<F, int64_t>(x, o, dtype);
   Tensor& value = std::get<0>(out);
-  Call call = Call::of<F>(x, o);
-  TORCH_CHECK(call.rows.classes * call.rows.x_classes > 0 || o.has_labels() || o.is_elementwise(),
-              F::name, ": expected at least one class, got ", x.full(o).sym_sizes());
+  Call call = Call::forward<F>(x, o, value, std::get<1>(out));
   const bool reduced = o.is_reduced();
-  const bool flat = o.is_elementwise() && p.is_contiguous() && (!q || q->is_contiguous());
-  std::vector<double> row_values(reduced ? flat ? segments_of(p.numel()) : call.rows.rows : 0);
-  if (reduced)
-    call.rows.row_values = row_values.data();
-  else
-    call.rows.value = call.operand<F>(2, value, wrapped_dim(x.full(o), o.dim), kProbs);
-  call.rows.elementwise = o.is_elementwise();
-  call.rows.saved = std::get<1>(out).template mutable_data_ptr<double>();
+  std::vector<double> row_values(reduced ? call.flat ? segments_of(p.numel()) : call.rows.rows : 0);
+  if (reduced) call.rows.row_values = row_values.data();
   const Kernel kernel = kernel_of<F>(needs_double(x), false);
-  if (flat) {
+  if (call.flat) {
     std::get<1>(out).zero_();  // elements have no rows to keep anything of
-    call.run_flat(kernel, p.numel());
+    run_flat(kernel, call.rows, p.numel());
   } else {
-    call.finish();
-    call.run(kernel, is_table<F>);
+    run(kernel, call.finish(), is_table<F>);
+    check_labels(call.rows);
   }
   if (reduced) {
     double total = 0;
@@ -107,26 +104,16 @@ Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
   const Operands x{p, q, weight};
   check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
-  Call call = Call::of<F>(x, o);
-  const Tensor& by = wrt ? *q : p;
-  Tensor gradient = allocate_gradient<int64_t>(by);
+  Tensor gradient = allocate_gradient<int64_t>(wrt ? *q : p);
   advise_huge_pages(gradient);
-  const int64_t class_dim = wrapped_dim(x.full(o), o.dim);
-  call.rows.gradient = call.operand<F>(4, gradient, class_dim, kProbs);
-  call.rows.g = call.operand<F>(3, g, class_dim, kProbs);
-  call.rows.elementwise = o.is_elementwise();
-  call.rows.g_per_class = o.reduction == kTerms;
-  call.rows.by_q = wrt == 1;
+  Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
   if (o.reduction == kMean) call.rows.scale /= rows_in_mean<F>(x, o, call);
-  const Tensor stats = saved.contiguous();
-  call.rows.saved = const_cast<double*>(stats.const_data_ptr<double>());
   const Kernel kernel = kernel_of<F>(needs_double(x), true);
-  if (o.is_elementwise() && p.is_contiguous() && (!q || q->is_contiguous()) &&
-      (g.dim() == 0 || g.is_contiguous())) {
-    call.run_flat(kernel, p.numel());
+  if (call.flat) {
+    run_flat(kernel, call.rows, p.numel());
   } else {
-    call.finish();
-    call.run(kernel, is_table<F>);
+    run(kernel, call.finish(), is_table<F>);
+    check_labels(call.rows);
   }
   return gradient;
 }

@@ -8,26 +8,33 @@ namespace torch_infotheory {
 namespace {
 
 struct Cursor {
-  const Rows& r;
+  const Rows* r;
   int64_t row, p = 0, q = 0, value = 0, g = 0, gradient = 0;  // offsets, in elements
   int64_t index[kMaxRank];
 
-  Cursor(const Rows& rows, int64_t begin) : r(rows), row(begin) {
+  Cursor(const Rows& rows, int64_t begin) : r(&rows), row(begin) {
     int64_t rest = begin;
-    for (int d = r.rank - 1; d >= 0; --d) {
-      index[d] = rest % r.sizes[d];
-      rest /= r.sizes[d];
+    for (int d = r->rank - 1; d >= 0; --d) {
+      index[d] = rest % r->sizes[d];
+      rest /= r->sizes[d];
       move(d, index[d]);
     }
+  }
+  Cursor(const Cursor& other) { *this = other; }
+  Cursor& operator=(const Cursor& other) {  // of the index only what is in use
+    r = other.r, row = other.row;
+    p = other.p, q = other.q, value = other.value, g = other.g, gradient = other.gradient;
+    for (int d = 0; d < r->rank; ++d) index[d] = other.index[d];
+    return *this;
   }
   void next() { skip(1); }
   // Over n rows of the last dimension, and on to its next line where it ends there.
   void skip(int64_t n) {
     row += n;
-    for (int d = r.rank - 1; d >= 0; --d, n = 1) {
+    for (int d = r->rank - 1; d >= 0; --d, n = 1) {
       move(d, n);
-      if ((index[d] += n) < r.sizes[d]) return;
-      move(d, -r.sizes[d]);
+      if ((index[d] += n) < r->sizes[d]) return;
+      move(d, -r->sizes[d]);
       index[d] = 0;
     }
   }
@@ -35,11 +42,11 @@ struct Cursor {
  private:
   void move(int d, int64_t steps) {
     const auto by = [&](const Operand& x) { return x.row_strides ? steps * x.row_strides[d] : 0; };
-    p += by(r.p);
-    q += by(r.q);
-    value += by(r.value);
-    g += by(r.g);
-    gradient += by(r.gradient);
+    p += by(r->p);
+    q += by(r->q);
+    value += by(r->value);
+    g += by(r->g);
+    gradient += by(r->gradient);
   }
 };
 

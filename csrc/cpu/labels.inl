@@ -4,7 +4,7 @@
 // Knows sources; must not know any formula by name, tensors, threads, or torch. Read next:
 // rows.inl.
 #pragma once
-#include "cpu/lanes.inl"
+#include "cpu/reduce.inl"
 
 namespace torch_infotheory {
 namespace {
@@ -20,37 +20,39 @@ inline Label read_label(Rows& r, int64_t offset, int64_t& label) {
   return Label::kBad;
 }
 
-// The labels of a team's rows, and q at each of them.
+// The labels of a team's rows, and log q at each of them.
 template <class A>
 struct Labels {
   static constexpr int width = Pack<A>::width;
   Label kind[width];
   int64_t label[width];
   double log_q[width], peak[width], background[width];
+  bool all_count, any_counts;
 
-  Labels(Rows& r, const Cursor& at, const Pair<A>& rows) {
-    for (int j = 0; j < width; ++j) {
-      kind[j] = Label::kNone;
-      log_q[j] = peak[j] = background[j] = 0;
-    }
-    if (r.p.kind != kLabels) return;
+  void read(Rows& r, const Cursor& at, const Pair<A>& rows) {
+    all_count = true, any_counts = false;
     for (int j = 0; j < rows.team.rows; ++j) {
-      kind[j] = read_label(r, at.p + j * row_stride(r, r.p), label[j]);
+      kind[j] = r.p.kind == kLabels ? read_label(r, at.p + j * row_stride(r, r.p), label[j])
+                                    : Label::kNone;
+      all_count &= counts(j);
+      any_counts |= counts(j);
+      log_q[j] = peak[j] = background[j] = 0;
       if (kind[j] != Label::kCounts) continue;
+      log_q[j] = load_number(r.q, at.q + j * row_stride(r, r.q) + label[j] * r.q.class_stride);
       peak[j] = rows.target.peak(label[j]);
       background[j] = rows.target.background(label[j]);
     }
+    for (int64_t j = rows.team.rows; j < width; ++j) log_q[j] = peak[j] = background[j] = 0;
   }
-  bool counts(int j) const { return kind[j] == Label::kNone || kind[j] == Label::kCounts; }
-  // log q at the labels, given the normalisers.
-  Prob<Wide<A>> q_at(const Rows& r, const Cursor& at, const Wide<A>& zq) {
-    for (int j = 0; j < width; ++j)
-      if (kind[j] == Label::kCounts)
-        log_q[j] = load_number(r.q, at.q + j * row_stride(r, r.q) + label[j] * r.q.class_stride);
-    Wide<A> log_at(log_q);
-    if (r.q.kind == kLogits)
-      log_at = map([](Pack<double> x, Pack<double> z) { return x - z; }, log_at, zq);
-    return {map([](Pack<double> x) { return exp(x); }, log_at), log_at};
+  bool counts(int64_t j) const { return kind[j] == Label::kNone || kind[j] == Label::kCounts; }
+  // Calls visit(V(), i, q), q at the labels of the rows that visit gets, given their normalisers.
+  template <class Visit>
+  TI_LANE void each(const Team& team, bool logits, const double* zq, Visit visit) const {
+    each_of_team<A>(team, [&](auto v, int i) __attribute__((always_inline)) {
+      const auto log_at =
+          logits ? lanes_at(v, log_q + i) - lanes_at(v, zq + i) : lanes_at(v, log_q + i);
+      visit(v, i, Prob<decltype(v)>{exp(log_at), log_at});
+    });
   }
 };
 

@@ -3,9 +3,12 @@
 // Written with the compilers' vector extension: the file that includes it says TI_PACK_BYTES (16,
 // 32, 64) and which instruction set may be used, and the same text becomes SSE, AVX2, AVX-512 or
 // NEON. Knows numbers and their formats in memory; must not know rows, formulas, or torch. Read
-// next: rows.inl.
+// next: elementary.h.
 #pragma once
 #include <stdint.h>
+#if TI_PACK_BYTES == 64
+#include <immintrin.h>
+#endif
 
 #include "core/lanes.h"
 
@@ -79,68 +82,15 @@ TI_PACK Pack<A> max(Pack<A> highest, Pack<A> x) { return x.v > highest.v ? x.v :
 TI_PACK typename Pack<A>::Mask bits(Pack<A> a) { return (typename Pack<A>::Mask)a.v; }
 TI_PACK Pack<A> number(typename Pack<A>::Mask bits, Pack<A>) { return (typename Pack<A>::V)bits; }
 
-// 1 / k!. A table, for the compiler must see each as a constant.
-struct InverseFactorials {
-  double of[14] = {1};
-  constexpr InverseFactorials() {
-    for (int k = 1; k < 14; ++k) of[k] = of[k - 1] / k;
-  }
-};
-constexpr InverseFactorials kInverseFactorial;
-
-// e^x to 1 ulp (1.2 without fused multiply-add); infinity from 2^127.5 (in double 2^1023.5) on, 0
-// where the result would not be normal (x < -87.3 in float), NaN for NaN. x = n log 2 + r with |r|
-// <= log(2) / 2 and n rounded by adding a number whose last mantissa bit is worth 1.
-TI_PACK Pack<A> exp(Pack<A> x) {
-  using F = Format<A>;
-  using P = Pack<A>;
-  const P rounder(A(3) * A(int64_t(1) << (F::mantissa - 1)));
-  const P bounded = select(x > P(F::most), P(F::most), x);
-  const P shifted = bounded * P(1.4426950408889634) + rounder, n = shifted - rounder;
-  const P r = (bounded - n * P(F::ln2_high)) - n * P(F::ln2_low);
-  P series(kInverseFactorial.of[F::exp_terms]);
-  for (int k = F::exp_terms - 1; k >= 0; --k) series = series * r + P(kInverseFactorial.of[k]);
-  const P power = number((bits(shifted) + F::bias) << F::mantissa, x);
-  return select(x < P(F::least), P(0), series * power);
-}
-
-// log x to 1 ulp, denormal x included; log 0 = -inf, NaN below.
-// x = m 2^k with m in [sqrt(1/2), sqrt(2)); with f = m - 1 and s = f / (2 + f),
-// log m = 2 atanh s = f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + 2 s^4 / 5 + ...)
-TI_PACK Pack<A> log(Pack<A> x) {
-  using F = Format<A>;
-  using P = Pack<A>;
-  constexpr double lift = double(int64_t(1) << (F::mantissa + 1));
-  const auto tiny = x < P(F::smallest_normal);
-  const P normal = select(tiny, x * P(lift), x);
-  const auto k = (bits(normal) - bits(P(0.70710678118654752))) >> F::mantissa;
-  const P f = number(bits(normal) - (k << F::mantissa), x) - P(1);
-  const P exponent =
-      P(__builtin_convertvector(k, typename P::V)) - select(tiny, P(F::mantissa + 1), P(0));
-  const P s = f / (P(2) + f), square = s * s, half = f * f * P(0.5);
-  P series(2.0 / (2 * F::log_terms + 1));
-  for (int j = F::log_terms - 1; j > 0; --j) series = series * square + P(2.0 / (2 * j + 1));
-  const P small = s * (half + series * square) + exponent * P(F::ln2_low);
-  const P y = exponent * P(F::ln2_high) + (f - (half - small));
-  const P edge = select(x == P(0), P(-INFINITY), select(x > P(0), x, P(NAN)));
-  return select((x > P(0)) & (x < P(INFINITY)), y, edge);
-}
-
-TI_PACK double sum(Pack<A> a) {
-  double total = 0;
-  for (int i = 0; i < Pack<A>::width; ++i) total += double(a.v[i]);
-  return total;
-}
-TI_PACK A highest(Pack<A> a) {
-  A top = a.v[0];
-  for (int i = 1; i < Pack<A>::width; ++i) top = a.v[i] > top ? a.v[i] : top;
-  return top;
-}
 TI_PACK bool any(typename Pack<A>::Mask test, Pack<A>) {
+#if TI_PACK_BYTES == 64
+  return _mm512_test_epi32_mask((__m512i)test, (__m512i)test) != 0;
+#else
   uint64_t words[sizeof test / 8], all = 0;
   __builtin_memcpy(words, &test, sizeof test);
   for (const uint64_t word : words) all |= word;
   return all != 0;
+#endif
 }
 
 // ---- memory: numbers of type T, computed with as packs of A
@@ -221,6 +171,74 @@ template <class A, class T>
 TI_LANE void store(T* to, Pack<A> a) {
   using Via = Vector<decltype(widen<1>(to)[0] + 0), Pack<A>::width>;
   narrow<Pack<A>::width>(to, __builtin_convertvector(a.v, Via));
+}
+
+// `a` in the first lanes, 0 in the others.
+TI_PACK Pack<A> first_lanes(Pack<A> a, int64_t lanes) {
+  A kept[Pack<A>::width];
+  store(kept, a);
+  for (int64_t j = lanes; j < Pack<A>::width; ++j) kept[j] = 0;
+  return load<A>(kept);
+}
+// Numbers x[0], x[stride], ... in the first lanes, `rest` in the others.
+template <class A, class T>
+TI_LANE Pack<A> load_lanes(const T* x, int64_t stride, int64_t lanes, A rest) {
+  constexpr int width = Pack<A>::width;
+#if TI_PACK_BYTES == 64
+  if constexpr (__is_same(A, float) && __is_same(T, float))
+    if (stride == 1)
+      return Pack<A>(
+          _mm512_mask_loadu_ps(Pack<A>(rest).v, __mmask16((1u << lanes) - 1), x));
+#endif
+  T part[width] = {};
+  for (int64_t j = 0; j < lanes; ++j) part[j] = x[j * stride];
+  Pack<A> v = load<A>(part);
+  for (int64_t j = lanes; j < width; ++j) v.v[j] = rest;
+  return v;
+}
+template <class A, class T>
+TI_LANE void store_lanes(T* to, int64_t stride, int64_t lanes, Pack<A> a) {
+#if TI_PACK_BYTES == 64
+  if constexpr (__is_same(A, float) && __is_same(T, float))
+    if (stride == 1) return _mm512_mask_storeu_ps(to, __mmask16((1u << lanes) - 1), a.v);
+#endif
+  T part[Pack<A>::width];
+  store(part, a);
+  for (int64_t j = 0; j < lanes; ++j) to[j * stride] = part[j];
+}
+
+// ---- all lanes together, by halves
+template <class A, int width, class F>
+TI_LANE A across(const A* lanes, F f) {
+  if constexpr (width <= 4) {
+    A all = lanes[0];
+    for (int i = 1; i < width; ++i) all = f(all, lanes[i]);
+    return all;
+  } else {
+    A half[width / 2];
+    const auto v = f(load_raw<A, width / 2>(lanes), load_raw<A, width / 2>(lanes + width / 2));
+    __builtin_memcpy(half, &v, sizeof v);
+    return across<A, width / 2>(half, f);
+  }
+}
+TI_PACK A highest(Pack<A> a) {
+  A lanes[Pack<A>::width];
+  store(lanes, a);
+  return across<A, Pack<A>::width>(lanes, [](auto x, auto y) __attribute__((always_inline)) {
+    return x > y ? x : y;
+  });
+}
+// In double, whatever the lanes are.
+TI_PACK double sum(Pack<A> a) {
+  constexpr int step = Pack<double>::width;
+  A lanes[Pack<A>::width];
+  store(lanes, a);
+  Pack<double> wide = load<double>(lanes);
+  for (int i = step; i < Pack<A>::width; i += step) wide = wide + load<double>(lanes + i);
+  double parts[step];
+  store(parts, wide);
+  return across<double, step>(
+      parts, [](auto x, auto y) __attribute__((always_inline)) { return x + y; });
 }
 #undef TI_PACK
 

@@ -1,4 +1,4 @@
-// reduce.inl -- from blocks to the value of a row and its totals, for every formula.
+// reduce.inl -- from the classes of a team's rows to their values and totals, for every formula.
 //
 // Linear formulas read a row once: moments relative to a moving reference, corrected when the
 // reference moves and once more when the normalisers are known. Other formulas read it again for
@@ -13,24 +13,7 @@
 namespace torch_infotheory {
 namespace {
 
-// f(i, k) over the packs of a block, k = 0..3 in turn: four sums in flight hide the latency of an
-// addition.
-template <class A, class F>
-TI_LANE void each_of_block(int64_t numbers, F f) {
-  constexpr int64_t width = Pack<A>::width;
-  int64_t i = 0;
-  for (; i + 3 * width < numbers; i += 4 * width) {
-    f(i, 0);
-    f(i + width, 1);
-    f(i + 2 * width, 2);
-    f(i + 3 * width, 3);
-  }
-  for (; i < numbers; i += width) f(i, 0);
-}
-template <class A>
-TI_LANE void add(Wide<A>& sum, Pack<A> x) {
-  sum = map([](Pack<double> a, Pack<double> b) { return a + b; }, sum, Wide<A>(x));
-}
+// Four sums in flight.
 template <class A>
 struct Accumulator {
   Pack<A> part[4];
@@ -40,170 +23,276 @@ struct Accumulator {
   }
   TI_LANE void add(int k, Pack<A> x) { part[k] = part[k] + x; }
   TI_LANE Pack<A> total() const { return (part[0] + part[1]) + (part[2] + part[3]); }
-  // Each block is summed in A and added in double, so that no sum of A is longer than a block.
-  TI_LANE void flush_to(Wide<A>& sum) const { torch_infotheory::add(sum, total()); }
 };
 
-// What a formula sums, lane by lane.
+// A sum over a row, lane by lane: of the blocks at hand in A, of those before in double, so that no
+// sum of A is long.
+template <class A>
+struct Total {
+  Pack<A> now;
+  Wide<A> before;
+  TI_LANE Total() : now(0), before(0.) {}
+  TI_LANE void add(const Accumulator<A>& block) { now = now + block.total(); }
+  TI_LANE void flush() {
+    before = all();
+    now = Pack<A>(0);
+  }
+  TI_LANE Wide<A> all() const {
+    return map([](Pack<double> a, Pack<double> b) { return a + b; }, before, Wide<A>(now));
+  }
+};
+
+// What a formula sums.
 template <class A>
 struct Sums {
-  Wide<A> p, q, value, d_lp, d_lq;
-  TI_LANE Sums() : p(0.), q(0.), value(0.), d_lp(0.), d_lq(0.) {}
+  static constexpr int blocks_in_float = 16;
+  Total<A> p, q, value, d_lp, d_lq;
+  int blocks = 0;
+  TI_LANE Sums() {}
+  TI_LANE void count_block() {
+    if (++blocks % blocks_in_float) return;
+    p.flush(), q.flush(), value.flush(), d_lp.flush(), d_lq.flush();
+  }
 };
 
 template <class F, class A>
-void fold_moments(const Block<A>& a, const Block<A>& b, int64_t numbers, Sums<A>& s) {
-  Accumulator<A> p, q, value;
-  each_of_block<A>(numbers, [&](int64_t i, int k) __attribute__((always_inline)) {
-    const Prob<Pack<A>> x = a.at(i), y = F::arity == 2 ? b.at(i) : x;
-    p.add(k, x.p);
-    if constexpr (F::arity == 2) q.add(k, y.p);
-    if constexpr (F::linear) value.add(k, F::term(x, y));
-  });
-  p.flush_to(s.p);
-  if constexpr (F::arity == 2) q.flush_to(s.q);
-  if constexpr (F::linear) value.flush_to(s.value);
+void fold_moments(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+  rows.template fold<F::arity>(
+      first, n,
+      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+          __attribute__((always_inline)) {
+            Accumulator<A> of_p, of_q, value;
+            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
+              const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
+              of_p.add(k, x.p);
+              if constexpr (F::arity == 2) of_q.add(k, y.p);
+              if constexpr (F::linear) value.add(k, F::term(x, y));
+            });
+            s.p.add(of_p);
+            if constexpr (F::arity == 2) s.q.add(of_q);
+            if constexpr (F::linear) s.value.add(value);
+          });
 }
 template <class F, class A>
-void fold_terms(const Block<A>& a, const Block<A>& b, int64_t numbers, Sums<A>& s) {
-  Accumulator<A> value, by_lp, by_lq;
-  each_of_block<A>(numbers, [&](int64_t i, int k) __attribute__((always_inline)) {
-    const Prob<Pack<A>> x = a.at(i), y = b.at(i);
-    value.add(k, F::term(x, y));
-    by_lp.add(k, d_lp<F>(x, y));
-    by_lq.add(k, F::d_lq(x, y));
-  });
-  value.flush_to(s.value);
-  by_lp.flush_to(s.d_lp);
-  by_lq.flush_to(s.d_lq);
+void fold_terms(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+  rows.template fold<F::arity>(
+      first, n,
+      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+          __attribute__((always_inline)) {
+            Accumulator<A> value, by_lp, by_lq;
+            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
+              const Prob<Pack<A>> x = p.at(i, w), y = q.at(i, w);
+              value.add(k, F::term(x, y));
+              by_lp.add(k, d_lp<F>(x, y));
+              by_lq.add(k, F::d_lq(x, y));
+            });
+            s.value.add(value);
+            s.d_lp.add(by_lp);
+            s.d_lq.add(by_lq);
+          });
 }
 template <class F, class A>
-void fold_centred(const Block<A>& a, const Block<A>& b, int64_t numbers, Wide<A>& sum) {
-  Accumulator<A> value;
-  each_of_block<A>(numbers, [&](int64_t i, int k) __attribute__((always_inline)) {
-    value.add(k, F::centred(a.at(i), b.at(i)));
-  });
-  value.flush_to(sum);
+void fold_centred(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+  rows.template fold<F::arity>(
+      first, n,
+      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+          __attribute__((always_inline)) {
+            Accumulator<A> value;
+            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
+              value.add(k, F::centred(p.at(i, w), q.at(i, w)));
+            });
+            s.value.add(value);
+          });
 }
 
 // The moments after their references moved by dp and dq: p falls by e^dp, q by e^dq, and every
 // score by score(dp, dq).
 template <class F, class A>
 void move_references(Sums<A>& s, Pack<A> dp, Pack<A> dq) {
-  using P = Pack<double>;
-  const Wide<A> by_p(exp(dp)), by_q(exp(dq)), log_p(dp), log_q(dq);
-  if constexpr (F::linear)
-    s.value = map([](P v, P p, P e, P lp, P lq) { return times0(e, v + p * F::score(lp, lq)); },
-                  s.value, s.p, by_p, log_p, log_q);
-  s.p = map([](P v, P e) { return v * e; }, s.p, by_p);
-  s.q = map([](P v, P e) { return v * e; }, s.q, by_q);
+  const auto move = [](auto v, auto p, auto by, auto shift) { return times0(by, v + p * shift); };
+  const auto scale = [](auto v, auto by) { return v * by; };
+  const Pack<A> by_p = exp(dp), by_q = exp(dq);
+  if constexpr (F::linear) {
+    const Pack<A> score = F::score(dp, dq);
+    s.value.now = move(s.value.now, s.p.now, by_p, score);
+    s.value.before = map(move, s.value.before, s.p.before, Wide<A>(by_p), Wide<A>(score));
+  }
+  s.p.now = scale(s.p.now, by_p);
+  s.p.before = map(scale, s.p.before, Wide<A>(by_p));
+  s.q.now = scale(s.q.now, by_q);
+  s.q.before = map(scale, s.q.before, Wide<A>(by_q));
 }
 
-// Results of a team, one lane per row.
-template <class A>
-struct Results {
-  Wide<A> value, zp, zq, d_lp, d_lq;
-  Wide<A> mass_p, mass_q;  // the totals that p and q state; 1 for logits
-  TI_LANE Results() : value(0.), zp(0.), zq(0.), d_lp(0.), d_lq(0.), mass_p(0.), mass_q(0.) {}
+// What comes of a row. V holds a row, or several: the arithmetic is the same.
+template <class V>
+struct Outcome {
+  V value, zp, zq, d_lp, d_lq;
+  V mass_p, mass_q;  // the totals that p and q state; 1 for logits
 };
 
-template <class A>
-void share(Wide<A>& sum) {
-  sum = Wide<A>(sum.total());
-}
-
-template <class F, class A>
-Results<A> reduce(Pair<A>& rows) {
-  using P = Pack<double>;
-  Sums<A> s;
-  {
-    Block<A> a, b;
-    rows.each_stretch([&](int64_t first, int64_t n) {
-      const Pack<A> dp = rows.p.raise(rows.team, first, n),
-                    dq = F::arity == 2 ? rows.q.raise(rows.team, first, n) : Pack<A>(0);
-      if (first > 0 && (any(dp < Pack<A>(0), dp) || any(dq < Pack<A>(0), dq)))
-        move_references<F>(s, dp, dq);
-      if (F::linear && rows.target.dense) {
-        rows.template fill<F::arity>(first, n, a, b);
-        fold_moments<F>(a, b, rows.team.template numbers<A>(n), s);
-      } else {
-        add(s.p, rows.p.mass_of_block(rows.team, first, n, a));
-        if constexpr (F::arity == 2) add(s.q, rows.q.mass_of_block(rows.team, first, n, b));
-      }
-    });
-  }
-  const bool dealt = !rows.team.lanes_are_rows;
-  if (dealt) {  // one reference for all lanes, then one sum
-    const Pack<A> p(highest(rows.p.high)), q(highest(rows.q.high));
-    move_references<F>(s, Source<A>::moved(rows.p.high, p),
-                       F::arity == 2 ? Source<A>::moved(rows.q.high, q) : Pack<A>(0));
-    rows.p.high = p;
-    rows.q.high = q;
-    share(s.p), share(s.q), share(s.value);
-  }
-  const bool p_logits = rows.p.is_logits(), q_logits = F::arity == 2 && rows.q.is_logits();
-  const auto log_total = [](bool logits, const Wide<A>& sum) {
-    return logits ? map([](P x) { return log(x); }, sum) : Wide<A>(0.);
-  };
-  const Wide<A> log_p = log_total(p_logits, s.p), log_q = log_total(q_logits, s.q), one(1.),
-                high_p(rows.p.high), high_q(rows.q.high);
-  const auto plus = [](P a, P b) { return a + b; };
-  Results<A> out;
-  out.zp = map(plus, high_p, log_p);
-  out.zq = map(plus, high_q, log_q);
+// The sums of a row or of several.
+template <class V>
+struct Moments {
+  V p, q, value, high_p, high_q;
+};
+template <class F, class V>
+TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
+  const V log_p = p_logits ? log(s.p) : V(0), log_q = q_logits ? log(s.q) : V(0), one(1);
+  Outcome<V> out;
+  out.zp = s.high_p + log_p;
+  out.zq = s.high_q + log_q;
   out.mass_p = p_logits ? one : s.p;
   out.mass_q = q_logits ? one : s.q;
   if constexpr (F::linear) {
-    out.value = map(
-        [](P v, P p, P total, P lp, P lq) { return (v + times0(p, F::score(-lp, -lq))) / total; },
-        s.value, s.p, p_logits ? s.p : one, log_p, log_q);
-    out.d_lp =
-        map([](P v, P mass) { return v + mass * F::score(P(1), P(0)); }, out.value, out.mass_p);
-    out.d_lq = map([](P mass) { return mass * F::score(P(0), P(1)); }, out.mass_p);
-  } else {
-    Sums<A> t;
-    rows.normalise(out.zp, out.zq);
-    rows.template each_block<F::arity>(
-        [&](int64_t, int64_t n, const Block<A>& a, const Block<A>& b) {
-          fold_terms<F>(a, b, rows.team.template numbers<A>(n), t);
-        });
-    if (dealt) share(t.value), share(t.d_lp), share(t.d_lq);
-    out.value = t.value;
-    out.d_lp = t.d_lp;
-    out.d_lq = t.d_lq;
+    const V value = (s.value + times0(s.p, F::score(-log_p, -log_q))) / (p_logits ? s.p : one);
+    // A NaN must show even where its factor is 0.
+    out.value = select(s.p + s.q == s.p + s.q, value, V(NAN));
+    out.d_lp = value + out.mass_p * F::score(V(1), V(0));
+    out.d_lq = out.mass_p * F::score(V(0), V(1));
   }
-  // A NaN must show even where its factor is 0.
-  out.value =
-      map([](P v, P p, P q) { return select(p + q == p + q, v, P(NAN)); }, out.value, s.p, s.q);
   return out;
 }
 
-// Below this a divergence has lost digits to cancellation: one reading in float is good to about
-// 1e-6 at logits of scale 1 and 4e-5 at scale 30. The second number is what float adds to the
-// rounding of the totals.
-constexpr double kSmall = 0x1p-4, kRoundingOfSums = 1e-5;
+// Outcomes of a team, row by row.
+template <class A>
+struct Results {
+  static constexpr int width = Pack<A>::width;
+  double value[width], zp[width], zq[width], d_lp[width], d_lq[width], mass_p[width],
+      mass_q[width];
+  void set(const Outcome<double>& x, int) {
+    value[0] = x.value, zp[0] = x.zp, zq[0] = x.zq, d_lp[0] = x.d_lp, d_lq[0] = x.d_lq;
+    mass_p[0] = x.mass_p, mass_q[0] = x.mass_q;
+  }
+  void set(const Outcome<Pack<double>>& x, int i) {
+    store(value + i, x.value), store(zp + i, x.zp), store(zq + i, x.zq);
+    store(d_lp + i, x.d_lp), store(d_lq + i, x.d_lq);
+    store(mass_p + i, x.mass_p), store(mass_q + i, x.mass_q);
+  }
+};
 
-// Whether p and q have one total, so that the centred term sums to the same value.
-inline bool totals_agree(const Rows& r, double p, double q, double slack) {
-  const double of_p = rounding_of_totals(r.p), of_q = rounding_of_totals(r.q);
-  return fabs(p - q) <= ((of_p > of_q ? of_p : of_q) + slack) * (p > q ? p : q);
+// visit(V(), i) for the rows of a team: for the one row that was dealt to the lanes as double, or
+// for as many as a pack of double holds from row i on.
+template <class A, class Visit>
+TI_LANE void each_of_team(const Team& team, Visit visit) {
+  constexpr int step = Pack<double>::width;
+  if (!team.lanes_are_rows) return visit(double(), 0);
+  for (int i = 0; i < Pack<A>::width; i += step) visit(Pack<double>(0), i);
+}
+// What visit gets of a sum, and of a pack.
+template <class A>
+TI_LANE double lanes_of(double, const Wide<A>& x, int) {
+  return x.total();
+}
+template <class A>
+TI_LANE Pack<double> lanes_of(Pack<double>, const Wide<A>& x, int i) {
+  return x.part[i / Pack<double>::width];
+}
+TI_LANE double lanes_at(double, const double* x) { return *x; }
+TI_LANE Pack<double> lanes_at(Pack<double>, const double* x) { return load<double>(x); }
+TI_LANE void put(double* to, double x) { *to = x; }
+TI_LANE void put(double* to, Pack<double> x) { store(to, x); }
+template <class A>
+TI_LANE double reference_of(double, Pack<A> x, int) {
+  return double(x.v[0]);  // one reference for all lanes
+}
+template <class A>
+TI_LANE Pack<double> reference_of(Pack<double>, Pack<A> x, int i) {
+  return Wide<A>(x).part[i / Pack<double>::width];
+}
+
+// A team's rows on the way to their outcomes.
+template <class F, class A>
+struct Reduction {
+  Pair<A> rows;
+  Cursor at;
+  Sums<A> sums;
+  Results<A> out;
+
+  Reduction(const Rows& r, bool lanes_are_rows, A* tile_p, A* tile_q)
+      : rows(r, lanes_are_rows, tile_p, tile_q), at(r, 0) {}
+
+  void move_to(const Cursor& to, int64_t end) {
+    at = to;
+    sums = Sums<A>();
+    rows.move_to(at, end);
+  }
+  // The first reading.
+  void take(int64_t first, int64_t n) {
+    const Pack<A> dp = rows.p.raise(rows.team, first, n),
+                  dq = F::arity == 2 ? rows.q.raise(rows.team, first, n) : Pack<A>(0);
+    if (first > 0 && (any(dp < Pack<A>(0), dp) || any(dq < Pack<A>(0), dq)))
+      move_references<F>(sums, dp, dq);
+    if (F::linear && rows.target.dense) {
+      fold_moments<F>(rows, first, n, sums);
+    } else {
+      Block<A> scratch;
+      sums.p.now = sums.p.now + rows.p.mass_of_block(rows.team, first, n, scratch);
+      if constexpr (F::arity == 2)
+        sums.q.now = sums.q.now + rows.q.mass_of_block(rows.team, first, n, scratch);
+    }
+    sums.count_block();
+  }
+  void normalise() {
+    const bool p_logits = rows.p.is_logits(), q_logits = F::arity == 2 && rows.q.is_logits();
+    const Wide<A> p = sums.p.all(), q = sums.q.all(), value = sums.value.all();
+    each_of_team<A>(rows.team, [&](auto v, int i) __attribute__((always_inline)) {
+      const Moments<decltype(v)> m{lanes_of(v, p, i), lanes_of(v, q, i), lanes_of(v, value, i),
+                                   reference_of(v, rows.p.high, i),
+                                   reference_of(v, rows.q.high, i)};
+      out.set(outcome<F>(m, p_logits, q_logits), i);
+    });
+    if (F::linear) return;
+    rows.normalise(out.zp, out.zq);
+    sums = Sums<A>();
+  }
+  // The second reading, where the first was not enough.
+  void take_terms(int64_t first, int64_t n) {
+    fold_terms<F>(rows, first, n, sums);
+    sums.count_block();
+  }
+  void finish() {
+    if constexpr (!F::linear) {
+      const Wide<A> value = sums.value.all(), d_lp = sums.d_lp.all(), d_lq = sums.d_lq.all();
+      for (int j = 0; j < (rows.team.lanes_are_rows ? Pack<A>::width : 1); ++j) {
+        const bool dealt = !rows.team.lanes_are_rows;
+        const double v = dealt ? value.total() : value[j];
+        out.value[j] = out.mass_p[j] + out.mass_q[j] == out.mass_p[j] + out.mass_q[j] ? v : NAN;
+        out.d_lp[j] = dealt ? d_lp.total() : d_lp[j];
+        out.d_lq[j] = dealt ? d_lq.total() : d_lq[j];
+      }
+    }
+  }
+};
+
+// All readings of teams that lie side by side, in step: so that their classes, far apart in memory,
+// are fetched together.
+template <class F, class A>
+void reduce(Reduction<F, A>* teams, int n) {
+  const auto each = [&](auto take) __attribute__((always_inline)) {
+    teams->rows.each_stretch([&](int64_t first, int64_t classes) {
+      for (int i = 0; i < n; ++i) take(teams[i], first, classes);
+    });
+  };
+  each([](Reduction<F, A>& t, int64_t first, int64_t classes) { t.take(first, classes); });
+  for (int i = 0; i < n; ++i) teams[i].normalise();
+  if constexpr (!F::linear)
+    each([](Reduction<F, A>& t, int64_t first, int64_t classes) { t.take_terms(first, classes); });
+  for (int i = 0; i < n; ++i) teams[i].finish();
 }
 
 // The row at `at`, in double and by the centred term.
 template <class F>
-Results<double> reduce_small(const Rows& r, const Cursor& at) {
-  Pair<double> row(r, /*lanes_are_rows=*/false);
+void reduce_small(Reduction<F, double>& row, const Cursor& at) {
   row.move_to(at, at.row + 1);
-  Results<double> out = reduce<F>(row);
-  if (!totals_agree(r, out.mass_p[0], out.mass_q[0], 0)) return out;
-  Wide<double> sum(0.);
-  row.normalise(out.zp, out.zq);
-  row.each_block<2>([&](int64_t, int64_t n, const Block<double>& a, const Block<double>& b) {
-    fold_centred<F>(a, b, row.team.numbers<double>(n), sum);
+  reduce(&row, 1);
+  if (!totals_agree(row.rows.r, row.out.mass_p[0], row.out.mass_q[0], 0)) return;
+  Sums<double> sums;
+  row.rows.normalise(row.out.zp, row.out.zq);
+  row.rows.each_stretch([&](int64_t first, int64_t n) {
+    fold_centred<F>(row.rows, first, n, sums);
+    sums.count_block();
   });
-  share(sum);
-  out.value = sum;
-  return out;
+  row.out.value[0] = sums.value.all().total();
 }
 
 }  // namespace

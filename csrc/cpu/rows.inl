@@ -7,184 +7,318 @@
 // Compiled once per instruction set. Knows sources and the names of a formula's parts; must not
 // know any formula by name, tensors, threads, or torch. Read first: reduce.inl; next: tables.inl.
 #pragma once
+#include <type_traits>
+
 #include "cpu/labels.inl"
 #include "cpu/reduce.inl"
 
 namespace torch_infotheory {
 namespace {
 
+// Whether denormals may be flushed: not where a probability is read as it stands, for the least of
+// them count too.
+inline bool may_flush(const Rows& r) { return r.p.kind != kProbs && (!r.q.data || r.q.kind != kProbs); }
+
+// Where the rows of a kernel are worked on.
+template <class A>
+struct Room {
+  Tile<A> p, q, out;
+};
+// Teams that are worked on in step, and how many of them: more than one only where their rows lie
+// side by side.
+template <class T>
+struct Teams {
+  static constexpr int most = 4;
+  T of[most];
+  int n;
+  template <class... X>
+  Teams(Rows& r, X... x)
+      : of{T(r, x...), T(r, x...), T(r, x...), T(r, x...)},
+        n(of[0].rows.team.lanes_are_rows && !of[0].rows.p.tile && !of[0].rows.q.tile ? most : 1) {}
+  // Moves to the rows from `at` on and `at` behind them; returns how many teams there are.
+  int move_to(Cursor& at, int64_t end) {
+    int i = 0;
+    do {
+      of[i].move_to(at, end);
+      at.skip(of[i].rows.team.rows);
+    } while (++i < n && at.row < end);
+    return i;
+  }
+};
+
+// One term for each class.
 template <class F, class A>
-void write_terms(const Rows& r, const Cursor& at, const Pair<A>& row) {
+void write_terms(Rows& r, int64_t begin, int64_t end) {
   const Write<A> out = writer<A>(r.value.type);
-  char* to = static_cast<char*>(const_cast<void*>(r.value.data)) + at.value * size_of(r.value.type);
+  const int64_t size = size_of(r.value.type);
   alignas(64) A terms[kBlock];
-  row.template each_block<F::arity>(
-      [&](int64_t first, int64_t n, const Block<A>& a, const Block<A>& b) {
-        for (int64_t i = 0; i < n; i += Pack<A>::width) {
-          const Prob<Pack<A>> x = a.at(i), y = F::arity == 2 ? b.at(i) : x;
-          const Pack<A> total = x.p + y.p, term = F::term(x, y) * Pack<A>(r.scale);
-          store(terms + i,
-                select(total == total, term, Pack<A>(NAN)));  // as in reduce: a NaN must show
-        }
-        out(terms, to + first * r.value.class_stride * size_of(r.value.type),
-            Walk::along_classes<A>(r.value.class_stride, n));
-      });
+  Pair<A> row(r, /*lanes_are_rows=*/false, nullptr, nullptr);
+  for (Cursor at(r, begin); at.row < end; at.next()) {
+    row.move_to(at, end);
+    char* to = static_cast<char*>(const_cast<void*>(r.value.data)) + at.value * size;
+    row.each_stretch([&](int64_t first, int64_t n) {
+      row.template fold<F::arity>(
+          first, n,
+          [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+              __attribute__((always_inline)) {
+                each_pack(packs, whole,
+                          [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+                            const Prob<Pack<A>> x = p.at(i, w), y = q.at(i, w);
+                            const Pack<A> total = x.p + y.p, term = F::term(x, y) * Pack<A>(r.scale);
+                            // as in outcome: a NaN must show
+                            store(terms + i * Pack<A>::width,
+                                  select(total == total, term, Pack<A>(NAN)));
+                          });
+              });
+      out(terms, to + first * r.value.class_stride * size,
+          Walk::along_classes(r.value.class_stride, n, Pack<A>::width));
+    });
+    for (int i = 0; i < 2 * F::arity; ++i) r.saved[i * r.rows + at.row] = 0;
+  }
 }
 
-// Row j of the team: lane `lane` of the results.
+// Row j of a team: what is kept of lane `lane`.
 template <class F, class A>
 void keep(const Rows& r, const Cursor& at, int64_t j, const Results<A>& x, int64_t lane) {
-  const Wide<A>* const kept[] = {&x.zp, &x.d_lp, &x.zq, &x.d_lq};
-  for (int i = 0; i < 2 * F::arity; ++i) r.saved[i * r.rows + at.row + j] = (*kept[i])[lane];
-  if (r.pointwise()) return;
+  const double* const kept[] = {x.zp, x.d_lp, x.zq, x.d_lq};
+  for (int i = 0; i < 2 * F::arity; ++i) r.saved[i * r.rows + at.row + j] = kept[i][lane];
   if (r.row_values)
     r.row_values[at.row + j] = x.value[lane];
   else
     store_number(r.value, at.value + j * row_stride(r, r.value), x.value[lane] * r.scale);
 }
 
+// The peaks of labels, which the reduction has not seen.
+template <class F, class A>
+void add_peaks(Reduction<F, A>& team, const Labels<A>& labels) {
+  const bool logits = team.rows.q.is_logits();
+  labels.each(team.rows.team, logits, team.out.zq,
+              [&](auto v, int i, const auto& q) __attribute__((always_inline)) {
+                using V = decltype(v);
+                const Prob<V> p{lanes_at(v, labels.peak + i), V(0)};
+                put(team.out.value + i, lanes_at(v, team.out.value + i) + F::term(p, q));
+                put(team.out.d_lq + i, lanes_at(v, team.out.d_lq + i) + F::d_lq(p, q));
+              });
+}
+
 template <class F, class A>
 void forward(Rows& r, int64_t begin, int64_t end, double*) {
-  using P = Pack<double>;
   if (picks(r)) return pick<F, A>(r, begin, end);
-  Pair<A> rows(r, Team::pays(r));
-  for (Cursor at(r, begin); at.row < end; at.skip(rows.team.rows)) {
-    rows.move_to(at, end);
-    Results<A> out;
-    if (r.pointwise())
-      write_terms<F>(r, at, rows);
-    else
-      out = reduce<F>(rows);
-    Labels<A> labels(r, at, rows);
-    if (r.p.kind == kLabels) {
-      const Prob<Wide<A>> q = labels.q_at(r, at, out.zq);
-      const Wide<A> peak(labels.peak);
-      const auto term = [](P v, P p, P qp, P lq) {
-        return v + F::term(Prob<P>{p, P(0)}, Prob<P>{qp, lq});
-      };
-      const auto slope = [](P v, P p, P qp, P lq) {
-        return v + F::d_lq(Prob<P>{p, P(0)}, Prob<P>{qp, lq});
-      };
-      out.value = map(term, out.value, peak, q.p, q.log);
-      out.d_lq = map(slope, out.d_lq, peak, q.p, q.log);
-    }
-    for (int64_t j = 0; j < rows.team.rows; ++j) {
-      bool small = false;
-      if constexpr (F::divergence)
-        small = out.value[j] < kSmall && !r.elementwise &&
-                totals_agree(r, out.mass_p[j], out.mass_q[j], kRoundingOfSums);
-      if (!labels.counts(int(j))) {
-        keep<F>(r, at, j, Results<double>(), 0);
-      } else if (small) {
-        Cursor row = at;
-        row.skip(j);
-        if constexpr (F::divergence) keep<F>(r, at, j, reduce_small<F>(r, row), 0);
-      } else {
-        keep<F>(r, at, j, out, j);
+  const FlushDenormals guard(may_flush(r));
+  if (r.pointwise()) return write_terms<F, A>(r, begin, end);
+  Room<A> room;
+  Teams<Reduction<F, A>> teams(r, Team::pays(r), room.p.of, room.q.of);
+  Reduction<F, double> small(r, false, nullptr, nullptr);
+  Labels<A> labels;
+  for (Cursor at(r, begin); at.row < end;) {
+    const int n = teams.move_to(at, end);
+    reduce(teams.of, n);
+    for (int i = 0; i < n; ++i) {
+      Reduction<F, A>& team = teams.of[i];
+      labels.read(r, team.at, team.rows);
+      if (r.p.kind == kLabels) add_peaks(team, labels);
+      for (int64_t j = 0; j < team.rows.team.rows; ++j) {
+        bool is_small = false;
+        if constexpr (F::divergence)
+          is_small = team.out.value[j] < kSmall && !r.elementwise &&
+                     totals_agree(r, team.out.mass_p[j], team.out.mass_q[j], kRoundingOfSums);
+        if (!labels.counts(j)) {
+          keep<F>(r, team.at, j, Results<double>{}, 0);
+        } else if (is_small) {
+          Cursor row = team.at;
+          row.skip(j);
+          if constexpr (F::divergence) reduce_small(small, row);
+          keep<F>(r, team.at, j, small.out, 0);
+        } else {
+          keep<F>(r, team.at, j, team.out, j);
+        }
       }
     }
   }
 }
 
-// d / d x of a block, and x by its kind.
+// Where the derivatives of a stretch go: to memory as it lies, or to room for whole packs.
 template <class A>
-using Chain = void (*)(const Block<A>& a, const Block<A>& b, int64_t numbers, Pack<A> total,
-                       Pack<A> scale, A* out);
-template <class F, class A, Kind kind, bool by_q>
-void chain(const Block<A>& a, const Block<A>& b, int64_t numbers, Pack<A> total, Pack<A> scale,
-           A* out) {
-  for (int64_t i = 0; i < numbers; i += Pack<A>::width) {
-    const Prob<Pack<A>> x = a.at(i), y = F::arity == 2 ? b.at(i) : x;
-    if constexpr (by_q)
-      store(out + i, gradient_by_q<F, kind>(x, y, total) * scale);
+struct Sink {
+  A* to;
+  Walk walk;
+  bool padded;
+  int64_t whole() const { return padded ? walk.packs : walk.whole(Pack<A>::width); }
+  template <bool whole>
+  TI_LANE void put(int64_t pack, Whole<whole>, Pack<A> v) const {
+    A* at = to + pack * walk.step;
+    if (whole || padded)
+      store(at, v);
     else
-      store(out + i, gradient_by_p<F, kind>(x, y, total) * scale);
+      store_lanes(at, 1, walk.lanes(pack), v);
   }
-}
-template <class F, class A, bool by_q>
-Chain<A> chain_of(Kind kind) {
-  switch (kind) {
-    case kLogits:
-      return chain<F, A, kLogits, by_q>;
-    case kLogProbs:
-      return chain<F, A, kLogProbs, by_q>;
-    default:
-      return chain<F, A, kProbs, by_q>;
-  }
+};
+
+// d / d x of a stretch, x of some kind.
+template <class F, Kind kind, bool by_q, class A, class P, class Q>
+TI_LANE void chain(const P& p, const Q& q, int64_t packs, int64_t whole, Pack<A> total,
+                   Pack<A> scale, const Sink<A>& out) {
+  const int64_t both = whole < out.whole() ? whole : out.whole();
+  each_pack(packs, both, [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+    const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
+    if constexpr (by_q)
+      out.put(i, w, gradient_by_q<F, kind>(x, y, total) * scale);
+    else
+      out.put(i, w, gradient_by_p<F, kind>(x, y, total) * scale);
+  });
 }
 
+// A team's rows on the way to their gradient.
 template <class F, class A, bool by_q>
-void write_gradient(Rows& r, int64_t begin, int64_t end) {
-  if (picks(r)) return scatter<F, A>(r, begin, end);
-  constexpr int width = Pack<A>::width;
-  const Operand& x = by_q ? r.q : r.p;
-  const Chain<A> chain = chain_of<F, A, by_q>(x.kind);
-  const Write<A> out = writer<A>(r.gradient.type);
-  const Read<A> read_g = reader<A>(kLogProbs, r.g.type);
-  const int64_t size = size_of(r.gradient.type), g_size = size_of(r.g.type),
-                lane = row_stride(r, r.gradient);
-  alignas(64) A d[kBlock];
-  Block<A> g;
-  Pair<A> rows(r, Team::pays(r));
-  for (Cursor at(r, begin); at.row < end; at.skip(rows.team.rows)) {
+struct Gradient {
+  static constexpr int width = Pack<A>::width;
+  Rows& r;
+  Pair<A> rows;
+  Cursor at;
+  Labels<A> labels;
+  const Operand& to;
+  A* tile;  // or null
+  Turn<A> turn;
+  Write<A> write;
+  Read<A> read_g;
+  double zq[width], total[width], scale[width];
+  Pack<A> row_total, row_scale;
+
+  Gradient(Rows& all, bool lanes_are_rows, A* tile_p, A* tile_q, A* tile_out)
+      : r(all),
+        rows(all, lanes_are_rows, tile_p, tile_q),
+        at(all, 0),
+        to(all.gradient),
+        tile(is_tiled(rows.team, all, to) ? tile_out : nullptr),
+        turn(tile_writer<A>(to.type)),
+        write(writer<A>(to.type)),
+        read_g(reader<A>(kLogProbs, all.g.type)),
+        row_total(0),
+        row_scale(0) {}
+
+  char* memory(int64_t first) const {
+    return static_cast<char*>(const_cast<void*>(to.data)) +
+           (at.gradient + first * to.class_stride) * size_of(to.type);
+  }
+  Walk walk(int64_t n) const {
+    return rows.team.lanes_are_rows
+               ? Walk::along_rows(to.class_stride, row_stride(r, to), n, rows.team.rows)
+               : Walk::along_classes(to.class_stride, n, width);
+  }
+  void move_to(const Cursor& cursor, int64_t end) {
+    at = cursor;
     rows.move_to(at, end);
-    const Team& team = rows.team;
-    Labels<A> labels(r, at, rows);
-    double zp[width] = {}, zq[width] = {}, total[width] = {}, scale[width] = {};
-    const int64_t lanes = team.lanes_are_rows ? team.rows : width;
-    bool any_counts = false, all_count = true;
-    for (int64_t j = 0; j < lanes; ++j) {
-      const int64_t row = team.lanes_are_rows ? j : 0;
-      const double* saved = r.saved + at.row + row;
+    labels.read(r, at, rows);
+    double zp[width] = {};
+    for (int64_t j = 0; j < rows.team.rows; ++j) {
+      const double* saved = r.saved + at.row + j;
       zp[j] = saved[0];
       zq[j] = F::arity == 2 ? saved[2 * r.rows] : 0;
       total[j] = saved[(by_q ? 3 : 1) * r.rows];
       scale[j] =
-          r.g_per_class ? r.scale : r.scale * load_number(r.g, at.g + row * row_stride(r, r.g));
-      any_counts |= labels.counts(int(row));
-      all_count &= labels.counts(int(row));
+          r.g_per_class ? r.scale : r.scale * load_number(r.g, at.g + j * row_stride(r, r.g));
     }
-    const Wide<A> z_of_q(zq);
-    rows.normalise(Wide<A>(zp), z_of_q);
-    const Pack<A> row_total = Wide<A>(total).narrowed(), row_scale = Wide<A>(scale).narrowed();
-    char* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) + at.gradient * size;
-    Block<A> a, b;
-    rows.each_stretch([&](int64_t first, int64_t n) {
-      const int64_t numbers = team.numbers<A>(n);
-      if (any_counts) {
-        rows.template fill<F::arity>(first, n, a, b);
-        chain(a, b, numbers, row_total, row_scale, d);
-        if constexpr (!by_q) rows.target.chain(team, d, first, n);
-        if (r.g_per_class) {
-          const Walk walk = Walk::along_classes<A>(r.g.class_stride, n);
-          read_g(static_cast<const char*>(r.g.data) + (at.g + first * r.g.class_stride) * g_size,
-                 walk, Pack<A>(0), Pack<A>(0), g);
-          for (int64_t i = 0; i < numbers; i += width)
-            store(d + i, load<A>(d + i) * load<A>(g.log + i));
-        }
-      }
-      if (!all_count)
-        for (int64_t i = 0; i < numbers; ++i)
-          if (!labels.counts(team.lanes_are_rows ? int(i % width) : 0)) d[i] = 0;
-      out(d, to + first * r.gradient.class_stride * size,
-          team.walk<A>(r.gradient.class_stride, lane, n));
+    if (rows.team.lanes_are_rows) {
+      for (int64_t j = rows.team.rows; j < width; ++j) zq[j] = total[j] = scale[j] = 0;
+      row_total = Wide<A>(total).narrowed();
+      row_scale = Wide<A>(scale).narrowed();
+    } else {
+      row_total = Pack<A>(total[0]);
+      row_scale = Pack<A>(scale[0]);
+    }
+    rows.normalise(zp, zq);
+  }
+  void take(int64_t first, int64_t n) {
+    const bool plain = labels.all_count && !r.g_per_class && (by_q || rows.target.plain);
+    const Walk there = walk(n);
+    if (plain && !tile && to.type == own_type<A> && there.lane == 1)
+      return chain(first, n, {reinterpret_cast<A*>(memory(first)), there, false});
+    alignas(64) A room[kBlock];
+    A* d = tile ? tile + first * width : room;
+    const int64_t packs = rows.team.template packs<A>(n);
+    if (labels.any_counts) chain(first, n, {d, {width, 1, packs, width, width}, true});
+    if (!plain) adjust(first, n, d);
+    if (!tile) write(d, memory(first), there);
+  }
+  // After the last class.
+  void finish() {
+    if (tile) turn(memory(0), row_stride(r, to), rows.team.rows, r.classes, tile);
+    if constexpr (by_q)
+      if (r.p.kind == kLabels) write_peaks();
+  }
+
+ private:
+  void chain(int64_t first, int64_t n, const Sink<A>& out) const {
+    rows.template fold<F::arity>(
+        first, n,
+        [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+            __attribute__((always_inline)) {
+              const auto as = [&]<Kind kind>() __attribute__((always_inline)) {
+                torch_infotheory::chain<F, kind, by_q>(p, q, packs, whole, row_total, row_scale,
+                                                       out);
+              };
+              using View = std::remove_cvref_t<decltype(q)>;  // of p, if there is no other
+              if constexpr (requires { View::kind; })
+                return as.template operator()<View::kind>();
+              else
+                switch (by_q ? rows.q.kind : rows.p.kind) {
+                  case kLogits:
+                    return as.template operator()<kLogits>();
+                  case kLogProbs:
+                    return as.template operator()<kLogProbs>();
+                  default:
+                    return as.template operator()<kProbs>();
+                }
+            });
+  }
+  // What is not the same for every class and row.
+  void adjust(int64_t first, int64_t n, A* d) const {
+    if constexpr (!by_q) rows.target.chain(rows.team, d, first, n);
+    const int64_t numbers = rows.team.template packs<A>(n) * width;
+    if (r.g_per_class) {
+      Block<A> g;
+      read_g(static_cast<const char*>(r.g.data) +
+                 (at.g + first * r.g.class_stride) * size_of(r.g.type),
+             Walk::along_classes(r.g.class_stride, n, width), Pack<A>(0), Pack<A>(0), g);
+      for (int64_t i = 0; i < numbers; i += width)
+        store(d + i, load<A>(d + i) * load<A>(g.log + i));
+    }
+    if (!labels.all_count)
+      for (int64_t i = 0; i < numbers; ++i)
+        if (!labels.counts(rows.team.lanes_are_rows ? i % width : 0)) d[i] = 0;
+  }
+  // The classes that the labels name.
+  void write_peaks() const {
+    double d[width];
+    const bool logits = rows.q.is_logits();
+    labels.each(rows.team, logits, zq, [&](auto v, int i, const auto& q)
+                                           __attribute__((always_inline)) {
+      using V = decltype(v);
+      const Prob<V> p{lanes_at(v, labels.peak + i) + lanes_at(v, labels.background + i), V(0)};
+      const V of_row = lanes_at(v, total + i);
+      const V w = logits ? gradient_by_q<F, kLogits>(p, q, of_row)
+                         : gradient_by_q<F, kLogProbs>(p, q, of_row);
+      put(d + i, lanes_at(v, scale + i) * w);
     });
-    if constexpr (by_q) {
-      if (r.p.kind != kLabels) continue;
-      const Prob<Wide<A>> q = labels.q_at(r, at, z_of_q);
-      double log_q[width], p_of_q[width];
-      q.log.store_lanes(log_q);
-      q.p.store_lanes(p_of_q);
-      for (int64_t j = 0; j < team.rows; ++j) {
-        if (labels.kind[j] != Label::kCounts) continue;
-        const Prob<double> p{labels.peak[j] + labels.background[j], 0},
-            at_label{p_of_q[j], log_q[j]};
-        const double w = r.q.kind == kLogits ? gradient_by_q<F, kLogits>(p, at_label, total[j])
-                                             : gradient_by_q<F, kLogProbs>(p, at_label, total[j]);
-        store_number(r.gradient, at.gradient + j * lane + labels.label[j] * r.gradient.class_stride,
-                     scale[j] * w);
-      }
-    }
+    for (int64_t j = 0; j < rows.team.rows; ++j)
+      if (labels.kind[j] == Label::kCounts)
+        store_number(to, at.gradient + j * row_stride(r, to) + labels.label[j] * to.class_stride,
+                     d[j]);
+  }
+};
+
+template <class F, class A, bool by_q>
+void write_gradient(Rows& r, int64_t begin, int64_t end) {
+  if (picks(r)) return scatter<F, A>(r, begin, end);
+  const FlushDenormals guard(may_flush(r));
+  Room<A> room;
+  Teams<Gradient<F, A, by_q>> teams(r, Team::pays(r), room.p.of, room.q.of, room.out.of);
+  for (Cursor at(r, begin); at.row < end;) {
+    const int n = teams.move_to(at, end);
+    teams.of[0].rows.each_stretch([&](int64_t first, int64_t classes) {
+      for (int i = 0; i < n; ++i) teams.of[i].take(first, classes);
+    });
+    for (int i = 0; i < n; ++i) teams.of[i].finish();
   }
 }
 template <class F, class A>

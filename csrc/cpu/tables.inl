@@ -16,25 +16,35 @@ namespace {
 
 // One table: cells (x, y), a Source that is moved from line to line.
 struct Table {
+  static constexpr int width = Pack<double>::width;
   const Rows& r;
+  const Team row{/*by_rows=*/false};
   Source<double> line;
   double *px, *py;  // marginals, then their logarithms
   int64_t at = 0;
-  double total = 0, z = 0;
-  const Team row{/*by_rows=*/false};
+  double total = 0;
+  double z[width] = {};  // of the table, in the first
 
   Table(const Rows& rows, double* scratch)
-      : r(rows), line(rows, rows.p), px(scratch), py(scratch + rows.x_classes) {}
+      : r(rows), line(rows, rows.p, row, nullptr), px(scratch), py(scratch + rows.x_classes) {}
 
   void move_to(int64_t offset) { at = offset; }
+
+  // f(i, k) for the packs that n cells of a block take.
+  template <class F>
+  static TI_LANE void each_cell(int64_t n, F f) {
+    const int64_t packs = (n + width - 1) / width;
+    each_pack(packs, packs, [&](int64_t i, int k, auto)
+                                __attribute__((always_inline)) { f(i * width, k); });
+  }
 
   // fold(x, first, n, block) over the cells as probabilities.
   template <class Fold>
   void each_block(Fold fold) {
     Block<double> cells;
     for (int64_t x = 0; x < r.x_classes; ++x) {
-      line.move_to(r.p, at + x * r.p_x_stride);
-      line.normalise(Wide<double>(z));
+      line.move_to(r, r.p, at + x * r.p_x_stride, row);
+      line.normalise(z, row);
       each_stretch(r.classes, kBlock, [&](int64_t first, int64_t n) {
         line.fill(row, first, n, cells);
         fold(x, first, n, cells);
@@ -47,19 +57,15 @@ struct Table {
     Block<double> cells;
     Pack<double> reference(-Format<double>::largest), sum_of_exp(0);
     for (int64_t x = 0; x < r.x_classes; ++x) {
-      line.move_to(r.p, at + x * r.p_x_stride);
+      line.move_to(r, r.p, at + x * r.p_x_stride, row);
       line.high = reference;
       each_stretch(r.classes, kBlock, [&](int64_t first, int64_t n) {
         sum_of_exp = sum_of_exp * exp(line.raise(row, first, n));
-        line.fill(row, first, n, cells);
-        Accumulator<double> p;
-        each_of_block<double>(n, [&](int64_t i, int k) { p.add(k, load<double>(cells.p + i)); });
-        sum_of_exp = sum_of_exp + p.total();
+        sum_of_exp = sum_of_exp + line.mass_of_block(row, first, n, cells);
       });
       reference = line.high;
     }
-    const double top = highest(reference);
-    return top + log(sum(sum_of_exp * exp(Source<double>::moved(reference, Pack<double>(top)))));
+    return reference.v[0] + log(sum(sum_of_exp));
   }
 
   // Leaves log p(x) and log p(y) in px and py.
@@ -69,8 +75,7 @@ struct Table {
     total = 0;
     each_block([&](int64_t x, int64_t first, int64_t n, const Block<double>& cells) {
       Accumulator<double> line_total;
-      each_of_block<double>(
-          n, [&](int64_t i, int k) { line_total.add(k, load<double>(cells.p + i)); });
+      each_cell(n, [&](int64_t i, int k) { line_total.add(k, load<double>(cells.p + i)); });
       for (int64_t i = 0; i < n; ++i) py[first + i] += cells.p[i];
       px[x] += sum(line_total.total());
     });
@@ -91,8 +96,8 @@ TI_LANE double sum_of_cells(Table& table, Fold fold) {
   table.each_block([&](int64_t x, int64_t first, int64_t n, const Block<double>& cells) {
     Accumulator<double> part;
     const Pack<double> lx(table.px[x]);
-    each_of_block<double>(n, [&](int64_t i, int k) {
-      part.add(k, fold(cells.at(i), lx, load<double>(table.py + first + i)));
+    Table::each_cell(n, [&](int64_t i, int k) __attribute__((always_inline)) {
+      part.add(k, fold(cells.from(i), lx, load<double>(table.py + first + i)));
     });
     value += sum(part.total());
   });
@@ -105,7 +110,7 @@ void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
   for (Cursor at(r, begin); at.row < end; at.next()) {
     using P = Pack<double>;
     table.move_to(at.p);
-    table.z = r.p.kind == kLogits ? table.log_normaliser() : 0;
+    table.z[0] = r.p.kind == kLogits ? table.log_normaliser() : 0;
     table.take_marginals();
     double value = sum_of_cells(table, [](Prob<P> joint, P lx, P ly) {
       return times0(joint.p, F::score(joint.log, lx, ly));
@@ -119,7 +124,7 @@ void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
           return F::centred(joint, Prob<P>{exp(lx + ly), lx + ly});
         });
     }
-    r.saved[at.row] = table.z;
+    r.saved[at.row] = table.z[0];
     r.saved[r.rows + at.row] = by_cells;
     if (table.total != table.total) value = NAN;
     if (r.row_values)
@@ -139,10 +144,10 @@ void write_cells(const Rows& r, const Cursor& at, Table& table, double total, do
     const Pack<double> lx(table.px[x]);
     for (int64_t i = 0; i < n; i += Pack<double>::width) {
       const Pack<double> ly = load<double>(table.py + first + i);
-      store(d + i, gradient_by_cell<F, kind>(cells.at(i), lx, ly, Pack<double>(total)) *
+      store(d + i, gradient_by_cell<F, kind>(cells.from(i), lx, ly, Pack<double>(total)) *
                        Pack<double>(scale));
     }
-    out(d, to + (x * r.classes + first) * size, Walk::along_classes<double>(1, n));
+    out(d, to + (x * r.classes + first) * size, Walk::along_classes(1, n, Table::width));
   });
 }
 template <class F>
@@ -151,7 +156,7 @@ void table_backward(Rows& r, int64_t begin, int64_t end, double* scratch) {
   for (Cursor at(r, begin); at.row < end; at.next()) {
     const double total = r.saved[r.rows + at.row], scale = r.scale * load_number(r.g, at.g);
     table.move_to(at.p);
-    table.z = r.saved[at.row];
+    table.z[0] = r.saved[at.row];
     table.take_marginals();
     switch (r.p.kind) {
       case kLogits:

@@ -2,7 +2,7 @@
 //
 // Knows packs; must not know rows, formulas, or torch.
 #pragma once
-#include "cpu/pack.h"
+#include "cpu/elementary.h"
 
 namespace torch_infotheory {
 namespace {

@@ -1,0 +1,118 @@
+// elementary.h -- e^x and log x of a pack, and the treatment of denormals.
+//
+// Knows numbers and their formats in memory; must not know rows, formulas, or torch. Read next:
+// wide.h.
+#pragma once
+#include "cpu/pack.h"
+
+namespace torch_infotheory {
+namespace {
+
+// The series c_0 + x (c_1 + x (c_2 + ...)) of 2, 3, ... coefficients.
+template <class V, class... Rest>
+TI_LANE V series(V, double c) {
+  return V(c);
+}
+template <class V, class... Rest>
+TI_LANE V series(V x, double c, Rest... rest) {
+  return series(x, rest...) * x + V(c);
+}
+
+// 1 / k!. A table, for the compiler must see each as a constant.
+struct InverseFactorials {
+  double of[14] = {1};
+  constexpr InverseFactorials() {
+    for (int k = 1; k < 14; ++k) of[k] = of[k - 1] / k;
+  }
+};
+constexpr InverseFactorials kInverseFactorial;
+
+// e^x to 1 ulp (1.2 without fused multiply-add); infinity from 2^127.5 (in double 2^1023.5) on, 0
+// where the result would not be normal (x < -87.3 in float), NaN for NaN. x = n log 2 + r with |r|
+// <= log(2) / 2 and n rounded by adding a number whose last mantissa bit is worth 1.
+template <class A>
+TI_LANE Pack<A> exp(Pack<A> x) {
+  using F = Format<A>;
+  using P = Pack<A>;
+  const P rounder(A(3) * A(int64_t(1) << (F::mantissa - 1)));
+  const P bounded = select(x > P(F::most), P(F::most), x);
+  const P shifted = bounded * P(1.4426950408889634) + rounder, n = shifted - rounder;
+  const P r = (bounded - n * P(F::ln2_high)) - n * P(F::ln2_low);
+  P sum(kInverseFactorial.of[F::exp_terms]);
+  for (int k = F::exp_terms - 1; k >= 0; --k) sum = sum * r + P(kInverseFactorial.of[k]);
+  const P power = number((bits(shifted) + F::bias) << F::mantissa, x);
+  return select(x < P(F::least), P(0), sum * power);
+}
+
+// log x to 1 ulp, denormal x included; log 0 = -inf, NaN below.
+// x = m 2^k with m in [sqrt(1/2), sqrt(2)); with f = m - 1 and s = f / (2 + f),
+// log m = 2 atanh s = f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + 2 s^4 / 5 + ...)
+template <class A>
+TI_LANE Pack<A> log(Pack<A> x) {
+  using F = Format<A>;
+  using P = Pack<A>;
+  constexpr double lift = double(int64_t(1) << (F::mantissa + 1));
+  const auto tiny = x < P(F::smallest_normal);
+  const P normal = select(tiny, x * P(lift), x);
+  const auto k = (bits(normal) - bits(P(0.70710678118654752))) >> F::mantissa;
+  const P f = number(bits(normal) - (k << F::mantissa), x) - P(1);
+  const P exponent =
+      P(__builtin_convertvector(k, typename P::V)) - select(tiny, P(F::mantissa + 1), P(0));
+  const P s = f / (P(2) + f), square = s * s, half = f * f * P(0.5);
+  P sum(2.0 / (2 * F::log_terms + 1));
+  for (int j = F::log_terms - 1; j > 0; --j) sum = sum * square + P(2.0 / (2 * j + 1));
+  const P small = s * (half + sum * square) + exponent * P(F::ln2_low);
+  const P y = exponent * P(F::ln2_high) + (f - (half - small));
+  const P edge = select(x == P(0), P(-INFINITY), select(x > P(0), x, P(NAN)));
+  return select((x > P(0)) & (x < P(INFINITY)), y, edge);
+}
+
+#if TI_PACK_BYTES == 64
+// AVX-512 takes numbers apart and puts them together in one instruction each, edges included. The
+// coefficients come from tools/minimax.py.
+constexpr __mmask16 kAll = 0xffff;  // gcc 12 warns of the unmasked intrinsics' undefined lanes
+
+// e^x = 2^t as 2^floor(t) 2^(t - floor t). The rounding of t = x log2(e) makes the relative error
+// grow with |x|: (2 + 5 |x| / 4) ulp, where e^x falls faster.
+TI_LANE Pack<float> exp(Pack<float> x) {
+  using P = Pack<float>;
+  const P t = x * P(1.4426950408889634);
+  const P fraction(_mm512_maskz_reduce_ps(kAll, t.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+  const P power = series(fraction, 1, 0x1.62e42cp-1, 0x1.ebfd3ap-3, 0x1.c68af6p-5, 0x1.3cfd82p-7,
+                         0x1.473738p-10, 0x1.c4458p-13);
+  return P(_mm512_maskz_scalef_ps(kAll, power.v, t.v));
+}
+// log x = k log 2 + log(1 + f) to 1.5 ulp, 1 + f in [3/4, 3/2).
+TI_LANE Pack<float> log(Pack<float> x) {
+  using P = Pack<float>;
+  const P f = P(_mm512_maskz_getmant_ps(kAll, x.v, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan)) - P(1);
+  const P k = P(_mm512_maskz_getexp_ps(kAll, x.v)) + select(f < P(0), P(1), P(0));
+  const P tail = series(f, -0x1.000014p-1, 0x1.5555e4p-2, -0x1.ffddep-3, 0x1.992218p-3,
+                        -0x1.58855ep-3, 0x1.32d66p-3, -0x1.ee45d2p-4, 0x1.bb97f6p-5);
+  return k * P(0.69314718055994531) + (f + f * f * tail);
+}
+#endif
+
+// While it lives, results too small for a normal number become 0 on this thread: arithmetic on
+// denormals takes up to a hundred cycles, and logits far below their maximum make many.
+class FlushDenormals {
+#if defined(__SSE__)
+ public:
+  explicit FlushDenormals(bool flush) : before(__builtin_ia32_stmxcsr()) {
+    constexpr unsigned to_zero = 0x8000;
+    if (flush) __builtin_ia32_ldmxcsr(before | to_zero);
+  }
+  ~FlushDenormals() { __builtin_ia32_ldmxcsr(before); }
+
+ private:
+  unsigned before;
+#else
+ public:
+  explicit FlushDenormals(bool) {}
+#endif
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+};
+
+}  // namespace
+}  // namespace torch_infotheory

@@ -1,0 +1,55 @@
+// run.h -- a kernel over all rows of a call, on torch's threads.
+//
+// Knows the border struct of core/rows.h and threads; must not know tensors, formulas by name, or
+// how a row is reduced. Read next: cpu.cpp.
+#pragma once
+#include <algorithm>
+#include <vector>
+
+#include "core/rows.h"
+#include "cpu/parallel.h"
+
+namespace torch_infotheory {
+namespace {
+
+constexpr int64_t kElementsPerThread = 32768;  // a thread is not worth waking for less
+
+void run(Kernel kernel, Rows& rows, bool is_table) {
+  const int64_t per_row = rows.classes * rows.x_classes;
+  const int64_t grain = std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(1, per_row));
+  parallel_for(rows.rows, grain, [&](int64_t begin, int64_t end) {
+    std::vector<double> scratch(is_table ? rows.x_classes + rows.classes + kScratchSpare : 0);
+    kernel(rows, begin, end, scratch.data());
+  });
+}
+
+// Elements without rows: contiguous memory in segments that do not depend on the number of
+// threads.
+constexpr int64_t kSegment = 8192;
+int64_t segments_of(int64_t elements) { return (elements + kSegment - 1) / kSegment; }
+
+void run_flat(Kernel kernel, const Rows& rows, int64_t elements) {
+  parallel_for(segments_of(elements), kElementsPerThread / kSegment,
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t s = begin; s < end; ++s) {
+                   double unused[4] = {};
+                   Rows part = rows;
+                   const int64_t first = s * kSegment;
+                   for (Operand* x : {&part.p, &part.q, &part.value, &part.gradient, &part.g}) {
+                     x->row_strides = nullptr;
+                     if (!x->data || (x == &part.g && !part.g_per_class)) continue;
+                     x->class_stride = 1;
+                     x->data = static_cast<const char*>(x->data) + first * size_of(x->type);
+                   }
+                   part.rank = 0;
+                   part.rows = 1;
+                   part.classes = std::min(kSegment, elements - first);
+                   part.saved = unused;
+                   if (part.row_values) part.row_values += s;
+                   kernel(part, 0, 1, nullptr);
+                 }
+               });
+}
+
+}  // namespace
+}  // namespace torch_infotheory

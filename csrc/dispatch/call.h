@@ -1,0 +1,143 @@
+// call.h -- from tensors to the border struct of core/rows.h, for the kernels of any device.
+//
+// Knows tensors and layout; must not know devices, formulas by name, or how a row is reduced. Read
+// next: cpu/cpu.cpp, cuda/cuda.cu.
+#pragma once
+#include <vector>
+
+#include "dispatch/shapes.h"
+
+namespace torch_infotheory {
+namespace {
+
+Type type_of(const Tensor& t) {
+  switch (t.scalar_type()) {
+    case at::kFloat:
+      return kFloat;
+    case at::kDouble:
+      return kDouble;
+    case at::kBFloat16:
+      return kBFloat16;
+    case at::kHalf:
+      return kHalf;
+    case at::kByte:
+      return kUInt8;
+    case at::kChar:
+      return kInt8;
+    case at::kShort:
+      return kInt16;
+    case at::kInt:
+      return kInt32;
+    case at::kLong:
+      return kInt64;
+    default:
+      TORCH_CHECK_TYPE(false, "torch_infotheory: no kernel for ", t.scalar_type());
+  }
+}
+bool needs_double(const Operands& x) {
+  return x.p.scalar_type() == at::kDouble || (x.q && x.q->scalar_type() == at::kDouble);
+}
+
+// Rows, with the memory that it points into.
+struct Call {
+  Rows rows;
+  std::vector<int64_t> sizes, strides[5];  // of p, q, value, g, gradient
+  Tensor weight, saved;
+  bool flat = false;  // elements without rows, in contiguous memory
+
+  // What forward reads and, unless the rows are to be reduced, where it writes their values.
+  template <class F>
+  static Call forward(const Operands& x, const Options& o, const Tensor& value,
+                      const Tensor& saved) {
+    Call c = of<F>(x, o);
+    TORCH_CHECK(c.rows.classes * c.rows.x_classes > 0 || o.has_labels() || o.is_elementwise(),
+                F::name, ": expected at least one class, got ", x.full(o).sym_sizes());
+    if (!o.is_reduced())
+      c.rows.value = c.operand<F>(2, value, wrapped_dim(x.full(o), o.dim), kProbs);
+    c.keep_in(saved);
+    return c;
+  }
+  template <class F>
+  static Call backward(const Operands& x, const Options& o, const Tensor& g, const Tensor& saved,
+                       int64_t wrt, const Tensor& gradient) {
+    Call c = of<F>(x, o);
+    const int64_t dim = wrapped_dim(x.full(o), o.dim);
+    c.rows.g = c.operand<F>(3, g, dim, kProbs);
+    c.rows.gradient = c.operand<F>(4, gradient, dim, kProbs);
+    c.rows.g_per_class = o.reduction == kTerms;
+    c.rows.by_q = wrt == 1;
+    c.flat &= g.dim() == 0 || g.is_contiguous();
+    c.keep_in(saved.contiguous());
+    return c;
+  }
+  // Neighbouring dimensions that every operand walks as one become one; then the pointers are
+  // final.
+  Rows& finish() {
+    size_t rank = 0;
+    for (size_t d = 0; d < sizes.size(); ++d) {
+      bool joins = rank > 0;
+      for (const auto& s : strides)
+        if (joins && !s.empty()) joins = s[rank - 1] == s[d] * sizes[d];
+      if (!joins) ++rank;
+      sizes[rank - 1] = joins ? sizes[rank - 1] * sizes[d] : sizes[d];
+      for (auto& s : strides)
+        if (!s.empty()) s[rank - 1] = s[d];
+    }
+    rows.rank = int(rank);
+    rows.sizes = sizes.data();
+    Operand* const operands[] = {&rows.p, &rows.q, &rows.value, &rows.g, &rows.gradient};
+    for (int i = 0; i < 5; ++i)
+      operands[i]->row_strides = strides[i].empty() ? nullptr : strides[i].data();
+    return rows;
+  }
+
+ private:
+  template <class F>
+  static Call of(const Operands& x, const Options& o) {
+    Call c;
+    const Tensor& full = x.full(o);
+    const int64_t dim = wrapped_dim(full, o.dim);
+    for (const int64_t n : row_shape<F, int64_t>(full, dim)) c.sizes.push_back(n);
+    c.rows.rows = 1;
+    for (const int64_t n : c.sizes) c.rows.rows *= n;
+    c.rows.classes = full.dim() == 0 ? 1 : is_table<F> ? full.size(-1) : full.size(dim);
+    if (is_table<F>) {
+      c.rows.x_classes = full.size(-2);
+      c.rows.p_x_stride = full.stride(-2);
+    }
+    c.rows.p = c.template operand<F>(0, x.p, dim, o.p_kind());
+    if (x.q) c.rows.q = c.template operand<F>(1, *x.q, dim, o.q_kind());
+    if (x.weight) {
+      c.weight = x.weight->to(needs_double(x) ? at::kDouble : at::kFloat).contiguous();
+      c.rows.weight = c.weight.const_data_ptr();
+    }
+    c.rows.label_smoothing = o.label_smoothing;
+    c.rows.ignore_index = o.ignore_index;
+    c.rows.scale = o.scale;
+    c.rows.elementwise = o.is_elementwise();
+    c.flat = o.is_elementwise() && x.p.is_contiguous() && (!x.q || x.q->is_contiguous());
+    return c;
+  }
+  // The strides of t over the rows; t has either all dimensions or those of the rows alone, or one
+  // element for all rows.
+  template <class F>
+  Operand operand(int slot, const Tensor& t, int64_t dim, Kind kind) {
+    Operand x{t.const_data_ptr(), kind, type_of(t), 0, nullptr};
+    const bool rows_only = t.dim() == int64_t(sizes.size());
+    if (t.dim() == 0 && !sizes.empty()) {
+      strides[slot].assign(sizes.size(), 0);
+      return x;
+    }
+    for (int64_t d = 0; d < t.dim(); ++d)
+      if (rows_only || !is_class_dim<F>(d, dim, t.dim())) strides[slot].push_back(t.stride(d));
+    if (!rows_only) x.class_stride = is_table<F> ? t.stride(-1) : t.stride(dim);
+    return x;
+  }
+  void keep_in(const Tensor& t) {
+    saved = t;
+    rows.saved = const_cast<double*>(saved.const_data_ptr<double>());
+  }
+};
+
+}  // namespace
+}  // namespace torch_infotheory
