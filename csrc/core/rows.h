@@ -5,6 +5,8 @@
 #pragma once
 #include <stdint.h>
 
+#include "core/lanes.h"
+
 namespace torch_infotheory {
 
 // How an operand states its distribution. The numbers are part of the row ops' schema (four bits
@@ -21,7 +23,9 @@ enum Kind : int64_t {
 enum Type : int { kFloat, kDouble, kBFloat16, kHalf, kUInt8, kInt8, kInt16, kInt32, kInt64 };
 
 // Of a floating type, in bytes.
-inline int64_t size_of(Type type) { return type == kDouble ? 8 : type == kFloat ? 4 : 2; }
+TI_LANE constexpr int64_t size_of(Type type) {
+  return type == kDouble ? 8 : type == kFloat ? 4 : 2;
+}
 
 constexpr int kMaxRank = 64;  // of a torch tensor
 
@@ -34,6 +38,14 @@ struct Operand {
   int64_t class_stride = 0;
   const int64_t* row_strides = nullptr;
 };
+
+// What is known of a piece of a row while the rest is not: sums relative to references.
+struct Part {
+  double high_p, high_q, p, q, value, d_lp, d_lq;
+};
+// Few long rows are cut into segments, for several threads to work on one. The units of the first
+// two stages, and of backward, are the segments of all rows; of the last one, the rows.
+enum class Stage { kMoments, kTerms, kFinish };
 
 // All rows of a call, `sizes[0] x ... x sizes[rank - 1]` of them with `classes` each.
 // A joint table is a row whose classes have two dimensions: `classes` counts y, `x_classes` counts
@@ -69,27 +81,31 @@ struct Rows {
 
   bool pointwise() const { return elementwise && !row_values; }
 
+  int64_t segment = 0;    // classes in each; 0: rows are not cut
+  Part* parts = nullptr;  // [rows, segments]
+  Stage stage = Stage::kMoments;
+  int64_t segments() const { return (classes + segment - 1) / segment; }
+
   // A label out of range is noted here (any one of them) and raised after the loop: kernels must
   // not throw.
   int64_t bad_label = 0;
   bool has_bad_label = false;
 };
 
-// [begin, end) of the rows. `scratch` is for joint tables: a number per x and per y, and room for a
-// pack to end in.
-constexpr int64_t kScratchSpare = 8;
+// [begin, end) of the rows. `scratch` is for joint tables: so many doubles.
+inline int64_t scratch_of(const Rows& r) {
+  const int64_t pack = 8;  // of the widest packs, for the last to end in
+  return r.x_classes + 2 * r.classes + pack;
+}
 using Kernel = void (*)(Rows& rows, int64_t begin, int64_t end, double* scratch);
 
-// Per formula: computed in float (every dtype but float64) and in double.
-struct RowKernels {
+// Of one formula: computed in float (every dtype but float64) and in double.
+struct Kernels {
   Kernel forward[2], backward[2];
 };
-struct TableKernels {
-  Kernel forward, backward;
-};
 struct KernelTable {
-  const RowKernels* rows;      // in the order of RowFormulas
-  const TableKernels* tables;  // in the order of TableFormulas
+  const Kernels* rows;    // in the order of RowFormulas
+  const Kernels* tables;  // in the order of TableFormulas
 };
 // One table per instruction set of cpu/kernels_*.cpp.
 KernelTable kernels_default();

@@ -77,6 +77,12 @@ TI_LANE int64_t label_at(const Operand& labels, int64_t offset) {
   }
 }
 
+// Labels without a background and with log-probabilities need one class of each row: nothing else
+// is read.
+inline bool picks(const Rows& r) {
+  return r.p.kind == kLabels && r.label_smoothing == 0 && r.q.kind != kLogits;
+}
+
 // Totals of p and q count as equal within the rounding of their entries: 8 epsilon of the type that
 // states them.
 TI_LANE double rounding_of_totals(const Operand& x) {
@@ -87,10 +93,13 @@ TI_LANE double rounding_of_totals(const Operand& x) {
                                  : 0x1p-7);
 }
 
-// Below this a divergence has lost digits to cancellation: one reading in float is good to about
-// 1e-6 at logits of scale 1 and 4e-5 at scale 30. The second number is what float adds to the
-// rounding of the totals.
-constexpr double kSmall = 0x1p-4, kRoundingOfSums = 1e-5;
+// Below this a divergence has lost digits to cancellation: near 0, one reading in float is good to
+// about 1e-6, whatever the scale of the logits. In double a few epsilon are wanted, not a
+// thousandth of the value.
+template <class A>
+constexpr double kSmall = sizeof(A) == sizeof(double) ? 0x1p-4 : 0x1p-8;
+// What float adds to the rounding of the totals.
+constexpr double kRoundingOfSums = 1e-5;
 
 // Whether p and q have one total, so that the centred term sums to the same value.
 TI_LANE bool totals_agree(const Rows& r, double p, double q, double slack) {

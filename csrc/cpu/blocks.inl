@@ -117,12 +117,11 @@ using Write = void (*)(const A* from, void* to, const Walk& walk);
 template <class A, class T, Kind kind>
 void read(const void* x, const Walk& walk, Pack<A> high, Pack<A> low, Block<A>& to) {
   const Stretch<A, T, kind> from{static_cast<const T*>(x), walk, high, low};
-  each_pack(from.packs(), from.whole(),
-            [&](int64_t i, int, auto w) __attribute__((always_inline)) {
-              const Prob<Pack<A>> c = from.at(i, w);
-              store(to.p + i * Pack<A>::width, c.p);
-              store(to.log + i * Pack<A>::width, c.log);
-            });
+  each_pack(from.packs(), from.whole(), [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+    const Prob<Pack<A>> c = from.at(i, w);
+    store(to.p + i * Pack<A>::width, c.p);
+    store(to.log + i * Pack<A>::width, c.log);
+  });
 }
 
 // The maximum of each lane.
@@ -130,10 +129,9 @@ template <class A, class T>
 Pack<A> highest_of(const void* x, const Walk& walk, Pack<A> least) {
   const Stretch<A, T, kLogits> from{static_cast<const T*>(x), walk, least, least};
   Pack<A> top[4] = {least, least, least, least};
-  each_pack(
-      from.packs(), from.whole(),
-      [&](int64_t i, int k, auto w)
-          __attribute__((always_inline)) { top[k] = max(top[k], from.raw(i, w)); });
+  each_pack(from.packs(), from.whole(),
+            [&](int64_t i, int k, auto w)
+                __attribute__((always_inline)) { top[k] = max(top[k], from.raw(i, w)); });
   return max(max(top[0], top[1]), max(top[2], top[3]));
 }
 
@@ -144,10 +142,9 @@ Pack<A> mass_of(const void* x, const Walk& walk, Pack<A> high) {
   const Stretch<A, T, kLogits> from{static_cast<const T*>(x), walk, high, high};
   Pack<A> sum[4];
   for (Pack<A>& part : sum) part = Pack<A>(0);
-  each_pack(
-      from.packs(), from.whole(),
-      [&](int64_t i, int k, auto w)
-          __attribute__((always_inline)) { sum[k] = sum[k] + exp(from.raw(i, w) - high); });
+  each_pack(from.packs(), from.whole(),
+            [&](int64_t i, int k, auto w)
+                __attribute__((always_inline)) { sum[k] = sum[k] + exp(from.raw(i, w) - high); });
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
@@ -198,6 +195,23 @@ void from_tile(void* memory, int64_t row_stride, int64_t rows, int64_t classes, 
         for (int64_t c = 0; c < n; ++c) line[c] = tile[(first + c) * width + j];
         store_lanes(row + first, 1, n, load<A>(line));
       }
+    }
+  }
+}
+
+// f.operator()<kind>() for the kind of a view: a Stretch has its own, a Block that of its operand.
+template <class View, class F>
+TI_LANE void as_kind(const View&, Kind kind, F f) {
+  if constexpr (requires { View::kind; }) {
+    f.template operator()<View::kind>();
+  } else {
+    switch (kind) {
+      case kLogits:
+        return f.template operator()<kLogits>();
+      case kLogProbs:
+        return f.template operator()<kLogProbs>();
+      default:
+        return f.template operator()<kProbs>();
     }
   }
 }

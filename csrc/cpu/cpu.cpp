@@ -27,14 +27,11 @@ const KernelTable& kernels() {
   return table;
 }
 template <class F>
-Kernel kernel_of(bool in_double, bool backward) {
-  if constexpr (is_table<F>) {
-    const TableKernels& k = kernels().tables[index_of<F>(TableFormulas{})];
-    return backward ? k.backward : k.forward;
-  } else {
-    const RowKernels& k = kernels().rows[index_of<F>(RowFormulas{})];
-    return backward ? k.backward[in_double] : k.forward[in_double];
-  }
+const Kernels& kernels_of() {
+  if constexpr (is_table<F>)
+    return kernels().tables[index_of<F>(TableFormulas{})];
+  else
+    return kernels().rows[index_of<F>(RowFormulas{})];
 }
 
 // What the mean divides by: the rows or, with labels, the weights of those that count.
@@ -75,12 +72,12 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
   const bool reduced = o.is_reduced();
   std::vector<double> row_values(reduced ? call.flat ? segments_of(p.numel()) : call.rows.rows : 0);
   if (reduced) call.rows.row_values = row_values.data();
-  const Kernel kernel = kernel_of<F>(needs_double(x), false);
+  const Kernel kernel = kernels_of<F>().forward[needs_double(x)];
   if (call.flat) {
     std::get<1>(out).zero_();  // elements have no rows to keep anything of
     run_flat(kernel, call.rows, p.numel());
   } else {
-    run(kernel, call.finish(), is_table<F>);
+    run(kernel, call.finish(), is_table<F>, /*backward=*/false);
     check_labels(call.rows);
   }
   if (reduced) {
@@ -108,11 +105,11 @@ Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
   advise_huge_pages(gradient);
   Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
   if (o.reduction == kMean) call.rows.scale /= rows_in_mean<F>(x, o, call);
-  const Kernel kernel = kernel_of<F>(needs_double(x), true);
+  const Kernel kernel = kernels_of<F>().backward[needs_double(x)];
   if (call.flat) {
     run_flat(kernel, call.rows, p.numel());
   } else {
-    run(kernel, call.finish(), is_table<F>);
+    run(kernel, call.finish(), is_table<F>, /*backward=*/true);
     check_labels(call.rows);
   }
   return gradient;

@@ -44,11 +44,14 @@ TI_LANE Pack<A> exp(Pack<A> x) {
   return select(x < P(F::least), P(0), sum * power);
 }
 
-// log x to 1 ulp, denormal x included; log 0 = -inf, NaN below.
-// x = m 2^k with m in [sqrt(1/2), sqrt(2)); with f = m - 1 and s = f / (2 + f),
-// log m = 2 atanh s = f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + 2 s^4 / 5 + ...)
+// x = (1 + f) 2^k with 1 + f in [sqrt(1/2), sqrt(2)). What is no positive number is written so that
+// log(1 + f) + k log 2 is its logarithm: k is infinite for 0 and infinity, f is NaN below 0.
 template <class A>
-TI_LANE Pack<A> log(Pack<A> x) {
+struct Parts {
+  Pack<A> f, k;
+};
+template <class A>
+TI_LANE Parts<A> apart(Pack<A> x) {
   using F = Format<A>;
   using P = Pack<A>;
   constexpr double lift = double(int64_t(1) << (F::mantissa + 1));
@@ -58,19 +61,49 @@ TI_LANE Pack<A> log(Pack<A> x) {
   const P f = number(bits(normal) - (k << F::mantissa), x) - P(1);
   const P exponent =
       P(__builtin_convertvector(k, typename P::V)) - select(tiny, P(F::mantissa + 1), P(0));
+  const auto finite = (x > P(0)) & (x < P(INFINITY));
+  const P edge = select(x == P(0), P(-INFINITY), select(x > P(0), x, P(NAN)));
+  return {select(finite, f, P(0)), select(finite, exponent, edge)};
+}
+#if TI_PACK_BYTES == 64
+// AVX-512 takes numbers apart and puts them together in one instruction each, edges included.
+constexpr __mmask16 kAll = 0xffff;  // gcc 12 warns of the unmasked intrinsics' undefined lanes
+
+// Here 1 + f is in [3/4, 3/2).
+template <class P>
+TI_LANE P next_if_below_1(P exponent, P f) {
+  return exponent + select(f < P(0), P(1), P(0));
+}
+TI_LANE Parts<float> apart(Pack<float> x) {
+  using P = Pack<float>;
+  constexpr auto from = _MM_MANT_NORM_p75_1p5;
+  const P f = P(_mm512_maskz_getmant_ps(kAll, x.v, from, _MM_MANT_SIGN_nan)) - P(1);
+  return {f, next_if_below_1(P(_mm512_maskz_getexp_ps(kAll, x.v)), f)};
+}
+TI_LANE Parts<double> apart(Pack<double> x) {
+  using P = Pack<double>;
+  constexpr auto from = _MM_MANT_NORM_p75_1p5;
+  const P f = P(_mm512_maskz_getmant_pd(__mmask8(kAll), x.v, from, _MM_MANT_SIGN_nan)) - P(1);
+  return {f, next_if_below_1(P(_mm512_maskz_getexp_pd(__mmask8(kAll), x.v)), f)};
+}
+#endif
+
+// log x to 1 ulp, denormal x included; log 0 = -inf, NaN below. With s = f / (2 + f),
+// log(1 + f) = 2 atanh s = f - f^2 / 2 + s (f^2 / 2 + 2 s^2 / 3 + 2 s^4 / 5 + ...)
+template <class A>
+TI_LANE Pack<A> log(Pack<A> x) {
+  using F = Format<A>;
+  using P = Pack<A>;
+  const auto [f, k] = apart(x);
   const P s = f / (P(2) + f), square = s * s, half = f * f * P(0.5);
   P sum(2.0 / (2 * F::log_terms + 1));
   for (int j = F::log_terms - 1; j > 0; --j) sum = sum * square + P(2.0 / (2 * j + 1));
-  const P small = s * (half + sum * square) + exponent * P(F::ln2_low);
-  const P y = exponent * P(F::ln2_high) + (f - (half - small));
-  const P edge = select(x == P(0), P(-INFINITY), select(x > P(0), x, P(NAN)));
-  return select((x > P(0)) & (x < P(INFINITY)), y, edge);
+  const P small = s * (half + sum * square) + k * P(F::ln2_low);
+  return k * P(F::ln2_high) + (f - (half - small));
 }
 
 #if TI_PACK_BYTES == 64
-// AVX-512 takes numbers apart and puts them together in one instruction each, edges included. The
-// coefficients come from tools/minimax.py.
-constexpr __mmask16 kAll = 0xffff;  // gcc 12 warns of the unmasked intrinsics' undefined lanes
+// Shorter, for the loops that spend their time here. The coefficients come from tools/minimax.py.
 
 // e^x = 2^t as 2^floor(t) 2^(t - floor t). The rounding of t = x log2(e) makes the relative error
 // grow with |x|: (2 + 5 |x| / 4) ulp, where e^x falls faster.
@@ -82,14 +115,12 @@ TI_LANE Pack<float> exp(Pack<float> x) {
                          0x1.473738p-10, 0x1.c4458p-13);
   return P(_mm512_maskz_scalef_ps(kAll, power.v, t.v));
 }
-// log x = k log 2 + log(1 + f) to 1.5 ulp, 1 + f in [3/4, 3/2).
+// log x to 1.5 ulp.
 TI_LANE Pack<float> log(Pack<float> x) {
-  using P = Pack<float>;
-  const P f = P(_mm512_maskz_getmant_ps(kAll, x.v, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan)) - P(1);
-  const P k = P(_mm512_maskz_getexp_ps(kAll, x.v)) + select(f < P(0), P(1), P(0));
-  const P tail = series(f, -0x1.000014p-1, 0x1.5555e4p-2, -0x1.ffddep-3, 0x1.992218p-3,
-                        -0x1.58855ep-3, 0x1.32d66p-3, -0x1.ee45d2p-4, 0x1.bb97f6p-5);
-  return k * P(0.69314718055994531) + (f + f * f * tail);
+  const auto [f, k] = apart(x);
+  const Pack<float> tail = series(f, -0x1.000014p-1, 0x1.5555e4p-2, -0x1.ffddep-3, 0x1.992218p-3,
+                                  -0x1.58855ep-3, 0x1.32d66p-3, -0x1.ee45d2p-4, 0x1.bb97f6p-5);
+  return k * Pack<float>(0.69314718055994531) + (f + f * f * tail);
 }
 #endif
 

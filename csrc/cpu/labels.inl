@@ -31,18 +31,22 @@ struct Labels {
 
   void read(Rows& r, const Cursor& at, const Pair<A>& rows) {
     all_count = true, any_counts = false;
+    const int64_t step = row_stride(r, r.p), step_q = row_stride(r, r.q);
+    for (int j = 0; j < width; ++j) {
+      kind[j] = Label::kNone;
+      log_q[j] = peak[j] = background[j] = 0;
+    }
+    for (int j = 0; j < rows.team.rows && r.p.kind == kLabels; ++j) {
+      kind[j] = read_label(r, at.p + j * step, label[j]);
+      if (kind[j] != Label::kCounts) continue;
+      log_q[j] = load_number(r.q, at.q + j * step_q + label[j] * r.q.class_stride);
+      peak[j] = rows.target.plain ? 1 : rows.target.peak(label[j]);
+      background[j] = rows.target.plain ? 0 : rows.target.background(label[j]);
+    }
     for (int j = 0; j < rows.team.rows; ++j) {
-      kind[j] = r.p.kind == kLabels ? read_label(r, at.p + j * row_stride(r, r.p), label[j])
-                                    : Label::kNone;
       all_count &= counts(j);
       any_counts |= counts(j);
-      log_q[j] = peak[j] = background[j] = 0;
-      if (kind[j] != Label::kCounts) continue;
-      log_q[j] = load_number(r.q, at.q + j * row_stride(r, r.q) + label[j] * r.q.class_stride);
-      peak[j] = rows.target.peak(label[j]);
-      background[j] = rows.target.background(label[j]);
     }
-    for (int64_t j = rows.team.rows; j < width; ++j) log_q[j] = peak[j] = background[j] = 0;
   }
   bool counts(int64_t j) const { return kind[j] == Label::kNone || kind[j] == Label::kCounts; }
   // Calls visit(V(), i, q), q at the labels of the rows that visit gets, given their normalisers.
@@ -56,11 +60,6 @@ struct Labels {
   }
 };
 
-// Labels without a background and with log-probabilities need one class of each row: nothing else
-// is read.
-inline bool picks(const Rows& r) {
-  return r.p.kind == kLabels && r.label_smoothing == 0 && r.q.kind != kLogits;
-}
 inline double log_q_at(const Rows& r, const Cursor& at, int64_t label) {
   return load_number(r.q, at.q + label * r.q.class_stride);
 }

@@ -162,8 +162,8 @@ struct Source {
     if (team.lanes_are_rows) {
       const Wide<A> wide(z);
       high = wide.narrowed();
-      low = map([](Pack<double> a, Pack<double> b) { return a - b; }, wide, Wide<A>(high))
-                .narrowed();
+      low =
+          map([](Pack<double> a, Pack<double> b) { return a - b; }, wide, Wide<A>(high)).narrowed();
     } else {
       high = Pack<A>(A(z[0]));
       low = Pack<A>(z[0] - double(A(z[0])));
@@ -195,9 +195,9 @@ struct Target {
       const int64_t left = n - i * width;
       Pack<A> w(team.lanes_are_rows || left >= width ? 1 : 0);
       if (weight)
-        w = team.lanes_are_rows ? Pack<A>(weight[first + i])
-                                : load_lanes<A>(weight + first + i * width, 1,
-                                                left < width ? left : width, A(0));
+        w = team.lanes_are_rows
+                ? Pack<A>(weight[first + i])
+                : load_lanes<A>(weight + first + i * width, 1, left < width ? left : width, A(0));
       else if (!team.lanes_are_rows && left < width)
         w = first_lanes(Pack<A>(1), left);
       store(to + i * width, w * (a * load<A>(to + i * width) + b));

@@ -187,8 +187,7 @@ TI_LANE Pack<A> load_lanes(const T* x, int64_t stride, int64_t lanes, A rest) {
 #if TI_PACK_BYTES == 64
   if constexpr (__is_same(A, float) && __is_same(T, float))
     if (stride == 1)
-      return Pack<A>(
-          _mm512_mask_loadu_ps(Pack<A>(rest).v, __mmask16((1u << lanes) - 1), x));
+      return Pack<A>(_mm512_mask_loadu_ps(Pack<A>(rest).v, __mmask16((1u << lanes) - 1), x));
 #endif
   T part[width] = {};
   for (int64_t j = 0; j < lanes; ++j) part[j] = x[j * stride];
@@ -224,9 +223,8 @@ TI_LANE A across(const A* lanes, F f) {
 TI_PACK A highest(Pack<A> a) {
   A lanes[Pack<A>::width];
   store(lanes, a);
-  return across<A, Pack<A>::width>(lanes, [](auto x, auto y) __attribute__((always_inline)) {
-    return x > y ? x : y;
-  });
+  return across<A, Pack<A>::width>(
+      lanes, [](auto x, auto y) __attribute__((always_inline)) { return x > y ? x : y; });
 }
 // In double, whatever the lanes are.
 TI_PACK double sum(Pack<A> a) {
@@ -237,8 +235,8 @@ TI_PACK double sum(Pack<A> a) {
   for (int i = step; i < Pack<A>::width; i += step) wide = wide + load<double>(lanes + i);
   double parts[step];
   store(parts, wide);
-  return across<double, step>(
-      parts, [](auto x, auto y) __attribute__((always_inline)) { return x + y; });
+  return across<double, step>(parts,
+                              [](auto x, auto y) __attribute__((always_inline)) { return x + y; });
 }
 #undef TI_PACK
 

@@ -123,6 +123,12 @@ void move_references(Sums<A>& s, Pack<A> dp, Pack<A> dq) {
   s.q.before = map(scale, s.q.before, Wide<A>(by_q));
 }
 
+// One double or a pack of them, by the type of the first argument or of the value.
+TI_LANE double lanes_at(double, const double* x) { return *x; }
+TI_LANE Pack<double> lanes_at(Pack<double>, const double* x) { return load<double>(x); }
+TI_LANE void put(double* to, double x) { *to = x; }
+TI_LANE void put(double* to, Pack<double> x) { store(to, x); }
+
 // What comes of a row. V holds a row, or several: the arithmetic is the same.
 template <class V>
 struct Outcome {
@@ -157,16 +163,19 @@ TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
 template <class A>
 struct Results {
   static constexpr int width = Pack<A>::width;
-  double value[width], zp[width], zq[width], d_lp[width], d_lq[width], mass_p[width],
-      mass_q[width];
-  void set(const Outcome<double>& x, int) {
-    value[0] = x.value, zp[0] = x.zp, zq[0] = x.zq, d_lp[0] = x.d_lp, d_lq[0] = x.d_lq;
-    mass_p[0] = x.mass_p, mass_q[0] = x.mass_q;
+  double value[width], zp[width], zq[width], d_lp[width], d_lq[width], mass_p[width], mass_q[width];
+  // From row j on, as many as V holds.
+  template <class V>
+  TI_LANE void set(int64_t j, const Outcome<V>& x) {
+    put(value + j, x.value), put(zp + j, x.zp), put(zq + j, x.zq);
+    put(d_lp + j, x.d_lp), put(d_lq + j, x.d_lq);
+    put(mass_p + j, x.mass_p), put(mass_q + j, x.mass_q);
   }
-  void set(const Outcome<Pack<double>>& x, int i) {
-    store(value + i, x.value), store(zp + i, x.zp), store(zq + i, x.zq);
-    store(d_lp + i, x.d_lp), store(d_lq + i, x.d_lq);
-    store(mass_p + i, x.mass_p), store(mass_q + i, x.mass_q);
+  // Row j: the first of another team.
+  template <class B>
+  void set(int64_t j, const Results<B>& x) {
+    value[j] = x.value[0], zp[j] = x.zp[0], zq[j] = x.zq[0];
+    d_lp[j] = x.d_lp[0], d_lq[j] = x.d_lq[0];
   }
 };
 
@@ -187,10 +196,6 @@ template <class A>
 TI_LANE Pack<double> lanes_of(Pack<double>, const Wide<A>& x, int i) {
   return x.part[i / Pack<double>::width];
 }
-TI_LANE double lanes_at(double, const double* x) { return *x; }
-TI_LANE Pack<double> lanes_at(Pack<double>, const double* x) { return load<double>(x); }
-TI_LANE void put(double* to, double x) { *to = x; }
-TI_LANE void put(double* to, Pack<double> x) { store(to, x); }
 template <class A>
 TI_LANE double reference_of(double, Pack<A> x, int) {
   return double(x.v[0]);  // one reference for all lanes
@@ -233,17 +238,13 @@ struct Reduction {
     sums.count_block();
   }
   void normalise() {
-    const bool p_logits = rows.p.is_logits(), q_logits = F::arity == 2 && rows.q.is_logits();
     const Wide<A> p = sums.p.all(), q = sums.q.all(), value = sums.value.all();
     each_of_team<A>(rows.team, [&](auto v, int i) __attribute__((always_inline)) {
-      const Moments<decltype(v)> m{lanes_of(v, p, i), lanes_of(v, q, i), lanes_of(v, value, i),
-                                   reference_of(v, rows.p.high, i),
-                                   reference_of(v, rows.q.high, i)};
-      out.set(outcome<F>(m, p_logits, q_logits), i);
+      set_outcome(i, Moments<decltype(v)>{lanes_of(v, p, i), lanes_of(v, q, i),
+                                          lanes_of(v, value, i), reference_of(v, rows.p.high, i),
+                                          reference_of(v, rows.q.high, i)});
     });
-    if (F::linear) return;
-    rows.normalise(out.zp, out.zq);
-    sums = Sums<A>();
+    go_on();
   }
   // The second reading, where the first was not enough.
   void take_terms(int64_t first, int64_t n) {
@@ -253,14 +254,63 @@ struct Reduction {
   void finish() {
     if constexpr (!F::linear) {
       const Wide<A> value = sums.value.all(), d_lp = sums.d_lp.all(), d_lq = sums.d_lq.all();
-      for (int j = 0; j < (rows.team.lanes_are_rows ? Pack<A>::width : 1); ++j) {
-        const bool dealt = !rows.team.lanes_are_rows;
-        const double v = dealt ? value.total() : value[j];
-        out.value[j] = out.mass_p[j] + out.mass_q[j] == out.mass_p[j] + out.mass_q[j] ? v : NAN;
-        out.d_lp[j] = dealt ? d_lp.total() : d_lp[j];
-        out.d_lq[j] = dealt ? d_lq.total() : d_lq[j];
-      }
+      each_of_team<A>(rows.team, [&](auto v, int i) __attribute__((always_inline)) {
+        set_terms(i, lanes_of(v, value, i), lanes_of(v, d_lp, i), lanes_of(v, d_lq, i));
+      });
     }
+  }
+
+  // ---- the same for a row that was cut: what is known of a part of it, and of all parts
+  void store_moments(Part& to) const {
+    to.high_p = double(rows.p.high.v[0]), to.high_q = double(rows.q.high.v[0]);
+    to.p = sums.p.all().total(), to.q = sums.q.all().total(), to.value = sums.value.all().total();
+  }
+  void store_terms(Part& to) const {
+    to.value = sums.value.all().total();
+    to.d_lp = sums.d_lp.all().total(), to.d_lq = sums.d_lq.all().total();
+  }
+  void merge(const Part* parts, int64_t n) {
+    Moments<double> all{0, 0, 0, parts[0].high_p, parts[0].high_q};
+    for (int64_t i = 1; i < n; ++i) {
+      all.high_p = parts[i].high_p > all.high_p ? parts[i].high_p : all.high_p;
+      all.high_q = parts[i].high_q > all.high_q ? parts[i].high_q : all.high_q;
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      const Part& x = parts[i];
+      const double dp = x.high_p - all.high_p, dq = x.high_q - all.high_q, by_p = exp(dp);
+      all.p += x.p * by_p;
+      all.q += x.q * exp(dq);
+      if constexpr (F::linear) all.value += times0(by_p, x.value + x.p * F::score(dp, dq));
+    }
+    set_outcome(0, all);
+    go_on();
+  }
+  void add_terms(const Part* parts, int64_t n) {
+    if constexpr (!F::linear) {
+      Part all{};
+      for (int64_t i = 0; i < n; ++i)
+        all.value += parts[i].value, all.d_lp += parts[i].d_lp, all.d_lq += parts[i].d_lq;
+      set_terms(0, all.value, all.d_lp, all.d_lq);
+    }
+  }
+
+ private:
+  template <class V>
+  TI_LANE void set_outcome(int i, const Moments<V>& m) {
+    out.set(i, outcome<F>(m, rows.p.is_logits(), F::arity == 2 && rows.q.is_logits()));
+  }
+  template <class V>
+  TI_LANE void set_terms(int i, V value, V d_lp, V d_lq) {
+    const V mass = lanes_at(value, out.mass_p + i) + lanes_at(value, out.mass_q + i);
+    put(out.value + i, select(mass == mass, value, V(NAN)));
+    put(out.d_lp + i, d_lp);
+    put(out.d_lq + i, d_lq);
+  }
+  // To the second reading.
+  void go_on() {
+    if (F::linear) return;
+    rows.normalise(out.zp, out.zq);
+    sums = Sums<A>();
   }
 };
 

@@ -7,8 +7,6 @@
 // Compiled once per instruction set. Knows sources and the names of a formula's parts; must not
 // know any formula by name, tensors, threads, or torch. Read first: reduce.inl; next: tables.inl.
 #pragma once
-#include <type_traits>
-
 #include "cpu/labels.inl"
 #include "cpu/reduce.inl"
 
@@ -17,7 +15,9 @@ namespace {
 
 // Whether denormals may be flushed: not where a probability is read as it stands, for the least of
 // them count too.
-inline bool may_flush(const Rows& r) { return r.p.kind != kProbs && (!r.q.data || r.q.kind != kProbs); }
+inline bool may_flush(const Rows& r) {
+  return r.p.kind != kProbs && (!r.q.data || r.q.kind != kProbs);
+}
 
 // Where the rows of a kernel are worked on.
 template <class A>
@@ -61,14 +61,12 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
           first, n,
           [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
               __attribute__((always_inline)) {
-                each_pack(packs, whole,
-                          [&](int64_t i, int, auto w) __attribute__((always_inline)) {
-                            const Prob<Pack<A>> x = p.at(i, w), y = q.at(i, w);
-                            const Pack<A> total = x.p + y.p, term = F::term(x, y) * Pack<A>(r.scale);
-                            // as in outcome: a NaN must show
-                            store(terms + i * Pack<A>::width,
-                                  select(total == total, term, Pack<A>(NAN)));
-                          });
+                each_pack(packs, whole, [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+                  const Prob<Pack<A>> x = p.at(i, w), y = q.at(i, w);
+                  const Pack<A> total = x.p + y.p, term = F::term(x, y) * Pack<A>(r.scale);
+                  // as in outcome: a NaN must show
+                  store(terms + i * Pack<A>::width, select(total == total, term, Pack<A>(NAN)));
+                });
               });
       out(terms, to + first * r.value.class_stride * size,
           Walk::along_classes(r.value.class_stride, n, Pack<A>::width));
@@ -77,15 +75,21 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
   }
 }
 
-// Row j of a team: what is kept of lane `lane`.
+// What is kept of a team's rows.
 template <class F, class A>
-void keep(const Rows& r, const Cursor& at, int64_t j, const Results<A>& x, int64_t lane) {
+void keep(const Rows& r, const Cursor& at, int64_t n, const Results<A>& x) {
   const double* const kept[] = {x.zp, x.d_lp, x.zq, x.d_lq};
-  for (int i = 0; i < 2 * F::arity; ++i) r.saved[i * r.rows + at.row + j] = kept[i][lane];
-  if (r.row_values)
-    r.row_values[at.row + j] = x.value[lane];
-  else
-    store_number(r.value, at.value + j * row_stride(r, r.value), x.value[lane] * r.scale);
+  for (int i = 0; i < 2 * F::arity; ++i) {
+    double* to = r.saved + i * r.rows + at.row;
+    for (int64_t j = 0; j < n; ++j) to[j] = kept[i][j];
+  }
+  if (r.row_values) {
+    for (int64_t j = 0; j < n; ++j) r.row_values[at.row + j] = x.value[j];
+  } else {
+    const int64_t step = row_stride(r, r.value);
+    for (int64_t j = 0; j < n; ++j)
+      store_number(r.value, at.value + j * step, x.value[j] * r.scale);
+  }
 }
 
 // The peaks of labels, which the reduction has not seen.
@@ -101,39 +105,84 @@ void add_peaks(Reduction<F, A>& team, const Labels<A>& labels) {
               });
 }
 
+// What is left to do once a team's rows are reduced.
+template <class F, class A>
+struct Finish {
+  Rows& r;
+  Labels<A> labels;
+  Reduction<F, double> small;
+
+  explicit Finish(Rows& rows) : r(rows), small(rows, false, nullptr, nullptr) {}
+  void operator()(Reduction<F, A>& team) {
+    const int64_t size = team.rows.team.rows;
+    labels.read(r, team.at, team.rows);
+    if (r.p.kind == kLabels) add_peaks(team, labels);
+    for (int64_t j = 0; j < size && !labels.all_count; ++j)
+      if (!labels.counts(j)) team.out.set(j, Results<double>{});
+    if constexpr (F::divergence)
+      for (int64_t j = 0; j < size && !r.elementwise; ++j)
+        if (team.out.value[j] < kSmall<A> &&
+            totals_agree(r, team.out.mass_p[j], team.out.mass_q[j], kRoundingOfSums)) {
+          Cursor row = team.at;
+          row.skip(j);
+          reduce_small(small, row);
+          team.out.set(j, small.out);
+        }
+    keep<F>(r, team.at, size, team.out);
+  }
+};
+
+// visit(row, segment, first, last) for units of work: classes [first, last) of a row.
+template <class Visit>
+TI_LANE void each_segment(const Rows& r, int64_t begin, int64_t end, Visit visit) {
+  const int64_t segments = r.segments();
+  for (int64_t unit = begin; unit < end; ++unit) {
+    const int64_t first = unit % segments * r.segment, rest = r.classes - first;
+    visit(unit / segments, unit, first, first + (rest < r.segment ? rest : r.segment));
+  }
+}
+
+template <class F, class A>
+void forward_segments(Rows& r, int64_t begin, int64_t end) {
+  Reduction<F, A> team(r, false, nullptr, nullptr);
+  const auto each = [&](int64_t row, int64_t first, int64_t last, auto take) {
+    team.move_to(Cursor(r, row), row + 1);
+    if (r.stage != Stage::kMoments) team.merge(r.parts + row * r.segments(), r.segments());
+    each_stretch(last - first, kBlock, [&](int64_t from, int64_t n) { take(first + from, n); });
+  };
+  if (r.stage == Stage::kMoments)
+    each_segment(r, begin, end, [&](int64_t row, int64_t unit, int64_t first, int64_t last) {
+      each(row, first, last, [&](int64_t from, int64_t n) { team.take(from, n); });
+      team.store_moments(r.parts[unit]);
+    });
+  if constexpr (!F::linear)
+    if (r.stage == Stage::kTerms)
+      each_segment(r, begin, end, [&](int64_t row, int64_t unit, int64_t first, int64_t last) {
+        each(row, first, last, [&](int64_t from, int64_t n) { team.take_terms(from, n); });
+        team.store_terms(r.parts[unit]);
+      });
+  if (r.stage != Stage::kFinish) return;
+  Finish<F, A> finish(r);
+  for (int64_t row = begin; row < end; ++row) {
+    each(row, 0, 0, [](int64_t, int64_t) {});
+    team.add_terms(r.parts + row * r.segments(), r.segments());
+    finish(team);
+  }
+}
+
 template <class F, class A>
 void forward(Rows& r, int64_t begin, int64_t end, double*) {
   if (picks(r)) return pick<F, A>(r, begin, end);
   const FlushDenormals guard(may_flush(r));
   if (r.pointwise()) return write_terms<F, A>(r, begin, end);
+  if (r.segment) return forward_segments<F, A>(r, begin, end);
   Room<A> room;
   Teams<Reduction<F, A>> teams(r, Team::pays(r), room.p.of, room.q.of);
-  Reduction<F, double> small(r, false, nullptr, nullptr);
-  Labels<A> labels;
+  Finish<F, A> finish(r);
   for (Cursor at(r, begin); at.row < end;) {
     const int n = teams.move_to(at, end);
     reduce(teams.of, n);
-    for (int i = 0; i < n; ++i) {
-      Reduction<F, A>& team = teams.of[i];
-      labels.read(r, team.at, team.rows);
-      if (r.p.kind == kLabels) add_peaks(team, labels);
-      for (int64_t j = 0; j < team.rows.team.rows; ++j) {
-        bool is_small = false;
-        if constexpr (F::divergence)
-          is_small = team.out.value[j] < kSmall && !r.elementwise &&
-                     totals_agree(r, team.out.mass_p[j], team.out.mass_q[j], kRoundingOfSums);
-        if (!labels.counts(j)) {
-          keep<F>(r, team.at, j, Results<double>{}, 0);
-        } else if (is_small) {
-          Cursor row = team.at;
-          row.skip(j);
-          if constexpr (F::divergence) reduce_small(small, row);
-          keep<F>(r, team.at, j, small.out, 0);
-        } else {
-          keep<F>(r, team.at, j, team.out, j);
-        }
-      }
-    }
+    for (int i = 0; i < n; ++i) finish(teams.of[i]);
   }
 }
 
@@ -240,36 +289,24 @@ struct Gradient {
     if (!plain) adjust(first, n, d);
     if (!tile) write(d, memory(first), there);
   }
-  // After the last class.
-  void finish() {
+  // After classes [first, last).
+  void finish(int64_t first, int64_t last) {
     if (tile) turn(memory(0), row_stride(r, to), rows.team.rows, r.classes, tile);
     if constexpr (by_q)
-      if (r.p.kind == kLabels) write_peaks();
+      if (r.p.kind == kLabels) write_peaks(first, last);
   }
 
  private:
   void chain(int64_t first, int64_t n, const Sink<A>& out) const {
-    rows.template fold<F::arity>(
-        first, n,
-        [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
-            __attribute__((always_inline)) {
-              const auto as = [&]<Kind kind>() __attribute__((always_inline)) {
-                torch_infotheory::chain<F, kind, by_q>(p, q, packs, whole, row_total, row_scale,
-                                                       out);
-              };
-              using View = std::remove_cvref_t<decltype(q)>;  // of p, if there is no other
-              if constexpr (requires { View::kind; })
-                return as.template operator()<View::kind>();
-              else
-                switch (by_q ? rows.q.kind : rows.p.kind) {
-                  case kLogits:
-                    return as.template operator()<kLogits>();
-                  case kLogProbs:
-                    return as.template operator()<kLogProbs>();
-                  default:
-                    return as.template operator()<kProbs>();
-                }
-            });
+    rows.template fold<F::arity>(first, n,
+                                 [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+                                     __attribute__((always_inline)) {
+                                       as_kind(q, by_q ? rows.q.kind : rows.p.kind,
+                                               [&]<Kind kind>() __attribute__((always_inline)) {
+                                                 torch_infotheory::chain<F, kind, by_q>(
+                                                     p, q, packs, whole, row_total, row_scale, out);
+                                               });
+                                     });
   }
   // What is not the same for every class and row.
   void adjust(int64_t first, int64_t n, A* d) const {
@@ -288,20 +325,20 @@ struct Gradient {
         if (!labels.counts(rows.team.lanes_are_rows ? i % width : 0)) d[i] = 0;
   }
   // The classes that the labels name.
-  void write_peaks() const {
+  void write_peaks(int64_t first, int64_t last) const {
     double d[width];
     const bool logits = rows.q.is_logits();
-    labels.each(rows.team, logits, zq, [&](auto v, int i, const auto& q)
-                                           __attribute__((always_inline)) {
-      using V = decltype(v);
-      const Prob<V> p{lanes_at(v, labels.peak + i) + lanes_at(v, labels.background + i), V(0)};
-      const V of_row = lanes_at(v, total + i);
-      const V w = logits ? gradient_by_q<F, kLogits>(p, q, of_row)
-                         : gradient_by_q<F, kLogProbs>(p, q, of_row);
-      put(d + i, lanes_at(v, scale + i) * w);
-    });
+    labels.each(
+        rows.team, logits, zq, [&](auto v, int i, const auto& q) __attribute__((always_inline)) {
+          using V = decltype(v);
+          const Prob<V> p{lanes_at(v, labels.peak + i) + lanes_at(v, labels.background + i), V(0)};
+          const V of_row = lanes_at(v, total + i);
+          const V w = logits ? gradient_by_q<F, kLogits>(p, q, of_row)
+                             : gradient_by_q<F, kLogProbs>(p, q, of_row);
+          put(d + i, lanes_at(v, scale + i) * w);
+        });
     for (int64_t j = 0; j < rows.team.rows; ++j)
-      if (labels.kind[j] == Label::kCounts)
+      if (labels.kind[j] == Label::kCounts && first <= labels.label[j] && labels.label[j] < last)
         store_number(to, at.gradient + j * row_stride(r, to) + labels.label[j] * to.class_stride,
                      d[j]);
   }
@@ -311,6 +348,15 @@ template <class F, class A, bool by_q>
 void write_gradient(Rows& r, int64_t begin, int64_t end) {
   if (picks(r)) return scatter<F, A>(r, begin, end);
   const FlushDenormals guard(may_flush(r));
+  if (r.segment) {
+    Gradient<F, A, by_q> team(r, false, nullptr, nullptr, nullptr);
+    return each_segment(r, begin, end, [&](int64_t row, int64_t, int64_t first, int64_t last) {
+      team.move_to(Cursor(r, row), row + 1);
+      each_stretch(last - first, kBlock,
+                   [&](int64_t from, int64_t n) { team.take(first + from, n); });
+      team.finish(first, last);
+    });
+  }
   Room<A> room;
   Teams<Gradient<F, A, by_q>> teams(r, Team::pays(r), room.p.of, room.q.of, room.out.of);
   for (Cursor at(r, begin); at.row < end;) {
@@ -318,7 +364,7 @@ void write_gradient(Rows& r, int64_t begin, int64_t end) {
     teams.of[0].rows.each_stretch([&](int64_t first, int64_t classes) {
       for (int i = 0; i < n; ++i) teams.of[i].take(first, classes);
     });
-    for (int i = 0; i < n; ++i) teams.of[i].finish();
+    for (int i = 0; i < n; ++i) teams.of[i].finish(0, r.classes);
   }
 }
 template <class F, class A>
@@ -330,8 +376,8 @@ void backward(Rows& r, int64_t begin, int64_t end, double*) {
 }
 
 template <class... F>
-const RowKernels* row_kernels(List<F...>) {
-  static constexpr RowKernels table[] = {
+const Kernels* row_kernels(List<F...>) {
+  static constexpr Kernels table[] = {
       {{forward<F, float>, forward<F, double>}, {backward<F, float>, backward<F, double>}}...};
   return table;
 }

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/rows.h"
+#include "core/sources.h"
 #include "cpu/parallel.h"
 
 namespace torch_infotheory {
@@ -14,11 +14,32 @@ namespace {
 
 constexpr int64_t kElementsPerThread = 32768;  // a thread is not worth waking for less
 
-void run(Kernel kernel, Rows& rows, bool is_table) {
+// A row of more classes than this is cut where there are few of them: by its size, not by the
+// number of threads, so that results do not depend on it.
+constexpr int64_t kSegmentOfRow = 65536, kFewRows = 8;
+bool is_cut(const Rows& rows) {
+  return rows.rows <= kFewRows && rows.classes > kSegmentOfRow && !rows.elementwise && !picks(rows);
+}
+void run_cut(Kernel kernel, Rows& rows, bool backward) {
+  rows.segment = kSegmentOfRow;
+  std::vector<Part> parts(rows.rows * rows.segments());
+  rows.parts = parts.data();
+  const auto stage = [&](Stage of, int64_t units) {
+    rows.stage = of;
+    parallel_for(units, 1, [&](int64_t begin, int64_t end) { kernel(rows, begin, end, nullptr); });
+  };
+  stage(Stage::kMoments, int64_t(parts.size()));
+  if (backward) return;
+  stage(Stage::kTerms, int64_t(parts.size()));
+  stage(Stage::kFinish, rows.rows);
+}
+
+void run(Kernel kernel, Rows& rows, bool is_table, bool backward) {
+  if (!is_table && is_cut(rows)) return run_cut(kernel, rows, backward);
   const int64_t per_row = rows.classes * rows.x_classes;
   const int64_t grain = std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(1, per_row));
   parallel_for(rows.rows, grain, [&](int64_t begin, int64_t end) {
-    std::vector<double> scratch(is_table ? rows.x_classes + rows.classes + kScratchSpare : 0);
+    std::vector<double> scratch(is_table ? scratch_of(rows) : 0);
     kernel(rows, begin, end, scratch.data());
   });
 }

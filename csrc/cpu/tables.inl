@@ -1,10 +1,11 @@
 // tables.inl -- how a joint table is reduced on the CPU, forward and backward, for every formula of
 // JointExpectation.
 //
-// The table is read for its marginals (and, as logits, before that for its normaliser), then for
-// its cells; a mutual information that comes out small once more, by its centred term. Marginals
-// are recomputed by backward rather than kept. Everything is computed in double: with marginals at
-// hand, that is what a cell costs least to get right.
+// Scores are linear, so E[score(log p(x,y), log p(x), log p(y))] is the score of three
+// expectations: one reading of the cells gives the first of them and the marginals, and the
+// marginals give the other two. Logits are read once before that, for their normaliser; a mutual
+// information that comes out small is read again in double by its centred term. Marginals are
+// recomputed by backward rather than kept.
 //
 // Compiled once per instruction set. Knows sources and the names score, centred; must not know any
 // formula by name, tensors, threads, or torch.
@@ -15,118 +16,171 @@ namespace torch_infotheory {
 namespace {
 
 // One table: cells (x, y), a Source that is moved from line to line.
+template <class A>
 struct Table {
-  static constexpr int width = Pack<double>::width;
+  static constexpr int width = Pack<A>::width;
+  static constexpr int64_t kLines = 64;  // are added up in A before their sum goes to double
   const Rows& r;
   const Team row{/*by_rows=*/false};
-  Source<double> line;
+  Source<A> line;
   double *px, *py;  // marginals, then their logarithms
+  A* by_y;          // of one pack of cells and the next: running sums, then log p(y)
   int64_t at = 0;
-  double total = 0;
-  double z[width] = {};  // of the table, in the first
+  double total = 0;             // of the cells
+  double sum_xy = 0;            // of p(x,y) log p(x,y)
+  double sum_x = 0, sum_y = 0;  // of p(x) log p(x) and p(y) log p(y)
+  double z[width] = {};         // the log-normaliser, in the first
 
   Table(const Rows& rows, double* scratch)
-      : r(rows), line(rows, rows.p, row, nullptr), px(scratch), py(scratch + rows.x_classes) {}
+      : r(rows),
+        line(rows, rows.p, row, nullptr),
+        px(scratch),
+        py(px + r.x_classes),
+        by_y(reinterpret_cast<A*>(py + r.classes)) {}
 
   void move_to(int64_t offset) { at = offset; }
 
-  // f(i, k) for the packs that n cells of a block take.
-  template <class F>
-  static TI_LANE void each_cell(int64_t n, F f) {
-    const int64_t packs = (n + width - 1) / width;
-    each_pack(packs, packs, [&](int64_t i, int k, auto)
-                                __attribute__((always_inline)) { f(i * width, k); });
-  }
-
-  // fold(x, first, n, block) over the cells as probabilities.
+  // fold(x, first, cells, packs, whole): cells as they lie in memory, or as a block.
   template <class Fold>
-  void each_block(Fold fold) {
-    Block<double> cells;
-    for (int64_t x = 0; x < r.x_classes; ++x) {
-      line.move_to(r, r.p, at + x * r.p_x_stride, row);
-      line.normalise(z, row);
-      each_stretch(r.classes, kBlock, [&](int64_t first, int64_t n) {
-        line.fill(row, first, n, cells);
-        fold(x, first, n, cells);
-      });
-    }
+  TI_LANE void fold_line(int64_t x, Fold f) {
+    line.move_to(r, r.p, at + x * r.p_x_stride, row);
+    line.normalise(z, row);
+    each_stretch(r.classes, kBlock, [&](int64_t first, int64_t n) __attribute__((always_inline)) {
+      if constexpr (Pair<A>::fuses) {
+        const auto as = [&](const auto& cells) __attribute__((always_inline)) {
+          f(first, cells, cells.packs(), cells.whole());
+        };
+        if (line.is_plain(row)) switch (line.kind) {
+            case kLogits:
+              return as(line.template stretch<kLogits>(row, first, n));
+            case kLogProbs:
+              return as(line.template stretch<kLogProbs>(row, first, n));
+            default:
+              return as(line.template stretch<kProbs>(row, first, n));
+          }
+      }
+      Block<A> cells;
+      line.fill(row, first, n, cells);
+      const int64_t packs = row.packs<A>(n);
+      f(first, cells, packs, packs);
+    });
   }
 
-  // log sum of e^logit over all cells.
-  double log_normaliser() {
-    Block<double> cells;
-    Pack<double> reference(-Format<double>::largest), sum_of_exp(0);
+  void take_normaliser() {
+    if (r.p.kind != kLogits) return;
+    Block<A> scratch;
+    Pack<A> reference(-Format<A>::largest);
+    double sum_of_exp = 0;
     for (int64_t x = 0; x < r.x_classes; ++x) {
       line.move_to(r, r.p, at + x * r.p_x_stride, row);
       line.high = reference;
       each_stretch(r.classes, kBlock, [&](int64_t first, int64_t n) {
-        sum_of_exp = sum_of_exp * exp(line.raise(row, first, n));
-        sum_of_exp = sum_of_exp + line.mass_of_block(row, first, n, cells);
+        sum_of_exp *= exp(double(line.raise(row, first, n).v[0]));
+        sum_of_exp += sum(line.mass_of_block(row, first, n, scratch));
       });
       reference = line.high;
     }
-    return reference.v[0] + log(sum(sum_of_exp));
+    z[0] = double(reference.v[0]) + log(sum_of_exp);
   }
 
-  // Leaves log p(x) and log p(y) in px and py.
-  void take_marginals() {
-    for (int64_t x = 0; x < r.x_classes; ++x) px[x] = 0;
-    for (int64_t y = 0; y < r.classes; ++y) py[y] = 0;
-    total = 0;
-    each_block([&](int64_t x, int64_t first, int64_t n, const Block<double>& cells) {
-      Accumulator<double> line_total;
-      each_cell(n, [&](int64_t i, int k) { line_total.add(k, load<double>(cells.p + i)); });
-      for (int64_t i = 0; i < n; ++i) py[first + i] += cells.p[i];
-      px[x] += sum(line_total.total());
-    });
+  // The first reading: marginals and, if wanted, the entropy of the cells.
+  template <bool want_entropy>
+  void take_cells() {
+    total = sum_xy = 0;
+    const auto each_y = [&](auto f) __attribute__((always_inline)) {
+      for (int64_t y = 0; y < r.classes; ++y) f(py[y], by_y[y]);
+    };
+    each_y([](double& sum, A& part) { sum = 0, part = 0; });
     for (int64_t x = 0; x < r.x_classes; ++x) {
+      Total<A> line_total, line_entropy;
+      fold_line(x, [&](int64_t first, const auto& cells, int64_t packs,
+                       int64_t whole) __attribute__((always_inline)) {
+        Accumulator<A> p, plogp;
+        A* to = by_y + first;
+        each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
+          const Prob<Pack<A>> c = cells.at(i, w);
+          p.add(k, c.p);
+          if constexpr (want_entropy) plogp.add(k, times0(c.p, c.log));
+          store(to + i * width, load<A>(to + i * width) + c.p);
+        });
+        line_total.add(p);
+        line_entropy.add(plogp);
+        line_total.flush(), line_entropy.flush();
+      });
+      px[x] = line_total.before.total();
       total += px[x];
-      px[x] = log(px[x]);
+      sum_xy += line_entropy.before.total();
+      if ((x + 1) % kLines == 0 || x + 1 == r.x_classes)
+        each_y([](double& sum, A& part) { sum += double(part), part = 0; });
     }
-    for (int64_t y = 0; y < r.classes; ++y) py[y] = log(py[y]);
-    for (int64_t y = r.classes; y % Pack<double>::width; ++y)
-      py[y] = -INFINITY;  // a lane without a cell
+    sum_x = take_logs(px, r.x_classes);
+    sum_y = take_logs(py, r.classes);
+    for (int64_t y = 0; y < r.classes; ++y) by_y[y] = A(py[y]);
+    for (int64_t y = r.classes; y % width; ++y) by_y[y] = A(-INFINITY);  // a lane without a cell
+  }
+
+ private:
+  // Logarithms in place; returns the sum of p log p.
+  static double take_logs(double* p, int64_t n) {
+    constexpr int64_t step = Pack<double>::width;
+    Pack<double> sum_of(0);
+    for (int64_t i = 0; i < n; i += step) {
+      const int64_t lanes = n - i < step ? n - i : step;
+      const Pack<double> v = load_lanes<double>(p + i, 1, lanes, 0.), logs = log(v);
+      sum_of = sum_of + times0(v, logs);
+      store_lanes(p + i, 1, lanes, logs);
+    }
+    return sum(sum_of);
   }
 };
 
-// fold(joint, log p(x), log p(y)) -> pack, summed over all cells.
-template <class Fold>
-TI_LANE double sum_of_cells(Table& table, Fold fold) {
+// The table at `at`, in double; by the centred term if its total is 1 within the rounding of its
+// cells and of sums in double.
+constexpr double kDoubleSums = 1e-12;
+template <class F>
+double centred_value(const Rows& r, int64_t at, double* scratch) {
+  using P = Pack<double>;
+  Table<double> table(r, scratch);
+  table.move_to(at);
+  table.take_normaliser();
+  table.take_cells<true>();
+  const double total = table.total, of_entries = rounding_of_totals(r.p);
+  const double rounding = of_entries > kDoubleSums ? of_entries : kDoubleSums;
+  if (fabs(total - total * total) > rounding * total)
+    return F::score(table.sum_xy, table.sum_x, table.sum_y);
   double value = 0;
-  table.each_block([&](int64_t x, int64_t first, int64_t n, const Block<double>& cells) {
-    Accumulator<double> part;
-    const Pack<double> lx(table.px[x]);
-    Table::each_cell(n, [&](int64_t i, int k) __attribute__((always_inline)) {
-      part.add(k, fold(cells.from(i), lx, load<double>(table.py + first + i)));
+  for (int64_t x = 0; x < r.x_classes; ++x)
+    table.fold_line(x, [&](int64_t first, const auto& cells, int64_t packs,
+                           int64_t whole) __attribute__((always_inline)) {
+      Accumulator<double> part;
+      const P lx(table.px[x]);
+      each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
+        const P log_product = lx + load<double>(table.by_y + first + i * P::width);
+        part.add(k, F::centred(cells.at(i, w), Prob<P>{exp(log_product), log_product}));
+      });
+      value += sum(part.total());
     });
-    value += sum(part.total());
-  });
   return value;
 }
 
-template <class F>
+template <class F, class A>
 void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
-  Table table(r, scratch);
+  const FlushDenormals guard(may_flush(r));
+  Table<A> table(r, scratch);
   for (Cursor at(r, begin); at.row < end; at.next()) {
-    using P = Pack<double>;
     table.move_to(at.p);
-    table.z[0] = r.p.kind == kLogits ? table.log_normaliser() : 0;
-    table.take_marginals();
-    double value = sum_of_cells(table, [](Prob<P> joint, P lx, P ly) {
-      return times0(joint.p, F::score(joint.log, lx, ly));
-    });
-    const double by_cells = value + table.total * F::score(1., 1., 1.);
-    if constexpr (F::divergence) {
-      const double square = table.total * table.total;
-      const double rounding = r.p.kind == kLogits ? 1e-12 : rounding_of_totals(r.p);
-      if (value < kSmall && fabs(table.total - square) <= rounding * table.total)
-        value = sum_of_cells(table, [](Prob<P> joint, P lx, P ly) {
-          return F::centred(joint, Prob<P>{exp(lx + ly), lx + ly});
-        });
-    }
+    table.take_normaliser();
+    table.template take_cells<true>();
+    const double total = table.total;
+    double value = F::score(table.sum_xy, table.sum_x, table.sum_y);
     r.saved[at.row] = table.z[0];
-    r.saved[r.rows + at.row] = by_cells;
-    if (table.total != table.total) value = NAN;
+    r.saved[r.rows + at.row] = value + total * F::score(1., 1., 1.);
+    if constexpr (F::divergence) {
+      const double rounding = rounding_of_totals(r.p) + kRoundingOfSums;
+      if (value < kSmall<A> && fabs(total - total * total) <= rounding * total)
+        value = centred_value<F>(r, at.p, scratch);
+    }
+    if (total != total) value = NAN;
     if (r.row_values)
       r.row_values[at.row] = value;
     else
@@ -134,46 +188,40 @@ void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
   }
 }
 
-template <class F, Kind kind>
-void write_cells(const Rows& r, const Cursor& at, Table& table, double total, double scale) {
-  const Write<double> out = writer<double>(r.gradient.type);
-  const int64_t size = size_of(r.gradient.type);
-  char* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) + at.gradient * size;
-  alignas(64) double d[kBlock];
-  table.each_block([&](int64_t x, int64_t first, int64_t n, const Block<double>& cells) {
-    const Pack<double> lx(table.px[x]);
-    for (int64_t i = 0; i < n; i += Pack<double>::width) {
-      const Pack<double> ly = load<double>(table.py + first + i);
-      store(d + i, gradient_by_cell<F, kind>(cells.from(i), lx, ly, Pack<double>(total)) *
-                       Pack<double>(scale));
-    }
-    out(d, to + (x * r.classes + first) * size, Walk::along_classes(1, n, Table::width));
-  });
-}
-template <class F>
+template <class F, class A>
 void table_backward(Rows& r, int64_t begin, int64_t end, double* scratch) {
-  Table table(r, scratch);
+  const FlushDenormals guard(may_flush(r));
+  const Write<A> write = writer<A>(r.gradient.type);
+  const int64_t size = size_of(r.gradient.type);
+  Table<A> table(r, scratch);
   for (Cursor at(r, begin); at.row < end; at.next()) {
-    const double total = r.saved[r.rows + at.row], scale = r.scale * load_number(r.g, at.g);
+    const Pack<A> total(r.saved[r.rows + at.row]), scale(r.scale * load_number(r.g, at.g));
     table.move_to(at.p);
     table.z[0] = r.saved[at.row];
-    table.take_marginals();
-    switch (r.p.kind) {
-      case kLogits:
-        write_cells<F, kLogits>(r, at, table, total, scale);
-        break;
-      case kLogProbs:
-        write_cells<F, kLogProbs>(r, at, table, total, scale);
-        break;
-      default:
-        write_cells<F, kProbs>(r, at, table, total, scale);
-    }
+    table.template take_cells<false>();
+    char* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) + at.gradient * size;
+    for (int64_t x = 0; x < r.x_classes; ++x)
+      table.fold_line(x, [&](int64_t first, const auto& cells, int64_t packs,
+                             int64_t whole) __attribute__((always_inline)) {
+        alignas(64) A d[kBlock];
+        const Pack<A> lx(table.px[x]);
+        as_kind(cells, r.p.kind, [&]<Kind kind>() __attribute__((always_inline)) {
+          each_pack(packs, whole, [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+            const Pack<A> ly = load<A>(table.by_y + first + i * Pack<A>::width);
+            store(d + i * Pack<A>::width,
+                  gradient_by_cell<F, kind>(cells.at(i, w), lx, ly, total) * scale);
+          });
+        });
+        const int64_t left = r.classes - first, n = left < kBlock ? left : kBlock;
+        write(d, to + (x * r.classes + first) * size, Walk::along_classes(1, n, Pack<A>::width));
+      });
   }
 }
 
 template <class... F>
-const TableKernels* table_kernels(List<F...>) {
-  static constexpr TableKernels table[] = {{table_forward<F>, table_backward<F>}...};
+const Kernels* table_kernels(List<F...>) {
+  static constexpr Kernels table[] = {{{table_forward<F, float>, table_forward<F, double>},
+                                       {table_backward<F, float>, table_backward<F, double>}}...};
   return table;
 }
 

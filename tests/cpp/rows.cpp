@@ -165,7 +165,7 @@ struct Expected {
 struct Call {
   Checks& check;
   std::string what;
-  const RowKernels& kernels;
+  const Kernels& kernels;
   Rows rows;
   std::vector<double> saved;
   bool in_double;
