@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build test test-cpp demo bench lint format docs clean
+.PHONY: help build test test-cpp demo bench bench-full accuracy lint format docs clean
 
 # The interpreter that .venv is made with; how many compilers and test processes run side by side.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -14,6 +14,7 @@ JOBS ?= 2
 VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
+BENCH_INSTALLED := $(VENV)/installed-bench
 EXTENSION := torch_infotheory/_C.abi3.so
 CXX_FILES = $(shell find csrc tests examples benchmarks -regextype egrep \
                     -regex '.*\.(h|inl|cpp|cuh|cu)' 2>/dev/null)
@@ -57,9 +58,18 @@ demo: $(EXTENSION)  ## train a classifier on real digits with the losses of the 
 	@echo "==> running examples/digits.py"
 	@$(PY) examples/digits.py
 
-bench: $(EXTENSION)  ## time the measures and the losses against eager PyTorch
+$(BENCH_INSTALLED): $(INSTALLED)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --group bench
+	@touch $@
+
+bench: $(EXTENSION) $(BENCH_INSTALLED)  ## measure beside torch, torch.compile and others, 5 minutes
 	$(PY) benchmarks/bench.py
-	$(PY) benchmarks/losses.py --quick
+
+bench-full: $(EXTENSION) $(BENCH_INSTALLED)  ## the same for all sizes; writes docs/performance.md
+	$(PY) benchmarks/bench.py --full
+
+accuracy: $(EXTENSION)  ## measure the errors beside those of torch; writes docs/accuracy.md
+	$(PY) benchmarks/accuracy.py
 
 lint: $(INSTALLED)  ## formatting, style, types and the layer rules
 	@echo "==> checking formatting, style, types and layers"

@@ -1,92 +1,225 @@
-"""Times the ops against the idiomatic eager PyTorch, one thread, float32: `make bench`.
+"""Measures the package beside eager PyTorch, torch.compile and others: `make bench`.
 
-Both sides run alternately in one process, and the least time counts: a busy machine can only add to
-it. The last column of each pair says how many times faster the op is.
+A run consists of parts: one size, data type and number of threads each. A part that is done is
+written to a JSON file of its own, and a run that is started again goes on with the parts that are
+missing or older than the extension. At the end report.py makes the page of all that is there.
+
+    python benchmarks/bench.py                      few sizes, 5 minutes; the page in build/bench
+    python benchmarks/bench.py --full               all sizes; the page in docs
+    python benchmarks/bench.py --full --minutes 10  the parts that start within 10 minutes
+    python benchmarks/bench.py --full --only bfloat16-2  the parts with this in their names
 """
 
-from collections.abc import Callable
-from math import log
+import argparse
+import gc
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from time import perf_counter
 
+import machine
+import report
 import torch
-import torch.nn.functional as F
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
+import walkthrough
+from cases import FORWARD_ONLY, MEASURES, OVERWRITING, TABLES, Case, Size
+from measure import clock_of, first_line, floors, step, times
+from options import EACH_ALONE, OPTIONS, Options
 from tqdm import tqdm
 
-import torch_infotheory as it
-
-SHAPES = [(64, 10), (65536, 10), (8192, 1000), (512, 32000)]
-SECONDS = 0.5  # for each cell of the table
-
-
-def entropy(p: Tensor) -> Tensor:
-    log_p = F.log_softmax(p, -1)
-    return -(log_p.exp() * log_p).sum(-1)
+ROOT = Path(__file__).resolve().parents[1]
+EXTENSION = ROOT / "torch_infotheory" / "_C.abi3.so"
+STEPS = {"forward": False, "both": True}
+SECONDS = 0.5  # for each contender, step and case
+SECONDS_OF_OPTIONS = 0.1
 
 
-def kl_divergence(p: Tensor, q: Tensor) -> Tensor:
-    log_p, log_q = F.log_softmax(p, -1), F.log_softmax(q, -1)
-    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
+@dataclass(frozen=True)
+class Part:
+    section: str  # "rows", "tables", "options", or "walkthrough" for the op that it adds
+    size: Size
+    dtype: str = "float32"
+    threads: int = 1
+    memory: bool = False  # instead of time
+
+    def __str__(self) -> str:
+        size = str(self.size).replace(" x ", "x").replace(", ", "-").replace(" ", "")
+        name = f"{self.section}-{size}-{self.dtype}-{self.threads}"
+        return f"memory-{name}" if self.memory else name
+
+    def cases(self, full: bool) -> Sequence[Case | Options]:
+        options = OPTIONS if full else EACH_ALONE
+        added = [case for case in MEASURES if case.name == walkthrough.QUANTITY]
+        sections = {"rows": MEASURES, "tables": TABLES, "options": options, "walkthrough": added}
+        return sections[self.section]
 
 
-def js_divergence(p: Tensor, q: Tensor) -> Tensor:
-    log_p, log_q = F.log_softmax(p, -1), F.log_softmax(q, -1)
-    log_m = torch.logaddexp(log_p, log_q) - log(2)
-    return (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum(-1) / 2
+def parts(full: bool, device: str) -> Iterator[Part]:
+    """What matters most comes first."""
+    middle, inside = Size((8192, 1000)), Size((8, 1000, 64, 64), 1)
+    losses = [Size((64, 10)), Size((4096, 1000))]
+    if full:
+        rows = [Size((64, 10)), Size((65536, 10)), middle, inside]
+        rows += [Size((4096, 32000)), Size((512, 128256))]
+        tables = [(65536, 8, 8), (4096, 64, 64), (256, 512, 512), (1, 2000, 2000)]
+        more_losses = [Size((65536, 10)), Size((256, 32000)), Size((8, 21, 64, 64))]
+    else:
+        rows = [Size((64, 10)), Size((65536, 10)), middle, Size((512, 32000))]
+        tables = [(1024, 64, 64)]
+        more_losses = []
+    measures = [Part("rows", size) for size in rows]
+    measures += [Part("tables", Size(shape)) for shape in tables]
+    yield from measures
+    yield from (Part("options", size) for size in losses + more_losses)
+    yield Part("rows", middle, memory=True)
+    yield Part("options", losses[-1], memory=True)
+    if not full:
+        yield Part("rows", middle, "bfloat16")
+        yield Part("rows", middle, threads=2)
+        return
+    yield Part("rows", inside, memory=True)
+    yield Part("tables", Size((4096, 64, 64)), memory=True)
+    for dtype, threads in (("bfloat16", 1), ("float32", 2), ("bfloat16", 2)):
+        if device == "cpu" or threads == 1:
+            yield from (Part(part.section, part.size, dtype, threads) for part in measures)
+    yield from (Part("options", size, "bfloat16") for size in losses)
+    yield Part("rows", middle, "bfloat16", memory=True)
+    if device == "cpu":
+        yield from (Part("walkthrough", size) for size in (Size((65536, 10)), middle))
 
 
-def cases(rows: int, classes: int) -> dict[str, tuple[Callable, Callable, list[Tensor]]]:
-    """Name, op, eager code, and the tensors that both take."""
-    p, q = torch.randn(2, rows, classes).unbind()
-    labels = torch.randint(classes, (rows,))
-    logits = {"kind": "logits"}
-    return {
-        "cross_entropy_loss": (
-            lambda x: torch.ops.torch_infotheory.cross_entropy_loss(x, labels),
-            lambda x: F.cross_entropy(x, labels),
-            [p],
-        ),
-        "entropy": (lambda x: it.entropy(x, **logits), entropy, [p]),
-        "kl_divergence": (lambda x, y: it.kl_divergence(x, y, **logits), kl_divergence, [p, q]),
-        "js_divergence": (lambda x, y: it.js_divergence(x, y, **logits), js_divergence, [p, q]),
+def measure(part: Part, arguments: argparse.Namespace) -> Iterator[dict]:
+    """The records of a part: one for each case, step and contender."""
+    clock = clock_of(arguments.device)
+    torch.set_num_threads(part.threads)
+    for case in tqdm(part.cases(arguments.full), desc=str(part), leave=False, disable=None):
+        work = case.work(part.size, getattr(torch, part.dtype), arguments.device)
+        for name, both in STEPS.items():
+            calls = {}
+            for contender, function in work.calls.items():
+                if contender not in arguments.contenders or (both and contender in FORWARD_ONLY):
+                    continue
+                own = contender in OVERWRITING
+                inputs = [x.clone() for x in work.inputs] if own else work.inputs
+                calls[contender] = step(function, inputs, work.others, both)
+            if part.memory:
+                records = peaks(calls, clock)
+            else:
+                seconds = SECONDS_OF_OPTIONS if part.section == "options" else SECONDS
+                if part.section != "options":
+                    calls |= floors(work.inputs)
+                records = times(calls, arguments.seconds or seconds, clock)
+            facts = {
+                "case": case.name,
+                "step": name,
+                "elements": part.size.elements,
+                "bytes": sum(x.nbytes for x in work.inputs),
+            }
+            yield from (facts | record for record in records)
+        del work, calls
+        torch._dynamo.reset()
+        gc.collect()
+
+
+def peaks(calls: dict, clock) -> Iterator[dict]:
+    """For each call the bytes that it takes at most."""
+    for contender, call in calls.items():
+        try:
+            call()  # code and pools that stay are no matter of the call
+            yield {"contender": contender, "peak": clock.peak(call)}
+        except Exception as error:
+            yield {"contender": contender, "error": first_line(error)}
+
+
+def write(part: Part, path: Path, arguments: argparse.Namespace) -> None:
+    start = perf_counter()
+    head = {
+        "name": str(part),
+        "part": asdict(part),
+        "device": arguments.device,
+        "date": machine.now(),
+        "load": machine.load(),
+        "machine": machine.machine(arguments.device),
+        "versions": machine.versions(),
     }
+    records = list(measure(part, arguments))
+    head["seconds"] = round(perf_counter() - start, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report.dumps(head | {"records": records}))
 
 
-def seconds(functions: list[Callable], tensors: list[Tensor], backward: bool) -> list[float]:
-    """The least time of each function, called in turn."""
-    inputs = [t.detach().requires_grad_(backward) for t in tensors]
-    least = [float("inf")] * len(functions)
-    end = perf_counter() + SECONDS
-    calls = 0
-    while calls < 3 or perf_counter() < end:
-        for i, function in enumerate(functions):
-            start = perf_counter()
-            value = function(*inputs)
-            if backward:
-                torch.autograd.grad(value.sum(), inputs)
-            least[i] = min(least[i], perf_counter() - start)
-        calls += 1
-    return least
+def write_in_a_process(
+    part: Part, path: Path, given: Sequence[str], tree: Path = ROOT, **variables: str
+) -> None:
+    """Measure in a process of its own, with the code of `tree`."""
+    script = str(tree / "benchmarks" / Path(__file__).name)
+    command = [sys.executable, script, *given, "--child", str(part), str(path.resolve())]
+    subprocess.run(command, env=os.environ | variables | {"PYTHONPATH": str(tree)}, check=True)
 
 
-def main() -> None:
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    table = Table(title=f"Least time in microseconds, one thread, torch {torch.__version__}")
-    for column in ("op, from logits", "rows x classes"):
-        table.add_column(column)
-    for column in ("forward", "eager", "", "forward + backward", "eager", ""):
-        table.add_column(column, justify="right")
-    todo = [(shape, *case) for shape in SHAPES for case in cases(*shape).items()]
-    for (rows, classes), name, (op, eager, tensors) in tqdm(todo):
-        cells = []
-        for backward in (False, True):
-            ours, theirs = seconds([op, eager], tensors, backward)
-            cells += [f"{ours * 1e6:.1f}", f"{theirs * 1e6:.1f}", f"{theirs / ours:.1f}x"]
-        table.add_row(name, f"{rows} x {classes}", *cells)
-    Console(width=110).print(table)
+# Large blocks come from the system and go back to it at once, so that the resident memory tells.
+NO_POOL = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+
+
+def is_done(path: Path) -> bool:
+    return path.exists() and path.stat().st_mtime > EXTENSION.stat().st_mtime
+
+
+def parse(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--full", action="store_true", help="all sizes")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=device)
+    parser.add_argument("--only", default="", help="the parts with this in their names")
+    parser.add_argument("--minutes", type=float, default=600, help="start no part after these")
+    parser.add_argument("--again", action="store_true", help="measure what is there, too")
+    parser.add_argument("--list", action="store_true", help="name the parts and stop")
+    everyone = ("ours", "eager", "compile", *sorted(FORWARD_ONLY | OVERWRITING))
+    parser.add_argument("--contenders", nargs="+", choices=everyone, default=everyone)
+    parser.add_argument("--seconds", type=float, help="for each contender, step and case")
+    parser.add_argument("--parts", type=Path, help="the folder of the parts")
+    parser.add_argument("--page", type=Path, help="the page to write")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(given)
+    folder = ROOT / "build" / ("bench-full" if arguments.full else "bench") / arguments.device
+    page = "performance.md" if arguments.device == "cpu" else "performance_cuda.md"
+    arguments.parts = arguments.parts or folder / "parts"
+    arguments.page = arguments.page or (ROOT / "docs" if arguments.full else folder) / page
+    return arguments
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    given = sys.argv[1:] if given is None else given
+    arguments = parse(given)
+    warnings.filterwarnings("ignore", message="reduction: 'mean' divides")
+    chosen = list(parts(arguments.full, arguments.device))
+    if arguments.child:
+        name, path = arguments.child
+        write(next(part for part in chosen if str(part) == name), Path(path), arguments)
+        return
+    chosen = [part for part in chosen if arguments.only in str(part)]
+    if arguments.list:
+        print(*chosen, sep="\n")
+        return
+    end = perf_counter() + 60 * arguments.minutes
+    left = 0
+    for part in tqdm(chosen, unit="part"):
+        path = arguments.parts / f"{part}.json"
+        if is_done(path) and not arguments.again:
+            continue
+        if perf_counter() > end:
+            left += 1
+        elif part.section == "walkthrough":
+            write_in_a_process(part, path, given, walkthrough.build())
+        elif part.memory and arguments.device == "cpu":
+            write_in_a_process(part, path, given, **NO_POOL)
+        else:
+            write(part, path, arguments)
+    report.write(arguments.parts, arguments.page)
+    print(f"wrote {arguments.page}; {left} of {len(chosen)} parts are left to measure")
 
 
 if __name__ == "__main__":

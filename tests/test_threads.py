@@ -10,9 +10,17 @@ ROWS = (
     Layout("short_rows", (19997, 7)),
     Layout("inside", (3, 97, 515), {"dim": 1}),
     Layout("two_rows", (2, 100_003)),
+    Layout("one_row", (200_003,)),
+    Layout("long_inside", (2, 30_011, 3), {"dim": 1}),
 )
 TABLES = (Layout("tables", (41, 50, 70)), Layout("one_table", (401, 399)))
-LABELLED = {"images": (5, 97, 515), "short_rows": (19997, 7)}
+LABELLED = {
+    "long_rows": (131, 1025),
+    "short_rows": (19997, 7),
+    "two_rows": (2, 100_003),
+    "images": (5, 97, 515),
+    "long_inside": (2, 30_011, 3),
+}
 
 
 def large_cases(op: Op) -> list[Case]:
@@ -29,6 +37,12 @@ def large_cases(op: Op) -> list[Case]:
         second = (state(random(*shape, seed=1), 1, "probs"),) if op.name == "kl_div" else ()
         options = {} if second else {"target": target}
         cases.append(loss_case(op, name, input, *second, **options))
+        if op.name == "cross_entropy_loss":
+            weight = random(shape[1], seed=2).exp()
+            smooth = {"weight": weight, "label_smoothing": 0.1}
+            cases.append(loss_case(op, f"{name}_smoothed", input, target=target, **smooth))
+            soft = state(random(*shape, seed=1), 1, "probs")
+            cases.append(loss_case(op, f"{name}_soft", input, soft))
     return cases
 
 

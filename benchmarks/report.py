@@ -1,0 +1,420 @@
+"""The page of the measurements: Markdown, a figure, and all records in one JSON file.
+
+    python benchmarks/report.py FOLDER docs/performance.md
+
+makes them from the parts in FOLDER, which bench.py wrote. Knows what a record holds; measures
+nothing.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import matplotlib
+from cases import Size
+from targets import HALF_PRECISION, target
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+NOISY = 1.2  # a median above this multiple of the least time
+STEPS = {"forward": "forward", "both": "forward + backward"}
+PASSES = {"forward": 1, "both": 3}  # the least traffic, in readings and writings of the inputs
+FLOORS = {"forward": ("read",), "both": ("read", "copy")}
+PEERS = ("eager", "compile", "scipy", "torchmetrics", "liger")
+
+Record = dict
+# By case, size and step, the record of each contender.
+Results = dict[tuple[str, Size, str], dict[str, Record]]
+
+
+def dumps(part: dict) -> str:
+    """A part as JSON, a record on each line."""
+    head = json.dumps({name: value for name, value in part.items() if name != "records"})
+    records = ",\n".join(map(json.dumps, part["records"]))
+    return f'{head[:-1]}, "records": [\n{records}\n]}}'
+
+
+def load(folder: Path) -> list[dict]:
+    parts = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    return sorted(parts, key=lambda part: (part["date"], part["name"]))
+
+
+def size_of(part: dict) -> Size:
+    size = part["part"]["size"]
+    return Size(tuple(size["shape"]), size["dim"])
+
+
+def results(
+    parts: Iterable[dict],
+    sections: Sequence[str],
+    dtype: str = "float32",
+    threads: int = 1,
+    memory: bool = False,
+) -> Results:
+    found: Results = defaultdict(dict)
+    for part in parts:
+        facts = part["part"]
+        if facts["section"] in sections and (facts["dtype"], facts["threads"], facts["memory"]) == (
+            dtype,
+            threads,
+            memory,
+        ):
+            for record in part["records"]:
+                key = record["case"], size_of(part), record["step"]
+                found[key][record["contender"]] = record
+    return dict(sorted(found.items(), key=lambda item: (item[0][1].elements, item[0][1].shape)))
+
+
+# One cell of a table.
+
+
+def is_noisy(record: Record) -> bool:
+    return "least" in record and record["median"] > NOISY * record["least"]
+
+
+def seconds(value: float) -> str:
+    unit, scale = next((u, s) for u, s in UNITS if value >= s or u == UNITS[-1][0])
+    return f"{value / scale:.3g} {unit}"
+
+
+def time(record: Record | None) -> str:
+    """The least and the median time, with a mark where they differ much."""
+    if record is None:
+        return ""
+    if "error" in record:
+        return "failed"
+    mark = " ~" if is_noisy(record) else ""
+    return f"{seconds(record['least'])} ({seconds(record['median'])}){mark}"
+
+
+def factor(contenders: dict[str, Record], peer: str) -> float | None:
+    """How many times as long as ours the peer takes."""
+    try:
+        return contenders[peer]["least"] / contenders["ours"]["least"]
+    except KeyError:
+        return None
+
+
+def times_ours(contenders: dict[str, Record], peer: str) -> str:
+    if "error" in contenders.get(peer, {}):
+        return "failed"
+    value = factor(contenders, peer)
+    if value is None:
+        return ""
+    mark = " ~" if is_noisy(contenders[peer]) else ""
+    return f"{value:.2f}x{mark}" if value < 10 else f"{value:.0f}x{mark}"
+
+
+def floor(contenders: dict[str, Record], step: str) -> float | None:
+    try:
+        return sum(contenders[name]["least"] for name in FLOORS[step])
+    except KeyError:
+        return None
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 2) -> str:
+    """A Markdown table; the columns after the first `words` hold numbers."""
+    lines = [head, ["---" if i < words else "---:" for i in range(len(head))], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+# The sections of the page.
+
+
+def speed(found: Results, step: str) -> str:
+    peers = [peer for peer in PEERS if any(peer in contenders for contenders in found.values())]
+    rows = []
+    for (case, size, of), contenders in found.items():
+        if of != step or "ours" not in contenders:
+            continue
+        ours, least = contenders["ours"], floor(contenders, step)
+        cells = [case, str(size), time(ours)]
+        if "least" in ours:
+            cells.append(f"{ours['least'] / ours['elements'] * 1e9:.3g}")
+            cells.append(f"{PASSES[step] * ours['bytes'] / ours['least'] / 1e9:.3g}")
+            cells.append(f"{ours['least'] / least:.2f}x" if least else "")
+        else:
+            cells += [ours["error"], "", ""]
+        rows.append(cells + [times_ours(contenders, peer) for peer in peers])
+    return table(["op", "size", "ours", "ns / element", "GB/s", "/ floor", *peers], rows)
+
+
+def targets(found: Results) -> str:
+    rows, met, total = [], 0, 0
+    for (case, size, step), contenders in found.items():
+        wanted = target(case, size, step)
+        if wanted is None:
+            continue
+        cells = [case, str(size), STEPS[step]]
+        for peer, least in zip(("eager", "compile"), wanted, strict=True):
+            measured = factor(contenders, peer)
+            if least is None or measured is None:
+                cells += ["" if least is None else f"{least:g}x", times_ours(contenders, peer), ""]
+                continue
+            total += 1
+            met += measured >= least
+            verdict = "met" if measured >= least else f"**{measured / least:.0%}**"
+            cells += [f"{least:g}x", times_ours(contenders, peer), verdict]
+        rows.append(cells)
+    head = [
+        "op",
+        "size",
+        "step",
+        "eager: target",
+        "measured",
+        "",
+        "compile: target",
+        "measured",
+        "",
+    ]
+    return f"{met} of {total} targets are met.\n\n" + table(head, rows, words=3)
+
+
+def half_and_threads(parts: Sequence[dict]) -> str:
+    sections = ("rows", "tables")
+    single = results(parts, sections)
+    others = [
+        results(parts, sections, "bfloat16", 1),
+        results(parts, sections, "float32", 2),
+        results(parts, sections, "bfloat16", 2),
+    ]
+    rows = []
+    for key, contenders in single.items():
+        case, size, step = key
+        measured = [found.get(key, {}).get("ours", {}).get("least") for found in others]
+        if "least" not in contenders.get("ours", {}) or not any(measured):
+            continue
+        ours = contenders["ours"]["least"]
+        half, two, half_two = measured
+        cells = [case, str(size), STEPS[step], seconds(ours)]
+        ratio = half / ours if half else None
+        late = ratio is not None and ratio > HALF_PRECISION
+        cells.append("" if ratio is None else f"**{ratio:.2f}**" if late else f"{ratio:.2f}")
+        cells.append(f"{ours / two:.2f}x" if two else "")
+        cells.append(f"{half / half_two:.2f}x" if half and half_two else "")
+        rows.append(cells)
+    head = ["op", "size", "step", "float32", "bfloat16 / float32"]
+    return table([*head, "2 threads: float32", "bfloat16"], rows, words=3)
+
+
+def multiple(record: Record | None) -> str:
+    if record is None:
+        return ""
+    return "failed" if "error" in record else f"{record['peak'] / record['bytes']:.2f}"
+
+
+def memory(parts: Sequence[dict]) -> str:
+    rows = []
+    for dtype in ("float32", "bfloat16"):
+        found = results(parts, ("rows", "tables"), dtype, memory=True)
+        for (case, size, step), contenders in found.items():
+            cells = [multiple(contenders.get(name)) for name in ("ours", "eager", "compile")]
+            rows.append([case, str(size), dtype, STEPS[step], *cells])
+    return table(["op", "size", "dtype", "step", "ours", "eager", "compile"], rows, words=4)
+
+
+def options(parts: Sequence[dict], dtype: str) -> str:
+    found = results(parts, ("options",), dtype)
+    used = results(parts, ("options",), dtype, memory=True)
+    sizes = list(dict.fromkeys(size for _, size, _ in found))
+    slower = []
+    rows = []
+    for case in dict.fromkeys(case for case, _, _ in found):
+        cells = [case]
+        for size in sizes:
+            pair = []
+            for step in STEPS:
+                contenders = found.get((case, size, step), {})
+                value = factor(contenders, "eager")
+                pair.append("" if value is None else f"{value:.2f}")
+                if value is not None and value < 1:
+                    pair[-1] = f"**{value:.2f}**"
+                    noise = ", noisy" if any(map(is_noisy, contenders.values())) else ""
+                    slower.append(
+                        f"- {case}, {size}, {STEPS[step]}: {time(contenders['ours'])} "
+                        f"against {time(contenders['eager'])}{noise}"
+                    )
+            cells.append(" / ".join(pair))
+        for name in ("ours", "eager"):
+            peaks = [contenders.get(name) for (of, _, _), contenders in used.items() if of == case]
+            cells.append(" / ".join(multiple(peak) for peak in peaks))
+        rows.append(cells)
+    head = ["loss, target, options", *map(str, sizes), "memory: ours", "torch"]
+    count = f"{len(slower)} of {len(rows) * len(sizes) * len(STEPS)} are slower than torch.\n\n"
+    return count + "\n".join(slower) + ("\n\n" if slower else "") + table(head, rows, words=1)
+
+
+def noise(parts: Sequence[dict]) -> str:
+    rows = []
+    for part in parts:
+        timed = [record for record in part["records"] if "least" in record]
+        noisy = sum(map(is_noisy, timed)) / len(timed) if timed else 0
+        busy = " ~" if noisy > 0.1 or part["load"] > 1.5 * part["part"]["threads"] else ""
+        cells = [part["name"], part["date"], f"{part['seconds']:.0f} s", f"{part['load']:.2f}"]
+        rows.append([*cells, f"{noisy:.0%}{busy}" if timed else ""])
+    return table(["part", "date", "took", "load at the start", "noisy"], rows)
+
+
+def failures(parts: Sequence[dict]) -> str:
+    failed = dict.fromkeys(
+        f"- {record['case']}, {record['contender']}, {part['name']}: {record['error']}"
+        for part in parts
+        for record in part["records"]
+        if "error" in record
+    )
+    return "\n".join(failed)
+
+
+# The figure.
+
+STYLES = {
+    "eager": {"color": "tab:red", "marker": "s"},
+    "compile": {"color": "tab:orange", "marker": "^"},
+    "ours": {"color": "tab:blue", "marker": "o"},
+}
+
+
+def draw(found: Results, path: Path) -> None:
+    """Nanoseconds for each element, an op in each column, and the floor below."""
+    cases = list(dict.fromkeys(case for case, _, _ in found))
+    figure, axes = pyplot.subplots(
+        len(STEPS), len(cases), figsize=(3 * len(cases), 6.5), sharey="row", squeeze=False
+    )
+    for row, (step, title) in zip(axes, STEPS.items(), strict=True):
+        for axis, case in zip(row, cases, strict=True):
+            here = {size: c for (of, size, s), c in found.items() if (of, s) == (case, step)}
+            labels = [str(size).replace(" x ", "×") for size in here]
+            for name, style in STYLES.items():
+                points = [
+                    c[name]["least"] / size.elements * 1e9 if "least" in c.get(name, {}) else None
+                    for size, c in here.items()
+                ]
+                points = [float("nan") if y is None else y for y in points]
+                axis.plot(labels, points, label=name, linewidth=1, **style)
+            least = [floor(c, step) for c in here.values()]
+            points = [
+                float("nan") if t is None else t / size.elements * 1e9
+                for size, t in zip(here, least, strict=True)
+            ]
+            axis.plot(labels, points, color="gray", linestyle="--", label="floor")
+            axis.set_yscale("log")
+            axis.grid(axis="y", alpha=0.4)
+            axis.tick_params(axis="x", labelrotation=60, labelsize=8)
+            axis.set_title(f"{case.replace('_', ' ')}\n{title}", fontsize=9)
+        row[0].set_ylabel("ns per element")
+    for axis in axes[0]:
+        axis.set_xticklabels([])
+    axes[0][0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+# The page.
+
+PAGE = """\
+# Performance
+
+Written by `benchmarks/report.py` from the measurements of `benchmarks/bench.py`; not edited by
+hand. Measured {dates} on {machine}. Versions: {versions}. All records are in
+[{json}]({json}).
+
+How to read it:
+
+- **ours** is the least time of a call, and the median in brackets. The contenders take turns in one
+  process, in another order in every round, on random logits or random joint tables. Each is timed
+  for {seconds} and at least {calls} times, or twice where a call takes seconds. The first call,
+  which compiles, does not count.
+- The columns of the peers say how many times as long as ours they take. **eager** is the idiomatic
+  PyTorch, **compile** the same under `torch.compile(fullgraph=True, dynamic=False)`; SciPy and
+  torchmetrics have no gradient there, and are for reference.
+- The **floor** is the time to read the inputs once, and for forward + backward to read them once
+  and copy them once, to memory that is already mapped. It is measured in the same rounds. **GB/s**
+  counts just these bytes.
+- **~** marks a median more than {noisy:.0%} above the least time: another process wanted the core.
+  [The list of parts](#parts-and-noise) has the load of the machine.
+{cuda}
+{figure}{body}"""
+
+CUDA = """\
+- Times are those of CUDA events around a call, after the second-level cache was overwritten.
+"""
+
+
+def page(parts: Sequence[dict], figure: str, records: str) -> str:
+    """The text; `figure` and `records` are names of files, `figure` may be empty."""
+    first = parts[0]
+    sections = []
+    measures = ("rows", "tables", "walkthrough")
+    if first["device"] == "cpu":
+        sections.append(("Targets", "float32, one thread.\n\n" + targets(results(parts, measures))))
+        sections.append(
+            (
+                "Half precision and threads",
+                "Ours only: the time in float32, the time in bfloat16 as a multiple of it (at most "
+                f"{HALF_PRECISION:g} is wanted), and how many times faster two threads are than "
+                "one.\n\n" + half_and_threads(parts),
+            )
+        )
+    sections.append(
+        (
+            "Memory",
+            "The peak of memory beyond the inputs, as a multiple of the inputs. The gradients, "
+            "which have to be returned, are 1.00 of forward + backward.\n\n" + memory(parts),
+        )
+    )
+    for dtype in ("float32", "bfloat16"):
+        if results(parts, ("options",), dtype):
+            sections.append(
+                (
+                    f"Options of the drop-in losses, {dtype}",
+                    "How many times as long as ours torch takes, one thread, forward / forward + "
+                    "backward; below 1 in bold. Memory as above.\n\n" + options(parts, dtype),
+                )
+            )
+    for dtype in ("float32", "bfloat16"):
+        for threads in (1, 2):
+            found = results(parts, measures, dtype, threads)
+            for step, words in STEPS.items() if found else ():
+                number = "one thread" if threads == 1 else f"{threads} threads"
+                sections.append((f"{words.capitalize()}, {dtype}, {number}", speed(found, step)))
+    if failures(parts):
+        sections.append(("Failures", failures(parts) + "\n"))
+    sections.append(("Parts and noise", noise(parts)))
+    dates = sorted({part["date"].split()[0] for part in parts})
+    machine = " and on ".join(
+        dict.fromkeys(", ".join(f"{k} {v}" for k, v in p["machine"].items()) for p in parts)
+    )
+    return PAGE.format(
+        dates=" and ".join(dict.fromkeys((dates[0], dates[-1]))),
+        machine=machine,
+        versions=", ".join(f"{name} {number}" for name, number in first["versions"].items()),
+        json=records,
+        seconds="half a second (a tenth for the options of the losses)",
+        calls="three",
+        noisy=NOISY - 1,
+        cuda=CUDA if first["device"] == "cuda" else "",
+        figure=f"![Nanoseconds for each element]({figure})\n\n" if figure else "",
+        body="\n".join(f"## {title}\n\n{text}" for title, text in sections),
+    )
+
+
+def write(folder: Path, path: Path) -> None:
+    parts = load(folder)
+    if not parts:
+        raise SystemExit(f"no parts in {folder}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure, records = path.with_suffix(".png"), path.with_suffix(".json")
+    found = results(parts, ("rows", "tables"))
+    if found:
+        draw(found, figure)
+    records.write_text("[\n" + ",\n".join(map(dumps, parts)) + "\n]\n")
+    path.write_text(page(parts, figure.name if found else "", records.name))
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,84 @@
+"""Follows "Add a quantity" of CONTRIBUTING.md in a copy of the tree, for bench.py to measure there.
+
+    python benchmarks/walkthrough.py    edit a copy, build it and run the tests of the quantity
+
+The edits are the code blocks of that page. Knows the places where the page says they belong.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TREE = ROOT / "build" / "walkthrough"
+QUANTITY = "squared_hellinger_distance"
+COPIED = ("csrc", "torch_infotheory", "tests", "benchmarks", "setup.py", "pyproject.toml")
+COPIED += ("README.md", "CONTRIBUTING.md")
+
+BLOCK = re.compile(r"^```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LIST = re.compile(r"^using RowFormulas =.*?;\n", re.MULTILINE | re.DOTALL)
+
+
+def copy(tree: Path) -> None:
+    """Files that have not changed keep their times, so that building again is incremental."""
+    for name in COPIED:
+        source, target = ROOT / name, tree / name
+        paths = source.rglob("*") if source.is_dir() else [source]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            if path.is_file() and path.suffix not in (".so", ".pyc"):
+                to = target / path.relative_to(source) if source.is_dir() else target
+                to.parent.mkdir(parents=True, exist_ok=True)
+                if not to.exists() or to.read_bytes() != path.read_bytes():
+                    shutil.copy2(path, to)
+
+
+def insert(path: Path, text: str, before: str = "", after: str = "") -> None:
+    """Put `text` beside the one place of the file where the other text stands."""
+    content = path.read_text()
+    if text in content:
+        return
+    place = before or after
+    if content.count(place) != 1:
+        raise SystemExit(f"{path.name}: expected one {place!r}, found {content.count(place)}")
+    path.write_text(content.replace(place, text + place if before else place + text))
+
+
+def edit(tree: Path) -> None:
+    """The four edits."""
+    section = (tree / "CONTRIBUTING.md").read_text().split("## Add a quantity")[1]
+    struct, formulas, name, work, function, reference, row = BLOCK.findall(section)[:7]
+
+    path = tree / "csrc" / "core" / "formulas.h"
+    insert(path, f"{struct}\n", before="using RowFormulas =")
+    path.write_text(LIST.sub(formulas, path.read_text()))
+
+    path = tree / "torch_infotheory" / "measures.py"
+    name = name.partition("#")[0].rstrip() + "\n"
+    insert(path, name, before='    "perplexity",\n')
+    insert(path, work, before="    Jelinek, Mercer, Bahl and Baker (1977). P")
+    insert(path, f"{function}\n\n", before="def perplexity(")
+
+    insert(tree / "tests" / "reference.py", f"{reference}\n\n", before="# Measures of a joint")
+    insert(tree / "tests" / "ops.py", row, after='    measure("js_divergence", TWO),\n')
+
+
+def build() -> Path:
+    """The copy with the quantity, built and tested."""
+    copy(TREE)
+    edit(TREE)
+    environment = os.environ | {"PYTHONPATH": str(TREE)}
+
+    def run(*command: str) -> None:
+        subprocess.run([sys.executable, *command], cwd=TREE, env=environment, check=True)
+
+    run("setup.py", "--quiet", "build_ext", "--inplace")
+    run("-m", "pytest", "-q", "-k", QUANTITY, "tests", "torch_infotheory")
+    return TREE
+
+
+if __name__ == "__main__":
+    print(build())

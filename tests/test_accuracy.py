@@ -1,0 +1,53 @@
+"""No op is less accurate than the idiomatic PyTorch code, beyond a few units of the last place."""
+
+import dataclasses
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import accuracy  # noqa: E402
+from accuracy import SCENARIOS, Scenario, Subject  # noqa: E402
+
+SUBJECTS = list(accuracy.subjects())
+# More than one block of 512 and a rest; more than one pack and a rest.
+SIZES = {False: ((10,), (1025,)), True: ((3, 3), (9, 20))}
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda s: f"{s.name}-{s.kinds[0]}")
+def test_no_worse_than_torch(subject: Subject, scenario: Scenario) -> None:
+    if not subject.applies(scenario):
+        return
+    for dtype in DTYPES:
+        for size in SIZES[subject.tables]:
+            errors = accuracy.trial(subject, scenario, (8, *size), dtype)
+            for what in ("", ", gradient"):
+                assert math.isfinite(errors[f"ours{what}"])
+                assert not accuracy.is_worse(errors, what), (dtype, size, what, errors)
+
+
+def test_the_errors_are_those_of_the_function() -> None:
+    """A function that is off by a known factor has the error that it should have."""
+    entropy = next(subject for subject in SUBJECTS if subject.name == "entropy")
+    wrong = dataclasses.replace(entropy, ours=lambda p: entropy.ours(p) * (1 + 2**-13))
+    errors = accuracy.trial(wrong, SCENARIOS[0], (4, 100), torch.float32)
+    assert errors["ours"] == pytest.approx(2**10, rel=0.01)
+    assert errors["ours, gradient"] == pytest.approx(2**10, rel=0.01)
+    assert accuracy.is_worse(errors, "") and accuracy.is_worse(errors, ", gradient")
+
+
+def test_the_page(tmp_path: Path) -> None:
+    records = list(accuracy.trials(classes=(10, 65), cells=((3, 3),), dtypes=(torch.float32,)))
+    near = list(accuracy.near_trials(classes=20, side=5))
+    accuracy.write(tmp_path / "accuracy.md", records, near)
+    page = (tmp_path / "accuracy.md").read_text()
+    first_cells = {line.split(" | ")[0][2:] for line in page.splitlines()}
+    assert {subject.name for subject in SUBJECTS} <= first_cells
+    assert (tmp_path / "accuracy.png").stat().st_size > 10_000
+    assert len((tmp_path / "accuracy.json").read_text().splitlines()) == 2 + len(records + near)
+    assert all(record["ours"] < 1e-3 for record in near)

@@ -1,0 +1,228 @@
+"""The benchmarks compare what is equal, measure what they say, and report what was measured."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import bench  # noqa: E402
+import measure  # noqa: E402
+import report  # noqa: E402
+import walkthrough  # noqa: E402
+from cases import MEASURES, TABLES, Case, Size  # noqa: E402
+from options import OPTIONS, Options  # noqa: E402
+from targets import target  # noqa: E402
+
+ROWS = (Size((6, 5)), Size((2, 5, 3), 1))
+
+
+def assert_all_the_same(case: Case | Options, size: Size) -> set[str]:
+    """Every contender but torch.compile gives what ours gives. Returns who was compared."""
+    work = case.work(size, torch.float32, "cpu")
+    values = {
+        name: np.asarray(call(*work.inputs, *work.others))
+        for name, call in work.calls.items()
+        if name != "compile"
+    }
+    for value in values.values():
+        np.testing.assert_allclose(value, values["ours"], rtol=2e-5, atol=1e-6)
+    assert np.abs(values["ours"]).max() > 1e-3
+    return set(values)
+
+
+@pytest.mark.parametrize("size", ROWS, ids=str)
+@pytest.mark.parametrize("case", MEASURES, ids=lambda case: case.name)
+def test_peers_of_the_measures(case: Case, size: Size, threads: None) -> None:
+    torch.set_num_threads(1)
+    assert {"ours", "eager"} <= assert_all_the_same(case, size)
+
+
+@pytest.mark.parametrize("case", TABLES, ids=lambda case: case.name)
+def test_peers_of_the_tables(case: Case, threads: None) -> None:
+    torch.set_num_threads(1)
+    assert "scipy" in assert_all_the_same(case, Size((3, 4, 5)))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options.name)
+def test_options_of_the_losses(options: Options) -> None:
+    for size in ROWS:
+        assert_all_the_same(options, size)
+
+
+class SteppingClock:
+    """Each call takes the next of its seconds, and the last of them from then on."""
+
+    def __init__(self, seconds: dict[str, list[float]]) -> None:
+        self.left = {name: list(values) for name, values in seconds.items()}
+        self.now: str | None = None
+
+    def call(self, name: str) -> Callable[[], None]:
+        def call() -> None:
+            self.now = name
+
+        return call
+
+    def seconds(self, call: Callable[[], None], repeat: int) -> float:
+        call()
+        assert self.now is not None
+        left = self.left[self.now]
+        return left.pop(0) if len(left) > 1 else left[0]
+
+
+def measured(seconds: dict[str, list[float]], budget: float) -> dict[str, dict]:
+    clock = SteppingClock(seconds)
+    calls = {name: clock.call(name) for name in seconds}
+    return {record["contender"]: record for record in measure.times(calls, budget, clock)}
+
+
+def test_least_and_median() -> None:
+    records = measured({"one": [0.9, 0.3, 0.5], "other": [0.1]}, budget=1.5)
+    assert records["one"] == {"contender": "one", "least": 0.3, "median": 0.5, "samples": 3}
+    assert records["other"]["least"] == records["other"]["median"] == 0.1
+    assert records["other"]["samples"] >= 15
+
+
+def test_slow_calls_are_made_twice() -> None:
+    assert measured({"slow": [7.0]}, budget=0.1)["slow"]["samples"] == 2
+    assert measured({"quick": [1.0]}, budget=0.1)["quick"]["samples"] == 3
+
+
+def test_an_error_is_a_result() -> None:
+    def fails() -> None:
+        raise NotImplementedError("no such kernel\nand more")
+
+    records = measure.times({"fails": fails, "works": lambda: None}, 0.001, measure.CpuClock())
+    by_name = {record["contender"]: record for record in records}
+    assert by_name["fails"]["error"] == "NotImplementedError: no such kernel"
+    assert by_name["works"]["least"] > 0
+
+
+def test_peak_of_memory() -> None:
+    size = 1 << 26
+    peak = measure.CpuClock().peak(lambda: torch.ones(size // 4).sum())
+    assert size <= peak < 1.2 * size
+
+
+def test_parts() -> None:
+    for full in (False, True):
+        parts = list(bench.parts(full, "cpu"))
+        assert len({str(part) for part in parts}) == len(parts)
+        assert all(part.cases(full) for part in parts if part.section != "walkthrough")
+    assert all(part.threads == 1 for part in bench.parts(True, "cuda"))
+
+
+def test_a_run_and_its_continuation(
+    tmp_path: Path, threads: None, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page" / "performance.md"
+    monkeypatch.setattr(bench, "EXTENSION", Path(bench.__file__))
+    given = ["--parts", str(tmp_path / "parts"), "--page", str(page), "--seconds", "0.0001"]
+    given += ["--contenders", "ours", "eager", "--only", "rows-64x10-float32-1"]
+    bench.main(given)
+    assert "0 of 1 parts are left" in capsys.readouterr().out
+    (part,) = (tmp_path / "parts").iterdir()
+    records = json.loads(part.read_text())["records"]
+    assert len(records) == len(MEASURES) * 2 * 4  # forward and both; read, copy, ours, eager
+    assert all(0 < record["least"] <= record["median"] for record in records)
+    first = page.read_text()
+    assert "## Forward, float32, one thread" in first
+    assert page.with_suffix(".png").stat().st_size > 10_000
+    assert len(json.loads(page.with_suffix(".json").read_text())) == 1
+
+    monkeypatch.setattr(bench, "measure", lambda *_: [])
+    bench.main(given)  # nothing is left to measure
+    assert page.read_text() == first
+    monkeypatch.setattr(bench, "EXTENSION", tmp_path)
+    os.utime(tmp_path, (2**31, 2**31))  # built again since
+    bench.main(given)
+    assert page.read_text() != first
+
+
+def part_of(size: Size, contenders: dict[str, tuple[float, float]], step: str = "forward") -> dict:
+    """A part as bench.py writes it: least and median seconds of an entropy by each contender."""
+    records = [
+        {"case": "entropy", "step": step, "elements": size.elements, "bytes": 4 * size.elements}
+        | {"contender": name, "least": least, "median": median, "samples": 3}
+        for name, (least, median) in contenders.items()
+    ]
+    where = {"section": "rows", "size": {"shape": size.shape, "dim": size.dim}}
+    return {
+        "name": "rows",
+        "part": where | {"dtype": "float32", "threads": 1, "memory": False},
+        "device": "cpu",
+        "date": "2026-01-31 12:00 UTC",
+        "load": 0.1,
+        "machine": {"processor": "a processor"},
+        "versions": {"torch": "0"},
+        "seconds": 1.0,
+        "records": records,
+    }
+
+
+def test_the_report_says_what_was_measured() -> None:
+    size = Size((8192, 1000))
+    assert target("entropy", size, "forward") == (20, 3.5)
+    times = {"ours": (1e-3, 1.1e-3), "eager": (30e-3, 40e-3), "compile": (3e-3, 3e-3)}
+    times |= {"read": (0.5e-3, 0.5e-3), "copy": (1.0, 1.0)}
+    found = report.results([part_of(size, times)], ("rows",))
+    verdicts = report.targets(found)
+    assert verdicts.startswith("1 of 2 targets are met.")
+    assert "| 20x | 30x ~ | met | 3.5x | 3.00x | **86%** |" in verdicts
+    row = report.speed(found, "forward").splitlines()[-1]
+    assert row == (
+        "| entropy | 8192 x 1000 | 1 ms (1.1 ms) | 0.122 | 32.8 | 2.00x | 30x ~ | 3.00x |"
+    )
+
+
+def test_the_report_tells_noise_and_failures() -> None:
+    part = part_of(Size((64, 10)), {"ours": (1e-5, 2e-5), "eager": (1e-5, 1e-5)})
+    error = {"case": "entropy", "step": "forward", "contender": "compile", "error": "X: why"}
+    part["records"].append(error | {"elements": 640, "bytes": 2560})
+    assert "| 50% ~ |" in report.noise([part])
+    assert report.failures([part]) == "- entropy, compile, rows: X: why"
+    assert "failed" in report.speed(report.results([part], ("rows",)), "forward")
+    quiet = part_of(Size((64, 10)), {"ours": (1e-5, 1.1e-5)})
+    assert "~" not in report.noise([quiet])
+
+
+def test_seconds() -> None:
+    assert [report.seconds(x) for x in (2.5e-7, 1.234e-5, 0.0456, 12.0)] == [
+        "0.25 µs",
+        "12.3 µs",
+        "45.6 ms",
+        "12 s",
+    ]
+
+
+def test_the_walk_through_still_fits_the_tree(tmp_path: Path) -> None:
+    walkthrough.copy(tmp_path)
+    walkthrough.edit(tmp_path)
+    edited = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    changed = [
+        str(path.relative_to(tmp_path))
+        for path, content in edited.items()
+        if content != (walkthrough.ROOT / path.relative_to(tmp_path)).read_bytes()
+    ]
+    assert sorted(changed) == [
+        "csrc/core/formulas.h",
+        "tests/ops.py",
+        "tests/reference.py",
+        "torch_infotheory/measures.py",
+    ]
+    formulas = (tmp_path / "csrc/core/formulas.h").read_text()
+    assert formulas.index("struct SquaredHellinger") < formulas.index("JsDivergence, SquaredHell")
+    for name in ("torch_infotheory/measures.py", "tests/ops.py"):
+        compile((tmp_path / name).read_text(), name, "exec")
+    names: dict = {}
+    exec((tmp_path / "tests/reference.py").read_text(), names)
+    p, q = np.array([0.36, 0.64]), np.array([1.0, 0.0])
+    np.testing.assert_allclose(names[walkthrough.QUANTITY](p, q, (0,)), [0.4])
+
+    walkthrough.edit(tmp_path)  # once is enough
+    assert edited == {path: path.read_bytes() for path in edited}
