@@ -6,13 +6,7 @@
 #pragma once
 #include <math.h>
 
-#if defined(__CUDACC__)
-#define TI_LANE __host__ __device__ __forceinline__
-#else
-#define TI_LANE          \
-  inline __attribute__(( \
-      always_inline))  // one missed inlining costs a factor of 2 to 5 in the row loops
-#endif
+#include "core/lane.h"
 
 // Everything here is compiled once per instruction set: without internal linkage the linker would
 // keep one copy, of any set.

@@ -5,7 +5,7 @@
 #pragma once
 #include <stdint.h>
 
-#include "core/lanes.h"
+#include "core/lane.h"
 
 namespace torch_infotheory {
 

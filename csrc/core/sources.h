@@ -79,7 +79,7 @@ TI_LANE int64_t label_at(const Operand& labels, int64_t offset) {
 
 // Labels without a background and with log-probabilities need one class of each row: nothing else
 // is read.
-inline bool picks(const Rows& r) {
+TI_LANE bool picks(const Rows& r) {
   return r.p.kind == kLabels && r.label_smoothing == 0 && r.q.kind != kLogits;
 }
 

@@ -35,6 +35,13 @@ struct Walk {
   }
 };
 
+// visit(first, n) over the classes, at most so many at a time.
+template <class Visit>
+TI_LANE void each_stretch(int64_t classes, int64_t most, Visit visit) {
+  for (int64_t first = 0; first < classes; first += most)
+    visit(first, classes - first < most ? classes - first : most);
+}
+
 template <bool b>
 struct Whole {
   static constexpr bool value = b;
@@ -160,60 +167,80 @@ void write(const A* from, void* to, const Walk& walk) {
       store_lanes(out, walk.lane, walk.lanes(k), load<A>(from));
 }
 
-// Rows of contiguous classes and tiles of one pack per class, a row in each lane.
+// The rows of a team where they lie, and a tile of one pack per class, a row in each lane.
+struct Field {
+  void* at;
+  int64_t class_stride, row_stride, classes, rows;
+};
 template <class A>
-using Turn = void (*)(void* memory, int64_t row_stride, int64_t rows, int64_t classes, A* tile);
+using Turn = void (*)(const Field& field, A* tile);
+
 template <class A, class T>
-void to_tile(void* memory, int64_t row_stride, int64_t rows, int64_t classes, A* tile) {
+void to_tile(const Field& field, A* tile) {
   constexpr int width = Pack<A>::width;
+  const T* x = static_cast<const T*>(field.at);
+  if (field.row_stride == 1) {
+    for (int64_t c = 0; c < field.classes; ++c, x += field.class_stride)
+      store(tile + c * width,
+            field.rows == width ? load<A>(x) : load_lanes<A>(x, 1, field.rows, A(0)));
+    return;
+  }
   for (int64_t j = 0; j < width; ++j) {
     // A lane without a row repeats the first: nothing comes of it.
-    const T* row = static_cast<const T*>(memory) + (j < rows ? j * row_stride : 0);
+    const T* row = x + (j < field.rows ? j * field.row_stride : 0);
     if constexpr (__is_same(A, T)) {
-      for (int64_t c = 0; c < classes; ++c) tile[c * width + j] = row[c];
+      for (int64_t c = 0; c < field.classes; ++c) tile[c * width + j] = row[c * field.class_stride];
     } else {
       A line[width];
-      for (int64_t first = 0; first < classes; first += width) {
-        const int64_t n = classes - first < width ? classes - first : width;
-        store(line, load_lanes<A>(row + first, 1, n, A(0)));
+      each_stretch(field.classes, width, [&](int64_t first, int64_t n) {
+        store(line, load_lanes<A>(row + first * field.class_stride, field.class_stride, n, A(0)));
         for (int64_t c = 0; c < n; ++c) tile[(first + c) * width + j] = line[c];
-      }
+      });
     }
   }
 }
 template <class A, class T>
-void from_tile(void* memory, int64_t row_stride, int64_t rows, int64_t classes, A* tile) {
+void from_tile(const Field& field, A* tile) {
   constexpr int width = Pack<A>::width;
-  for (int64_t j = 0; j < rows; ++j) {
-    T* row = static_cast<T*>(memory) + j * row_stride;
+  T* x = static_cast<T*>(field.at);
+  if (field.row_stride == 1) {
+    for (int64_t c = 0; c < field.classes; ++c, x += field.class_stride)
+      store_lanes(x, 1, field.rows, load<A>(tile + c * width));
+    return;
+  }
+  for (int64_t j = 0; j < field.rows; ++j) {
+    T* row = x + j * field.row_stride;
     if constexpr (__is_same(A, T)) {
-      for (int64_t c = 0; c < classes; ++c) row[c] = tile[c * width + j];
+      for (int64_t c = 0; c < field.classes; ++c) row[c * field.class_stride] = tile[c * width + j];
     } else {
       A line[width];
-      for (int64_t first = 0; first < classes; first += width) {
-        const int64_t n = classes - first < width ? classes - first : width;
+      each_stretch(field.classes, width, [&](int64_t first, int64_t n) {
         for (int64_t c = 0; c < n; ++c) line[c] = tile[(first + c) * width + j];
-        store_lanes(row + first, 1, n, load<A>(line));
-      }
+        store_lanes(row + first * field.class_stride, field.class_stride, n, load<A>(line));
+      });
     }
   }
 }
 
-// f.operator()<kind>() for the kind of a view: a Stretch has its own, a Block that of its operand.
+// f.operator()<kind>().
+template <class F>
+TI_LANE void with_kind(Kind kind, F f) {
+  switch (kind) {
+    case kLogits:
+      return f.template operator()<kLogits>();
+    case kLogProbs:
+      return f.template operator()<kLogProbs>();
+    default:
+      return f.template operator()<kProbs>();
+  }
+}
+// The same for a view: a Stretch has a kind of its own, a Block that of its operand.
 template <class View, class F>
 TI_LANE void as_kind(const View&, Kind kind, F f) {
-  if constexpr (requires { View::kind; }) {
+  if constexpr (requires { View::kind; })
     f.template operator()<View::kind>();
-  } else {
-    switch (kind) {
-      case kLogits:
-        return f.template operator()<kLogits>();
-      case kLogProbs:
-        return f.template operator()<kLogProbs>();
-      default:
-        return f.template operator()<kProbs>();
-    }
-  }
+  else
+    with_kind(kind, f);
 }
 
 // ---- the same, chosen at run time

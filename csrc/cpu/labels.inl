@@ -39,7 +39,8 @@ struct Labels {
     for (int j = 0; j < rows.team.rows && r.p.kind == kLabels; ++j) {
       kind[j] = read_label(r, at.p + j * step, label[j]);
       if (kind[j] != Label::kCounts) continue;
-      log_q[j] = load_number(r.q, at.q + j * step_q + label[j] * r.q.class_stride);
+      log_q[j] = rows.q.tile ? double(rows.q.tile[label[j] * width + j])
+                             : load_number(r.q, at.q + j * step_q + label[j] * r.q.class_stride);
       peak[j] = rows.target.plain ? 1 : rows.target.peak(label[j]);
       background[j] = rows.target.plain ? 0 : rows.target.background(label[j]);
     }

@@ -45,13 +45,6 @@ struct Team {
   }
 };
 
-// visit(first, n) over the classes, at most so many at a time.
-template <class Visit>
-TI_LANE void each_stretch(int64_t classes, int64_t most, Visit visit) {
-  for (int64_t first = 0; first < classes; first += most)
-    visit(first, classes - first < most ? classes - first : most);
-}
-
 inline int64_t row_stride(const Rows& r, const Operand& x) {
   return r.rank && x.row_strides ? x.row_strides[r.rank - 1] : 0;
 }
@@ -61,9 +54,10 @@ template <class A>
 struct Tile {
   alignas(64) A of[kFewClasses * Pack<A>::width];
 };
-// An operand of few contiguous classes is worked on in a tile.
-inline bool is_tiled(const Team& team, const Rows& r, const Operand& x) {
-  return team.lanes_are_rows && x.class_stride == 1 && r.classes <= kFewClasses;
+// Rows of few classes are worked on in a tile: contiguous classes have to be turned, and lines that
+// lie a power of two apart would push each other out of the cache between two readings.
+inline bool is_tiled(const Team& team, const Rows& r) {
+  return team.lanes_are_rows && r.classes <= kFewClasses;
 }
 template <class A>
 constexpr Type own_type = sizeof(A) == sizeof(double) ? kDouble : kFloat;
@@ -93,7 +87,7 @@ struct Source {
         size(size_of(x.type)),
         kind(x.kind),
         type(x.type),
-        tile(kind != kLabels && is_tiled(team, r, x) ? room : nullptr),
+        tile(kind != kLabels && is_tiled(team, r) ? room : nullptr),
         turn(tile_reader<A>(type)),
         high(0),
         low(0) {
@@ -116,11 +110,16 @@ struct Source {
   void move_to(const Rows& r, const Operand& x, int64_t offset, const Team& team) {
     const char* there = static_cast<const char*>(x.data) + offset * size;
     if (tile)
-      turn(const_cast<char*>(there), row_stride(r, x), team.rows, r.classes, tile);
+      turn({const_cast<char*>(there), x.class_stride, row_stride(r, x), r.classes, team.rows},
+           tile);
     else
       data = there;
     high = Pack<A>(is_logits() ? -Format<A>::largest : A(0));
     low = Pack<A>(0);
+  }
+  // To other classes of the same row, which is in no tile.
+  void point_to(const Operand& x, int64_t offset) {
+    data = static_cast<const char*>(x.data) + offset * size;
   }
   const char* at(int64_t first) const {
     return data + first * class_stride * (tile ? int64_t(sizeof(A)) : size);

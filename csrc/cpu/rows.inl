@@ -238,7 +238,7 @@ struct Gradient {
         rows(all, lanes_are_rows, tile_p, tile_q),
         at(all, 0),
         to(all.gradient),
-        tile(is_tiled(rows.team, all, to) ? tile_out : nullptr),
+        tile(is_tiled(rows.team, all) ? tile_out : nullptr),
         turn(tile_writer<A>(to.type)),
         write(writer<A>(to.type)),
         read_g(reader<A>(kLogProbs, all.g.type)),
@@ -291,7 +291,8 @@ struct Gradient {
   }
   // After classes [first, last).
   void finish(int64_t first, int64_t last) {
-    if (tile) turn(memory(0), row_stride(r, to), rows.team.rows, r.classes, tile);
+    if (tile)
+      turn({memory(0), to.class_stride, row_stride(r, to), r.classes, rows.team.rows}, tile);
     if constexpr (by_q)
       if (r.p.kind == kLabels) write_peaks(first, last);
   }

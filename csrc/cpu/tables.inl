@@ -10,7 +10,7 @@
 // Compiled once per instruction set. Knows sources and the names score, centred; must not know any
 // formula by name, tensors, threads, or torch.
 #pragma once
-#include "cpu/rows.inl"
+#include "cpu/small_tables.inl"
 
 namespace torch_infotheory {
 namespace {
@@ -19,7 +19,7 @@ namespace {
 template <class A>
 struct Table {
   static constexpr int width = Pack<A>::width;
-  static constexpr int64_t kLines = 64;  // are added up in A before their sum goes to double
+  static constexpr int64_t kLines = 16;  // are added up in A before their sum goes to double
   const Rows& r;
   const Team row{/*by_rows=*/false};
   Source<A> line;
@@ -38,13 +38,20 @@ struct Table {
         py(px + r.x_classes),
         by_y(reinterpret_cast<A*>(py + r.classes)) {}
 
-  void move_to(int64_t offset) { at = offset; }
+  void move_to(int64_t offset) {
+    at = offset;
+    line.move_to(r, r.p, at, row);
+  }
+  // From here on, logits are read as log-probabilities.
+  void normalise(double log_normaliser) {
+    z[0] = log_normaliser;
+    line.normalise(z, row);
+  }
 
-  // fold(x, first, cells, packs, whole): cells as they lie in memory, or as a block.
+  // fold(first, cells, packs, whole): cells of line x as they lie in memory, or as a block.
   template <class Fold>
   TI_LANE void fold_line(int64_t x, Fold f) {
-    line.move_to(r, r.p, at + x * r.p_x_stride, row);
-    line.normalise(z, row);
+    line.point_to(r.p, at + x * r.p_x_stride);
     each_stretch(r.classes, kBlock, [&](int64_t first, int64_t n) __attribute__((always_inline)) {
       if constexpr (Pair<A>::fuses) {
         const auto as = [&](const auto& cells) __attribute__((always_inline)) {
@@ -67,20 +74,17 @@ struct Table {
   }
 
   void take_normaliser() {
-    if (r.p.kind != kLogits) return;
+    if (r.p.kind != kLogits) return normalise(0);
     Block<A> scratch;
-    Pack<A> reference(-Format<A>::largest);
     double sum_of_exp = 0;
     for (int64_t x = 0; x < r.x_classes; ++x) {
-      line.move_to(r, r.p, at + x * r.p_x_stride, row);
-      line.high = reference;
+      line.point_to(r.p, at + x * r.p_x_stride);
       each_stretch(r.classes, kBlock, [&](int64_t first, int64_t n) {
         sum_of_exp *= exp(double(line.raise(row, first, n).v[0]));
         sum_of_exp += sum(line.mass_of_block(row, first, n, scratch));
       });
-      reference = line.high;
     }
-    z[0] = double(reference.v[0]) + log(sum_of_exp);
+    normalise(double(line.high.v[0]) + log(sum_of_exp));
   }
 
   // The first reading: marginals and, if wanted, the entropy of the cells.
@@ -91,8 +95,9 @@ struct Table {
       for (int64_t y = 0; y < r.classes; ++y) f(py[y], by_y[y]);
     };
     each_y([](double& sum, A& part) { sum = 0, part = 0; });
+    Pack<A> entropy(0);
     for (int64_t x = 0; x < r.x_classes; ++x) {
-      Total<A> line_total, line_entropy;
+      double of_line = 0;
       fold_line(x, [&](int64_t first, const auto& cells, int64_t packs,
                        int64_t whole) __attribute__((always_inline)) {
         Accumulator<A> p, plogp;
@@ -103,15 +108,16 @@ struct Table {
           if constexpr (want_entropy) plogp.add(k, times0(c.p, c.log));
           store(to + i * width, load<A>(to + i * width) + c.p);
         });
-        line_total.add(p);
-        line_entropy.add(plogp);
-        line_total.flush(), line_entropy.flush();
+        of_line += sum(p.total());
+        entropy = entropy + plogp.total();
       });
-      px[x] = line_total.before.total();
-      total += px[x];
-      sum_xy += line_entropy.before.total();
-      if ((x + 1) % kLines == 0 || x + 1 == r.x_classes)
+      px[x] = of_line;
+      total += of_line;
+      if ((x + 1) % kLines == 0 || x + 1 == r.x_classes) {
         each_y([](double& sum, A& part) { sum += double(part), part = 0; });
+        sum_xy += sum(entropy);
+        entropy = Pack<A>(0);
+      }
     }
     sum_x = take_logs(px, r.x_classes);
     sum_y = take_logs(py, r.classes);
@@ -163,41 +169,88 @@ double centred_value(const Rows& r, int64_t at, double* scratch) {
   return value;
 }
 
+// What is kept of a table, from its sums.
+template <class F, class A>
+void keep_table(Rows& r, const Cursor& at, int64_t j, double z, double total, double value,
+                double* scratch) {
+  r.saved[at.row + j] = z;
+  r.saved[r.rows + at.row + j] = value + total * F::score(1., 1., 1.);
+  if constexpr (F::divergence) {
+    const double rounding = rounding_of_totals(r.p) + kRoundingOfSums;
+    if (value < kSmall<A> && fabs(total - total * total) <= rounding * total)
+      value = centred_value<F>(r, at.p + j * row_stride(r, r.p), scratch);
+  }
+  if (total != total) value = NAN;
+  if (r.row_values)
+    r.row_values[at.row + j] = value;
+  else
+    store_number(r.value, at.value + j * row_stride(r, r.value), value * r.scale);
+}
+
 template <class F, class A>
 void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
   const FlushDenormals guard(may_flush(r));
+  if (SmallTables<A>::pays(r)) {
+    SmallTables<A> tables(r);
+    for (Cursor at(r, begin); at.row < end; at.skip(tables.team.rows)) {
+      tables.move_to(at, end);
+      tables.take_cells();
+      double value[SmallTables<A>::width], total[SmallTables<A>::width];
+      Wide<A>(tables.total).store_lanes(total);
+      map([](auto xy, auto x, auto y) { return F::score(xy, x, y); }, Wide<A>(tables.sum_xy),
+          Wide<A>(tables.sum_x), Wide<A>(tables.sum_y))
+          .store_lanes(value);
+      for (int64_t j = 0; j < tables.team.rows; ++j)
+        keep_table<F, A>(r, at, j, tables.z[j], total[j], value[j], scratch);
+    }
+    return;
+  }
   Table<A> table(r, scratch);
   for (Cursor at(r, begin); at.row < end; at.next()) {
     table.move_to(at.p);
     table.take_normaliser();
     table.template take_cells<true>();
-    const double total = table.total;
-    double value = F::score(table.sum_xy, table.sum_x, table.sum_y);
-    r.saved[at.row] = table.z[0];
-    r.saved[r.rows + at.row] = value + total * F::score(1., 1., 1.);
-    if constexpr (F::divergence) {
-      const double rounding = rounding_of_totals(r.p) + kRoundingOfSums;
-      if (value < kSmall<A> && fabs(total - total * total) <= rounding * total)
-        value = centred_value<F>(r, at.p, scratch);
+    keep_table<F, A>(r, at, 0, table.z[0], table.total,
+                     F::score(table.sum_xy, table.sum_x, table.sum_y), scratch);
+  }
+}
+
+template <class F, class A>
+void write_small_tables(Rows& r, int64_t begin, int64_t end) {
+  SmallTables<A> tables(r);
+  const Turn<A> turn = tile_writer<A>(r.gradient.type);
+  const int64_t step = row_stride(r, r.gradient), size = size_of(r.gradient.type);
+  for (Cursor at(r, begin); at.row < end; at.skip(tables.team.rows)) {
+    tables.move_to(at, end);
+    double total[SmallTables<A>::width] = {}, scale[SmallTables<A>::width] = {};
+    for (int64_t j = 0; j < tables.team.rows; ++j) {
+      tables.z[j] = r.saved[at.row + j];
+      total[j] = r.saved[r.rows + at.row + j];
+      scale[j] = r.scale * load_number(r.g, at.g + j * row_stride(r, r.g));
     }
-    if (total != total) value = NAN;
-    if (r.row_values)
-      r.row_values[at.row] = value;
-    else
-      store_number(r.value, at.value, value * r.scale);
+    tables.normalise();
+    tables.take_cells();
+    const Pack<A> of_rows = Wide<A>(total).narrowed(), by = Wide<A>(scale).narrowed();
+    tables.each_cell([&]<Kind kind>(int64_t i, Prob<Pack<A>> cell, Pack<A> lx,
+                                    Pack<A> ly) __attribute__((always_inline)) {
+      store(tables.cells + i, gradient_by_cell<F, kind>(cell, lx, ly, of_rows) * by);
+    });
+    void* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) + at.gradient * size;
+    turn({to, 1, step, r.x_classes * r.classes, tables.team.rows}, tables.cells);
   }
 }
 
 template <class F, class A>
 void table_backward(Rows& r, int64_t begin, int64_t end, double* scratch) {
   const FlushDenormals guard(may_flush(r));
+  if (SmallTables<A>::pays(r)) return write_small_tables<F, A>(r, begin, end);
   const Write<A> write = writer<A>(r.gradient.type);
   const int64_t size = size_of(r.gradient.type);
   Table<A> table(r, scratch);
   for (Cursor at(r, begin); at.row < end; at.next()) {
     const Pack<A> total(r.saved[r.rows + at.row]), scale(r.scale * load_number(r.g, at.g));
     table.move_to(at.p);
-    table.z[0] = r.saved[at.row];
+    table.normalise(r.saved[at.row]);
     table.template take_cells<false>();
     char* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) + at.gradient * size;
     for (int64_t x = 0; x < r.x_classes; ++x)

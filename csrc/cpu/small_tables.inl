@@ -1,0 +1,98 @@
+// small_tables.inl -- joint tables of few cells, one in each lane: no line of theirs would fill a
+// pack.
+//
+// Knows sources and layout; must not know any formula by name, tensors, threads, or torch. Read
+// next: tables.inl.
+#pragma once
+#include "cpu/rows.inl"
+
+namespace torch_infotheory {
+namespace {
+
+constexpr int64_t kFewCells = 256;
+
+template <class A>
+struct SmallTables {
+  static constexpr int width = Pack<A>::width;
+  const Rows& r;
+  Team team{/*by_rows=*/true};
+  Turn<A> turn;
+  alignas(64) A cells[kFewCells * width];                          // x after x
+  alignas(64) A of_x[kFewCells * width], of_y[kFewCells * width];  // log p(x), log p(y)
+  Pack<A> high, low;
+  Pack<A> total, sum_xy, sum_x, sum_y;  // of the cells, and of p log p
+  double z[width];                      // log-normalisers
+
+  explicit SmallTables(const Rows& rows)
+      : r(rows), turn(tile_reader<A>(r.p.type)), high(0), low(0), z{} {}
+  static bool pays(const Rows& r) {
+    return r.x_classes * r.classes <= kFewCells && r.classes < 2 * width && r.rank > 0 &&
+           r.sizes[r.rank - 1] > 1;
+  }
+
+  // Leaves the cells normalised.
+  void move_to(const Cursor& at, int64_t end) {
+    team.take<A>(r, at, end);
+    for (int64_t x = 0; x < r.x_classes; ++x) {
+      const int64_t offset = (at.p + x * r.p_x_stride) * size_of(r.p.type);
+      void* line = static_cast<char*>(const_cast<void*>(r.p.data)) + offset;
+      turn({line, r.p.class_stride, row_stride(r, r.p), r.classes, team.rows},
+           cells + x * r.classes * width);
+    }
+    if (r.p.kind != kLogits) return;
+    const Walk all = Walk::along_rows(width, 1, r.x_classes * r.classes, width);
+    const Pack<A> top = highest_of<A, A>(cells, all, Pack<A>(-Format<A>::largest));
+    const Wide<A> mass(mass_of<A, A>(cells, all, top));
+    map([](auto reference, auto sum) { return reference + log(sum); }, Wide<A>(top), mass)
+        .store_lanes(z);
+    normalise();
+  }
+  // By z.
+  void normalise() {
+    if (r.p.kind != kLogits) return;
+    const Wide<A> wide(z);
+    high = wide.narrowed();
+    low = map([](auto a, auto b) { return a - b; }, wide, Wide<A>(high)).narrowed();
+  }
+  void take_cells() {
+    with_kind(r.p.kind, [&]<Kind kind>() __attribute__((always_inline)) {
+      const Stretch<A, A, kind> from{cells, Walk::along_rows(width, 1, 0, width), high, low};
+      total = sum_xy = sum_x = sum_y = Pack<A>(0);
+      for (int64_t y = 0; y < r.classes; ++y) store(of_y + y * width, Pack<A>(0));
+      for (int64_t x = 0; x < r.x_classes; ++x) {
+        Pack<A> px(0);
+        for (int64_t y = 0; y < r.classes; ++y) {
+          const Prob<Pack<A>> c = from.at(x * r.classes + y, Whole<true>{});
+          px = px + c.p;
+          sum_xy = sum_xy + times0(c.p, c.log);
+          store(of_y + y * width, load<A>(of_y + y * width) + c.p);
+        }
+        total = total + px;
+        sum_x = sum_x + take_log(px, of_x + x * width);
+      }
+      for (int64_t y = 0; y < r.classes; ++y)
+        sum_y = sum_y + take_log(load<A>(of_y + y * width), of_y + y * width);
+    });
+  }
+  // visit<kind>(i, cell, log p(x), log p(y)): cell i / width.
+  template <class Visit>
+  TI_LANE void each_cell(Visit visit) const {
+    with_kind(r.p.kind, [&]<Kind kind>() __attribute__((always_inline)) {
+      const Stretch<A, A, kind> from{cells, Walk::along_rows(width, 1, 0, width), high, low};
+      for (int64_t x = 0, i = 0; x < r.x_classes; ++x)
+        for (int64_t y = 0; y < r.classes; ++y, ++i)
+          visit.template operator()<kind>(i * width, from.at(i, Whole<true>{}),
+                                          load<A>(of_x + x * width), load<A>(of_y + y * width));
+    });
+  }
+
+ private:
+  static TI_LANE Pack<A> take_log(Pack<A> p, A* to) {
+    const Pack<A> log_p = log(p);
+    store(to, log_p);
+    return times0(p, log_p);
+  }
+};
+
+}  // namespace
+}  // namespace torch_infotheory
