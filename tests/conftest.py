@@ -1,11 +1,12 @@
 """What the tests share: the devices, and the number of threads put back after each test."""
 
-from collections.abc import Iterator
+import ctypes
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
 import torch
-from ops import DEVICES
+from ops import DEVICES, EMULATION, IS_THERE
 
 # The same examples in every run: a failure can be repeated, and time does not decide.
 hypothesis.settings.register_profile(
@@ -17,6 +18,32 @@ hypothesis.settings.load_profile("repeatable")
 def pytest_configure(config: pytest.Config) -> None:
     # kl_div warns about its mean, as torch does.
     config.addinivalue_line("filterwarnings", "ignore:reduction. 'mean' divides")
+    config.addinivalue_line(
+        "markers",
+        "transform(name): the column of docs/transforms.md that the test fills for its `case`",
+    )
+
+
+def pytest_report_header() -> str:
+    return "devices: " + ", ".join(
+        name + ("" if name in DEVICES else " (not asked for)" if there else " (not there)")
+        for name, there in IS_THERE.items()
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """On `cuda_emulated`, what is called on CPU tensors goes to the CUDA kernels."""
+    callspec = getattr(item, "callspec", None)
+    if not callspec or callspec.params.get("device") != "cuda_emulated":
+        return (yield)
+    torch.ops.load_library(str(EMULATION))
+    switch = ctypes.CDLL(EMULATION).cuda_emulation_switch
+    switch(True)
+    try:
+        return (yield)
+    finally:
+        switch(False)
 
 
 @pytest.fixture(params=DEVICES, scope="session")

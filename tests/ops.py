@@ -6,9 +6,11 @@ then holds for it. Knows the package and the reference; must not know any test.
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,26 @@ from torch import Tensor
 import torch_infotheory
 from torch_infotheory.nn import functional
 
-# The devices of the tests and how torch calls them. One that is not there is not collected.
-DEVICES = {"cpu": "cpu"} | ({"cuda": "cuda"} if torch.cuda.is_available() else {})
+# The devices of the tests and how torch calls them. `cuda_emulated` is CPU memory under the CUDA
+# kernels, see cuda_emulation/engine.h. Without TORCH_INFOTHEORY_DEVICES, those that are there.
+EMULATION = Path(
+    os.environ.get("TORCH_INFOTHEORY_EMULATION")
+    or Path(__file__).parents[1] / "build" / "cuda_emulation.so"
+)
+IS_THERE = {
+    "cpu": True,
+    "cuda_emulated": EMULATION.is_file(),
+    "cuda": torch.cuda.is_available(),
+}
+WANTED = os.environ.get("TORCH_INFOTHEORY_DEVICES", "").replace(",", " ").split()
+for name in WANTED:
+    if not IS_THERE[name]:
+        raise RuntimeError(f"TORCH_INFOTHEORY_DEVICES asks for {name}, which is not there")
+DEVICES = {
+    name: "cuda" if name == "cuda" else "cpu"
+    for name, there in IS_THERE.items()
+    if (name in WANTED if WANTED else there)
+}
 
 # The relative and absolute error allowed by the dtype of the result. The inputs are exact in every
 # dtype and the sums have some thousand terms at most. What is left is
@@ -106,6 +126,16 @@ def shifted(x: Tensor) -> Tensor:
 
 def expanded(x: Tensor) -> Tensor:
     return x[:1].expand_as(x)
+
+
+def moved(x: Tensor, device: str) -> Tensor:
+    """The same numbers on the device, in the same places of memory if it is not the CPU."""
+    if device == x.device.type:
+        return x
+    if device == "cpu" and x.is_contiguous():
+        return x.cpu()
+    memory = torch.empty(0, dtype=x.dtype, device=x.device).set_(x.untyped_storage())
+    return memory.to(device).as_strided(x.shape, x.stride(), x.storage_offset())
 
 
 @dataclass(frozen=True)
@@ -281,7 +311,7 @@ class Case:
 
     def inputs(self, dtype: torch.dtype, device: str, requires_grad: bool = False) -> list[Tensor]:
         return [
-            self.view(x.to(device, dtype)).detach().requires_grad_(requires_grad)
+            moved(self.view(x.to(dtype)).detach(), device).requires_grad_(requires_grad)
             for x in self.numbers
         ]
 

@@ -13,15 +13,22 @@ from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-# One case for every op; as logits, the other ways to find the classes too.
+# One case for every op, every reduction and every loss; as logits, other layouts too.
 LAYOUTS = {"no_rows", "several_dims_apart", "broadcast_both", "no_tables", "four_dims"}
-SAMPLES = [
-    case
-    for case in CASES
-    if (case in BASIC_CASES and set(case.kinds) != {"log_probs"})
-    or (case.name in LAYOUTS and set(case.kinds) == {"logits"})
-    if len(set(case.kinds)) <= 1 and case.options.get("reduction", "mean") == "mean"
-]
+BASIC = [c for c in BASIC_CASES if set(c.kinds) <= {"logits"}]
+
+
+def is_sample(case: Case) -> bool:
+    if case in BASIC or not case.op.kinds:
+        return True
+    if case.options.get("reduction", "mean") != "mean":
+        return False
+    if case in BASIC_CASES:
+        return case.kinds in {("probs",), ("probs", "logits")}
+    return case.name in LAYOUTS and set(case.kinds) == {"logits"}
+
+
+SAMPLES = [case for case in CASES if is_sample(case)]
 
 SCHEMAS = """
 entropy(Tensor p, int[1] dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
@@ -45,10 +52,24 @@ def test_schema(schema: str) -> None:
     assert overload._schema == torch._C.parse_schema("torch_infotheory::" + schema)
 
 
+def check(case: Case, inputs: list[Tensor], **options: Any) -> None:
+    options = case.op.dispatcher_options(case.options_like(inputs[0]) | options)
+    opcheck(case.op.overload, inputs, options)
+
+
+@pytest.mark.transform("opcheck")
 @pytest.mark.parametrize("case", SAMPLES, ids=str)
 def test_public_op(case: Case, device: str) -> None:
-    inputs = case.inputs(torch.float32, device, requires_grad=True)
-    opcheck(case.op.overload, inputs, case.op.dispatcher_options(case.options_like(inputs[0])))
+    check(case, case.inputs(torch.float32, device, requires_grad=True))
+
+
+@pytest.mark.transform("opcheck")
+@pytest.mark.parametrize("case", BASIC, ids=str)
+def test_options(case: Case, device: str) -> None:
+    """All that the ops have in common, at once, without a gradient and from half precision."""
+    options = {"base": 2.0, "keepdim": True, "dtype": torch.float64}
+    options = {name: value for name, value in options.items() if case.op.takes(name)}
+    check(case, case.inputs(torch.bfloat16, device), **options)
 
 
 class PrivateCalls(TorchDispatchMode):
@@ -69,9 +90,10 @@ def fresh(x: Tensor) -> Tensor:
 
 
 # Below the composites a kind is a number, which is no business of a registration.
-ROW_SAMPLES = [c for c in SAMPLES if c in BASIC_CASES and set(c.kinds) != {"probs"}]
+ROW_SAMPLES = [case for case in SAMPLES if case in BASIC or not case.op.kinds]
 
 
+@pytest.mark.transform("opcheck of its row ops")
 @pytest.mark.parametrize("case", ROW_SAMPLES, ids=str)
 def test_row_ops(case: Case, device: str) -> None:
     inputs = case.inputs(torch.float32, device, requires_grad=True)

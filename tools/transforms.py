@@ -1,7 +1,7 @@
 """Writes docs/transforms.md: which op goes through which transform, by the outcomes of the tests.
 
-A test that is marked ``transform(name)`` stands for a column of the page, and the ops of its `case`
-or `cases` for the rows; marked ``raises=True``, it holds the op to an error that names op and
+A test that is marked ``transform(name)`` stands for a column of the page, and the ops of the `case`
+or `cases` that it is given, or that its id names, for the rows; marked ``raises=True``, it holds the op to an error that names op and
 transform.
 
     python tools/transforms.py            run the marked tests and write the page
@@ -17,6 +17,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "transforms.md"
 TESTS = ROOT / "tests"
+sys.path.insert(0, str(TESTS))
+import ops  # noqa: E402  (the table of all ops)
+
 COLUMNS = 8  # of one table
 
 INTRODUCTION = """\
@@ -37,6 +40,7 @@ class Outcomes:
 
     def __init__(self) -> None:
         self.cells: dict[str, dict[tuple[str, str], str]] = {}  # by test file, op and column
+        self.named = {str(case): case for case in ops.CASES}
 
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
@@ -50,9 +54,10 @@ class Outcomes:
     def note(self, item: pytest.Item) -> None:
         mark = item.get_closest_marker("transform")
         assert mark is not None
-        parameters = item.callspec.params  # type: ignore[attr-defined]
+        call = item.callspec  # type: ignore[attr-defined]
+        cases = call.params.get("cases") or [call.params.get("case") or self.named[call.id]]
         cells = self.cells.setdefault(heading(item.path), {})
-        for case in parameters.get("cases") or [parameters["case"]]:
+        for case in cases:
             cells[case.op.name, mark.args[0]] = "*error*" if mark.kwargs.get("raises") else "✓"
 
 
@@ -62,34 +67,24 @@ def heading(path: Path) -> str:
     return text.removesuffix(".")
 
 
-def ops_of_table() -> list[str]:
-    sys.path.insert(0, str(TESTS))
-    from ops import OPS
-
-    return list(dict.fromkeys(op.name for op in OPS))
-
-
-def tables(cells: dict[tuple[str, str], str], ops: Sequence[str]) -> Iterator[str]:
+def tables(cells: dict[tuple[str, str], str]) -> Iterator[str]:
     columns = list(dict.fromkeys(column for _, column in cells))
     for first in range(0, len(columns), COLUMNS):
-        yield "\n".join(table(cells, ops, columns[first : first + COLUMNS])) + "\n"
+        yield "\n".join(table(cells, columns[first : first + COLUMNS])) + "\n"
 
 
-def table(
-    cells: dict[tuple[str, str], str], ops: Sequence[str], columns: Sequence[str]
-) -> Iterator[str]:
+def table(cells: dict[tuple[str, str], str], columns: Sequence[str]) -> Iterator[str]:
     yield "| op | " + " | ".join(columns) + " |"
     yield "|---" * (len(columns) + 1) + "|"
-    for op in ops:
+    for op in dict.fromkeys(op.name for op in ops.OPS):
         fields = [cells.get((op, column), "") for column in columns]
         yield f"| `{op}` | " + " | ".join(fields) + " |"
 
 
 def page(outcomes: Outcomes) -> str:
-    ops = ops_of_table()
     parts = [INTRODUCTION]
     for title, cells in outcomes.cells.items():
-        parts += [f"## {title}\n", *tables(cells, ops)]
+        parts += [f"## {title}\n", *tables(cells)]
     return "\n".join(parts)
 
 

@@ -107,7 +107,9 @@ inline Tensor merged(const Tensor& t, const std::vector<int64_t>& dims) {
 
 // The dtype of a result; under autocast at least float32.
 inline ScalarType result_type(at::Device device, ScalarType promoted, optional<ScalarType> dtype) {
-  const bool widens = promoted != at::kDouble && at::autocast::is_autocast_enabled(device.type());
+  const bool widens = promoted != at::kDouble &&
+                      at::autocast::is_autocast_available(device.type()) &&  // not on meta
+                      at::autocast::is_autocast_enabled(device.type());
   return dtype ? *dtype : widens ? at::kFloat : promoted;
 }
 

@@ -26,6 +26,7 @@ struct BackwardOptions : Options {
 template <class F>
 struct Backward final : FormulaNode<Backward<F>, Options, 2, 4> {
   using Base = FormulaNode<Backward<F>, Options, 2, 4>;
+  static constexpr bool is_traceable = true;
   std::string name() const override { return std::string(F::name) + "Backward"; }
   static variable_list run(const Tensor& g, const typename Base::Tensors& t, const Options& o,
                            const typename Base::Needed& needed) {
@@ -42,6 +43,7 @@ struct Backward final : FormulaNode<Backward<F>, Options, 2, 4> {
 template <class F>
 struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3, 4> {
   using Base = FormulaNode<DoubleBackward<F>, BackwardOptions, 3, 4>;
+  static constexpr bool is_traceable = false;  // it calls the engine
   std::string name() const override { return std::string(F::name) + "BackwardBackward"; }
   static variable_list run(const Tensor& gg, const typename Base::Tensors& t,
                            const BackwardOptions& o, const typename Base::Needed& needed) {
@@ -71,9 +73,28 @@ struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3,
   }
 };
 
-void check_weight(const char* op, const optional<Tensor>& weight) {
-  TORCH_CHECK(!weight || !weight->requires_grad() || !at::GradMode::is_enabled(), op,
-              ": not differentiable with respect to weight");
+bool any_tangent(const Operands& x) {
+  return has_tangent(x.p) || (x.q && has_tangent(*x.q)) || (x.weight && has_tangent(*x.weight));
+}
+bool wants_gradient_by_weight(const Operands& x) {
+  return x.weight && x.weight->requires_grad() && at::GradMode::is_enabled();
+}
+
+// The kernels know no derivative by the class weights: the target carries them, at the price of its
+// copy.
+template <class F>
+std::tuple<Tensor, Tensor> forward_by_weight(const Operands& x, Options o,
+                                             optional<ScalarType> dtype) {
+  if constexpr (F::arity == 2) {
+    if (!o.has_labels()) {
+      dtype = value_type(x, o, dtype);
+      o.dim = wrapped_dim(x.full(o), o.dim);
+      const Tensor weighted = adjusted(widened(x.p), x, o);
+      o.label_smoothing = 0;
+      return call_forward<F>({weighted, x.q, {}}, o, dtype);
+    }
+  }
+  TORCH_CHECK(false, F::name, ": not differentiable with respect to weight");
 }
 
 template <class F>
@@ -84,17 +105,17 @@ std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Tens
                                             double label_smoothing, double scale,
                                             optional<ScalarType> dtype) {
   const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  check_weight(F::name, weight);
+  const Operands x{p, q, weight};
   const auto run_kernel = [&] {
     at::AutoDispatchBelowADInplaceOrView below;
     return forward_op<F>().redispatch(keys & c10::after_autograd_keyset, p, q, weight, dim, kinds,
                                       reduction, ignore_index, label_smoothing, scale, dtype);
   };
-  if (C10_UNLIKELY(has_tangent(p) || (q && has_tangent(*q)))) {
-    const Operands x{p, q, weight};
+  if (C10_UNLIKELY(any_tangent(x))) {
     check_operands<F, c10::SymInt>(x, o);
     return {Reference<F>(x, o).value(value_type(x, o, dtype)), std::get<1>(run_kernel())};
   }
+  if (C10_UNLIKELY(wants_gradient_by_weight(x))) return forward_by_weight<F>(x, o, dtype);
   NodePtr<Backward<F>> node;
   if (compute_requires_grad(p, q)) {
     node = make_node<Backward<F>>();
@@ -116,8 +137,9 @@ Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Tensor
                          const Tensor& saved, int64_t dim, int64_t kinds, int64_t reduction,
                          int64_t ignore_index, double label_smoothing, double scale, int64_t wrt) {
   const BackwardOptions o{{dim, kinds, reduction, ignore_index, label_smoothing, scale}, wrt};
-  if (C10_UNLIKELY(has_tangent(g) || has_tangent(p) || (q && has_tangent(*q))))
-    return Reference<F>({p, q, weight}, o).gradient(g, wrt == 1);
+  const Operands x{p, q, weight};
+  if (C10_UNLIKELY(has_tangent(g) || any_tangent(x) || wants_gradient_by_weight(x)))
+    return Reference<F>(x, o).gradient(g, wrt == 1);
   NodePtr<DoubleBackward<F>> node;
   if (compute_requires_grad(g, p, q)) {
     node = make_node<DoubleBackward<F>>();

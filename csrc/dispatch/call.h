@@ -3,8 +3,6 @@
 // Knows tensors and layout; must not know devices, formulas by name, or how a row is reduced. Read
 // next: cpu/cpu.cpp, cuda/cuda.cu.
 #pragma once
-#include <vector>
-
 #include "dispatch/shapes.h"
 
 namespace torch_infotheory {
@@ -41,7 +39,7 @@ bool needs_double(const Operands& x) {
 // Rows, with the memory that it points into.
 struct Call {
   Rows rows;
-  std::vector<int64_t> sizes, strides[5];  // of p, q, value, g, gradient
+  c10::SmallVector<int64_t, 6> sizes, strides[5];  // of p, q, value, g, gradient
   Tensor weight, saved;
   bool flat = false;  // elements without rows, in contiguous memory
 

@@ -6,22 +6,13 @@
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
-#include "dispatch/reference.h"
 
 namespace torch_infotheory {
 namespace {
 
-// A tensor subclass (DTensor) reduces its own shards; a mean inside the op would have to gather
-// them.
 template <class F>
-Tensor reduced(const Operands& x, Options o, optional<ScalarType> dtype) {
-  const bool subclass = x.full(o).key_set().has(c10::DispatchKey::Python);
-  if (!subclass || !o.is_reduced()) return std::get<0>(call_forward<F>(x, o, dtype));
-  const int64_t reduction = std::exchange(o.reduction, int64_t(kNone));
-  const Tensor rows = std::get<0>(call_forward<F>(x, o, dtype));
-  if (reduction != kMean) return rows.sum();
-  if (!o.has_labels()) return rows.mean();
-  return rows.sum() / label_weights(x.p, x.weight, o.ignore_index, rows.scalar_type()).sum();
+Tensor loss(const Operands& x, const Options& o, optional<ScalarType> dtype) {
+  return std::get<0>(call_forward<F>(x, o, dtype));
 }
 
 void check_floating_loss(const char* op, const Tensor& input) {
@@ -78,7 +69,7 @@ Tensor loss_of_labels(const char* op, const Tensor& input, const Tensor& target,
   check_class_weight(op, weight, input, class_dim(input));
   const Options o{class_dim(input), kinds_of(kLabels, kind), reduction,
                   ignore_index,     label_smoothing,         1};
-  return reduced<F>({target, input, weight}, o, dtype);
+  return loss<F>({target, input, weight}, o, dtype);
 }
 
 Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optional<Tensor>& weight,
@@ -101,18 +92,12 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
   check_floating_loss(op, input);
   const int64_t dim = at::maybe_wrap_dim(class_dim(input), input.dim());
   check_class_weight(op, weight, input, dim);
-  Options o{dim, kinds_of(kWeights, kLogits), reduction, -100, smoothing, 1};
+  const Options o{dim, kinds_of(kWeights, kLogits), reduction, -100, smoothing, 1};
   if (weight) {
     const ScalarType both = c10::promoteTypes(input.scalar_type(), target.scalar_type());
     dtype = result_type(input.device(), c10::promoteTypes(weight->scalar_type(), both), dtype);
   }
-  if (!weight || !weight->requires_grad())
-    return reduced<CrossEntropy>({target, input, weight}, o, dtype);
-  // The kernels know no derivative by the class weights: the target carries them, at the price of
-  // its copy.
-  const Tensor weighted = Reference<CrossEntropy>({target, input, weight}, o).p.p.t;
-  o.label_smoothing = 0;
-  return reduced<CrossEntropy>({weighted, input, {}}, o, dtype);
+  return loss<CrossEntropy>({target, input, weight}, o, dtype);
 }
 
 Tensor nll_loss(const Tensor& input, const Tensor& target, const optional<Tensor>& weight,
@@ -135,15 +120,14 @@ Tensor kl_div(const Tensor& input, const Tensor& target, int64_t reduction, bool
   const auto [q, p] = broadcast(op, input, target, {}, dtype);
   Options o{-1, kinds_of(log_target ? kLogProbs : kProbs, kLogProbs), kTerms, -100, 0, 1};
   const Operands x{p, q, {}};
-  if (reduction == kNone) return reduced<KlDivergence>(x, o, dtype);
+  if (reduction == kNone) return loss<KlDivergence>(x, o, dtype);
   const c10::SymInt one = 1, divisor = reduction == kMean                       ? p.sym_numel()
                                        : reduction == kBatchMean && input.dim() ? input.sym_size(0)
                                                                                 : one;
-  if (p.sym_numel() == 0) return reduced<KlDivergence>(x, o, dtype).sum() / at::Scalar(divisor);
   o.reduction = kSumOfTerms;
-  if (!divisor.maybe_as_int()) return reduced<KlDivergence>(x, o, dtype) / at::Scalar(divisor);
+  if (!divisor.maybe_as_int()) return loss<KlDivergence>(x, o, dtype) / at::Scalar(divisor);
   o.scale = 1. / double(*divisor.maybe_as_int());
-  return reduced<KlDivergence>(x, o, dtype);
+  return loss<KlDivergence>(x, o, dtype);
 }
 
 Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,
@@ -153,9 +137,9 @@ Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,
   check_distribution(op, "input", input);
   const auto dims = wrapped_dims(op, "dim", dim, "input", input);
   Options o{dims[0], kind_of(op, kind), reduction, -100, 0, unit_of(op, base)};
-  if (dims.size() == 1) return reduced<Entropy>({input, {}, {}}, o, dtype);
+  if (dims.size() == 1) return loss<Entropy>({input, {}, {}}, o, dtype);
   o.dim = -1;
-  return reduced<Entropy>({merged(input, dims), {}, {}}, o, dtype);
+  return loss<Entropy>({merged(input, dims), {}, {}}, o, dtype);
 }
 
 Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, string_view kind,
@@ -171,7 +155,7 @@ Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, st
             reduction, -100,
             0,         unit_of(op, base)};
   if (dims.size() > 1) p = merged(p, dims), q = merged(q, dims), o.dim = -1;
-  return reduced<JsDivergence>({p, q, {}}, o, dtype);
+  return loss<JsDivergence>({p, q, {}}, o, dtype);
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {

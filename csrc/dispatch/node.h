@@ -20,7 +20,8 @@ using torch::autograd::variable_list;
 
 // Self has: static constexpr size_t inputs, saved; SavedVariable tensors[saved]; an Options struct
 // `options` with `each(visit)`; static variable_list run(grad, std::array<Tensor, saved>, Options,
-// std::array<bool, inputs> needed).
+// std::array<bool, inputs> needed); static constexpr bool is_traceable, whether `run` is made of
+// operations alone.
 template <class Self, class Options, size_t inputs_, size_t saved_>
 struct FormulaNode : torch::autograd::Node {
   static constexpr size_t inputs = inputs_, saved = saved_;
@@ -48,6 +49,9 @@ struct FormulaNode : torch::autograd::Node {
   }
 
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs& args) const override {
+    TORCH_CHECK_NOT_IMPLEMENTED(Self::is_traceable, name(),
+                                ": compiled autograd has no second derivatives of this op; run "
+                                "this backward without it");
     auto& self = const_cast<FormulaNode&>(*this);
     args.collect(std::string(typeid(Self).name()));
     for (auto& t : self.tensors) args.collect(t, /*is_output=*/false);

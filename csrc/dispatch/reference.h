@@ -65,7 +65,7 @@ inline Tensor widened(const Tensor& x) {
 }
 
 inline Tensor log_softmax(const Tensor& x, at::IntArrayRef dims) {
-  if (dims.size() == 1) return at::log_softmax(x, dims[0]);
+  if (dims.size() < 2) return at::log_softmax(x, dims.empty() ? 0 : dims[0]);
   return at::log_softmax(x.flatten(dims.front(), dims.back()), dims.front())
       .view_symint(x.sym_sizes());
 }
@@ -110,6 +110,18 @@ inline Tensor label_weights(const Tensor& labels, const optional<Tensor>& weight
                    0.);
 }
 
+// A target with class weights and label smoothing, as core/sources.h states them. `o.dim` is
+// wrapped.
+inline Tensor adjusted(Tensor target, const Operands& x, const Options& o) {
+  const Tensor& full = x.full(o);
+  const auto classes = full.dim() ? full.sym_size(o.dim) : c10::SymInt(1);
+  if (o.label_smoothing != 0)
+    target = target * (1 - o.label_smoothing) +
+             at::Scalar(c10::SymFloat(o.label_smoothing) / c10::SymFloat(classes));
+  if (x.weight) target = target * along(x.weight->to(target.scalar_type()), full, o.dim);
+  return o.has_labels() && full.dim() ? target * (x.p != o.ignore_index).unsqueeze(o.dim) : target;
+}
+
 template <class F>
 struct Reference {
   Operands x;
@@ -131,7 +143,7 @@ struct Reference {
     else
       p = probability(x.p, o.p_kind(), dims);
     if (!x.q) q = p;
-    if (o.label_smoothing != 0 || x.weight) p.p = adjusted(p.p.t);
+    if (o.label_smoothing != 0 || x.weight) p.p = adjusted(p.p.t, x, o);
     if constexpr (is_table<F>) {
       p = still_at_zero(p);
       lx = log(Lane(p.p.t.sum(-1, true))).t;
@@ -140,16 +152,6 @@ struct Reference {
       p = still_at_zero(p);
       q = still_at_zero(q);
     }
-  }
-
-  // Class weights and label smoothing, as core/sources.h states them.
-  Tensor adjusted(Tensor t) const {
-    const auto classes = rank ? x.full(o).sym_size(o.dim) : c10::SymInt(1);
-    if (o.label_smoothing != 0)
-      t = t * (1 - o.label_smoothing) +
-          at::Scalar(c10::SymFloat(o.label_smoothing) / c10::SymFloat(classes));
-    if (x.weight) t = t * along(x.weight->to(t.scalar_type()), x.full(o), o.dim);
-    return o.has_labels() && rank ? t * (x.p != o.ignore_index).unsqueeze(o.dim) : t;
   }
 
   Tensor divided_by_rows(const Tensor& sum) const {

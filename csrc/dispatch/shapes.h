@@ -3,6 +3,7 @@
 //
 // Knows tensors and their sizes; must not know how a row is reduced.
 #pragma once
+#include <ATen/EmptyTensor.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/SymIntArrayRef.h>
@@ -14,7 +15,8 @@ namespace torch_infotheory {
 inline at::IntArrayRef sizes_of(const Tensor& t, int64_t*) { return t.sizes(); }
 inline c10::SymIntArrayRef sizes_of(const Tensor& t, c10::SymInt*) { return t.sym_sizes(); }
 inline Tensor new_empty(at::IntArrayRef sizes, const at::TensorOptions& o) {
-  return at::empty(sizes, o);
+  // Within a kernel, as those of torch do it: at::empty would go through the dispatcher again.
+  return o.device().is_cpu() ? at::detail::empty_cpu(sizes, o) : at::empty(sizes, o);
 }
 inline Tensor new_empty(c10::SymIntArrayRef sizes, const at::TensorOptions& o) {
   return at::empty_symint(sizes, o);

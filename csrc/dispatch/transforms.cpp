@@ -98,11 +98,29 @@ struct BatchedCall {
   }
 };
 
+// The operands of the whole batch. Of 0-d samples, each gets a dimension for its one class.
+struct WholeBatch {
+  Tensor p;
+  optional<Tensor> q, weight;
+  bool of_scalars;
+
+  WholeBatch(const BatchedCall& b, const Options& o)
+      : p(b.p.along(b.n)), q(maybe(b.q.along(b.n))), weight(maybe(b.weight.t)) {
+    of_scalars = operands().full(o).dim() == 1;
+    if (!o.has_labels()) p = with_class(p);
+    if (q) q = with_class(*q);
+  }
+  Operands operands() const { return {p, q, weight}; }
+  Tensor with_class(const Tensor& t) const { return of_scalars ? t.unsqueeze(1) : t; }
+  Tensor without_class(const Tensor& t) const { return of_scalars ? t.squeeze(1) : t; }
+};
+
 // Class weights of their own per sample are no row op any more: one call per sample.
-template <class Call>
+template <class F, class Call>
 Tensor each_sample(const BatchedCall& b, Call call) {
   std::vector<Tensor> out;
   const int64_t n = b.n.guard_int(__FILE__, __LINE__);
+  TORCH_CHECK(n > 0, F::name, ": vmap over no class weights at all");
   for (int64_t i = 0; i < n; ++i) {
     const auto sample = [&](const Batched& x) { return x.batched ? x.t.select(0, i) : x.t; };
     out.push_back(call(sample(b.p), maybe(sample(b.q)), maybe(sample(b.weight)), sample(b.g),
@@ -146,21 +164,24 @@ std::tuple<Tensor, Tensor> forward_batched(const Tensor& p, const optional<Tenso
   Tensor value, saved;
   if (b.weight.batched) {
     std::vector<Tensor> kept;
-    value = each_sample(b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws,
-                               const Tensor&, const Tensor&) {
+    value = each_sample<F>(b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws,
+                                  const Tensor&, const Tensor&) {
       auto [v, s] = call_forward<F>({ps, qs, ws}, o, dtype);
       kept.push_back(s);
       return v;
     });
     saved = at::stack(kept, 1);
   } else {
-    const Tensor bp = b.p.along(b.n);
-    const optional<Tensor> bq = maybe(b.q.along(b.n)), w = maybe(b.weight.t);
-    const Operands x{bp, bq, w};
+    const WholeBatch whole(b, o);
+    const Operands x = whole.operands();
     const Options rows = shifted(o, x.full(o), o.reduction == kTerms ? kTerms : kNone);
-    std::tie(value, saved) = call_forward<F>(x, rows, dtype);
+    const ScalarType type = value_type(x, o, dtype);
+    const ScalarType exact = o.is_reduced() && type != at::kDouble ? at::kFloat : type;
+    std::tie(value, saved) = call_forward<F>(x, rows, exact);
+    if (o.reduction == kTerms) value = whole.without_class(value);
     if (o.is_reduced()) value = sum_of_sample(value);
-    if (o.reduction == kMean) value = value / rows_of_sample<F>(x, rows, value.scalar_type());
+    if (o.reduction == kMean) value = value / rows_of_sample<F>(x, rows, exact);
+    value = value.to(type);
   }
   return {at::functorch::makeBatched(value, 0, b.level),
           at::functorch::makeBatched(saved, 1, b.level)};
@@ -177,22 +198,25 @@ Tensor backward_batched(const Tensor& g, const Tensor& p, const optional<Tensor>
   if (!b.any()) return call_backward<F>(g, {p, q, weight}, saved, o, wrt);
   Tensor out;
   if (b.weight.batched) {
-    out = each_sample(
+    out = each_sample<F>(
         b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws, const Tensor& gs,
                const Tensor& ss) { return call_backward<F>(gs, {ps, qs, ws}, ss, o, wrt); });
   } else {
-    const Tensor bp = b.p.along(b.n), bs = b.saved.along(b.n).movedim(0, 1);
-    const optional<Tensor> bq = maybe(b.q.along(b.n)), w = maybe(b.weight.t);
-    const Operands x{bp, bq, w};
+    const WholeBatch whole(b, o);
+    const Operands x = whole.operands();
     const Options rows = shifted(o, x.full(o), o.reduction == kTerms ? kTerms : kNone);
     Tensor bg = b.g.along(b.n);
-    if (o.reduction == kMean) bg = bg / rows_of_sample<F>(x, rows, bg.scalar_type());
+    if (o.reduction == kTerms) bg = whole.with_class(bg);
+    if (o.reduction == kMean) {
+      bg = widened(bg);
+      bg = bg / rows_of_sample<F>(x, rows, bg.scalar_type());
+    }
     if (o.is_reduced()) {  // one number per sample, for each of its rows
       const auto shape = row_shape<F, c10::SymInt>(x.full(o), rows.dim);
       for (size_t d = 1; d < shape.size(); ++d) bg = bg.unsqueeze(-1);
       bg = bg.expand_symint(shape);
     }
-    out = call_backward<F>(bg, x, bs, rows, wrt);
+    out = whole.without_class(call_backward<F>(bg, x, b.saved.along(b.n).movedim(0, 1), rows, wrt));
   }
   return at::functorch::makeBatched(out, 0, b.level);
 }

@@ -27,6 +27,9 @@ from torch.overrides import (
 from torch_infotheory.measures import Dim, Kind, _base_of, _kind_of, _kinds_of
 
 _ops = torch.ops.torch_infotheory
+_cross_entropy_loss = _ops.cross_entropy_loss.default
+_nll_loss = _ops.nll_loss.default
+_kl_div = _ops.kl_div.default
 _BATCHMEAN = 3  # after torch's own numbers, which end at 2
 
 
@@ -42,6 +45,8 @@ def _not_a_tensor(function: str, **arguments: object) -> TypeError:
 
 def _enum(function: str, reduction: str, *more: str) -> int:
     """Return torch's number of a reduction; ``function`` also takes ``more``, says the error."""
+    if reduction == "mean":  # what most calls ask for, told apart sooner than torch does
+        return 1
     try:
         return _Reduction.get_enum(reduction)
     except ValueError as error:
@@ -162,10 +167,12 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = _Reduction.legacy_get_string(size_average, reduce)
     code = _enum("cross_entropy", reduction)
-    options = (weight, code, ignore_index, label_smoothing)
-    if dtype is None:  # a keyword costs half a microsecond
-        return _ops.cross_entropy_loss(input, target, *options)
-    return _ops.cross_entropy_loss(input, target, *options, dtype=dtype)
+    # An argument costs 0.1 microseconds, a keyword 0.5.
+    if dtype is None and ignore_index == -100 and label_smoothing == 0.0:
+        return _cross_entropy_loss(input, target, weight, code)
+    return _cross_entropy_loss(
+        input, target, weight, code, ignore_index, label_smoothing, dtype=dtype
+    )
 
 
 def nll_loss(
@@ -267,10 +274,10 @@ def nll_loss(
         raise _not_a_tensor("nll_loss", input=input, target=target, weight=weight)
     if size_average is not None or reduce is not None:
         reduction = _Reduction.legacy_get_string(size_average, reduce)
-    options = (weight, _enum("nll_loss", reduction), ignore_index)
-    if dtype is None:  # a keyword costs half a microsecond
-        return _ops.nll_loss(input, target, *options)
-    return _ops.nll_loss(input, target, *options, dtype=dtype)
+    code = _enum("nll_loss", reduction)
+    if dtype is None and ignore_index == -100:  # as in cross_entropy
+        return _nll_loss(input, target, weight, code)
+    return _nll_loss(input, target, weight, code, ignore_index, dtype=dtype)
 
 
 def kl_div(
@@ -371,7 +378,9 @@ def kl_div(
             stacklevel=2,
         )
     code = _BATCHMEAN if reduction == "batchmean" else _enum("kl_div", reduction, "batchmean")
-    return _ops.kl_div(input, target, code, log_target=log_target, dtype=dtype)
+    if dtype is None and not log_target:  # as in cross_entropy
+        return _kl_div(input, target, code)
+    return _kl_div(input, target, code, log_target=log_target, dtype=dtype)
 
 
 def entropy_loss(
