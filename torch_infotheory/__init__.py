@@ -8,10 +8,21 @@ are here, one value per distribution; :mod:`torch_infotheory.nn` has the losses 
 import torch as _torch  # noqa: F401  (loads the libraries that _C is linked with)
 
 import torch_infotheory._C as _C  # noqa: F401  (registers the operators)
+from torch_infotheory import _when_imported
 from torch_infotheory import d2l as d2l
 from torch_infotheory import nn as nn
+from torch_infotheory import parallel as parallel
 from torch_infotheory.measures import *  # noqa: F403
 from torch_infotheory.measures import __all__ as _measures
 
+
+def _register_sharding() -> None:
+    from torch_infotheory import _sharding
+
+    _sharding.register()
+
+
+_when_imported.when_imported("torch.distributed.tensor", _register_sharding)
+
 __version__ = "0.1.0"
-__all__ = ["d2l", "nn", *_measures]
+__all__ = ["d2l", "nn", "parallel", *_measures]

@@ -1,0 +1,430 @@
+"""The row ops where every rank holds some of the classes of each row.
+
+A row is reduced where it lies; what travels between the ranks are a few numbers per row. Most of
+them the row op keeps for its backward pass anyway: the log-normaliser z_i of the classes on rank i,
+and their totals. With z = log sum_i e^(z_i), that of the whole row,
+
+- a value whose score is linear in log p and log q is the mean of the ranks' values, each shifted by
+  the score of z_i - z, with weights e^(z_i - z);
+- any other value is a sum of terms, which each rank adds up for its classes once it knows z;
+- the gradient of a class follows from its own logit, z and the totals of the whole row, so that the
+  backward op runs on every rank by itself.
+
+Knows the row ops and collectives; must not know DTensor or autograd. Read next: parallel.py, for
+tensors that are the local shards; _sharding.py, for DTensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import repeat
+from math import inf
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+# The codes of csrc/core/rows.h and csrc/dispatch/ops.h.
+PROBS, LOG_PROBS, LOGITS, LABELS, WEIGHTS = range(5)
+NONE, MEAN, SUM, TERMS, SUM_OF_TERMS = range(5)
+
+# The scores that are linear in the logarithms: their factors of log p and, if there is q, of log q.
+SCORES = {"entropy": (-1.0,), "cross_entropy": (0.0, -1.0), "kl_divergence": (1.0, -1.0)}
+
+# Marks a label that its rank leaves out.
+_IGNORED = torch.iinfo(torch.int64).min
+# Elements that are normalised in float64 at a time: two blocks stay in the cache.
+_BLOCK = 1 << 16
+
+
+def kinds_of(p_kind: int, q_kind: int = PROBS) -> int:
+    return p_kind | q_kind << 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowOptions:
+    """The options of a row op, by the names of its schema."""
+
+    name: str
+    dim: int
+    kinds: int
+    reduction: int = NONE
+    ignore_index: int = -100
+    label_smoothing: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def p_kind(self) -> int:
+        return self.kinds & 15
+
+    @property
+    def q_kind(self) -> int:
+        return self.kinds >> 4 & 15
+
+    @property
+    def has_labels(self) -> bool:
+        return self.p_kind == LABELS
+
+    @property
+    def both_logits(self) -> bool:
+        return self.p_kind == self.q_kind == LOGITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowCall(RowOptions):
+    p: Tensor
+    q: Tensor | None = None
+    weight: Tensor | None = None
+
+    @property
+    def full(self) -> Tensor:
+        """The operand that has the class dimension, whatever the kinds."""
+        return self.q if self.q is not None and self.has_labels else self.p
+
+    @property
+    def class_dim(self) -> int:
+        return self.dim % self.full.dim()
+
+    @property
+    def classes(self) -> int:
+        return self.full.size(self.class_dim)
+
+    @property
+    def _options(self) -> tuple[int | float, ...]:
+        numbers = (self.dim, self.kinds, self.reduction, self.ignore_index)
+        return *numbers, self.label_smoothing, self.scale
+
+    def forward(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        op = getattr(torch.ops.torch_infotheory, f"_{self.name}").default
+        return op(self.p, self.q, self.weight, *self._options, dtype)
+
+    def backward(self, g: Tensor, saved: Tensor, wrt: int) -> Tensor:
+        op = getattr(torch.ops.torch_infotheory, f"_{self.name}_backward").default
+        return op(g, self.p, self.q, self.weight, saved, *self._options, wrt)
+
+
+def all_reduced(numbers: Tensor, how: str, groups: Sequence[ProcessGroup]) -> Tensor:
+    """Over one group after the other."""
+    # Not needed, and slow to import, where nothing is distributed.
+    from torch.distributed import _functional_collectives as collectives
+
+    for group in groups:
+        numbers = collectives.wait_tensor(collectives.all_reduce(numbers, how, group))
+    return numbers
+
+
+@dataclass(frozen=True)
+class ClassShard:
+    """The classes from `offset` on, `size` out of `classes`; the groups together hold them all."""
+
+    offset: int
+    size: int
+    classes: int
+    groups: tuple[ProcessGroup, ...]
+
+    def sums(self, *numbers: Tensor) -> tuple[Tensor, ...]:
+        return all_reduced(torch.stack(numbers), "sum", self.groups).unbind()
+
+    def normalisers(self, local: Tensor) -> Tensor:
+        """log sum e^local; NaN where all are -inf, for then there is no distribution."""
+        top = all_reduced(local, "max", self.groups)
+        return top + all_reduced((local - top).exp(), "sum", self.groups).log()
+
+
+def chunk(size: int, ranks: int, rank: int) -> tuple[int, int]:
+    """Where the part of a rank begins, and its size, by the rule of torch.chunk and of DTensor."""
+    most = -(-size // ranks)
+    start = min(most * rank, size)
+    return start, min(most, size - start)
+
+
+def supports(call: RowCall) -> bool:
+    """Whether the classes of a call may lie on several ranks."""
+    smooth = call.label_smoothing != 0
+    return not call.has_labels or (
+        call.name == "cross_entropy" and (call.q_kind == LOGITS or not smooth)
+    )
+
+
+def forward(call: RowCall, shard: ClassShard, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the value of every row and what `backward` wants of it, the same on all ranks.
+
+    The operands have the classes of the shard alone, and `weight` does too.
+    """
+    here = replace(_with_a_class(call), reduction=NONE, scale=1.0)
+    if call.has_labels:
+        value, saved = (_labels if call.q_kind == LOGITS else _picks)(here, shard)
+    else:
+        value, saved = (_expectation if _reads_once(call) else _terms)(here, shard)
+    return (value * call.scale).to(dtype), saved
+
+
+def _reads_once(call: RowCall) -> bool:
+    # Totals of p and q that lie on several ranks are equal or not as a whole: a divergence that
+    # depends on it is not one of local divergences.
+    return call.name in SCORES and (call.name != "kl_divergence" or call.both_logits)
+
+
+def backward(call: RowCall, shard: ClassShard, g: Tensor, saved: Tensor, wrt: int) -> Tensor:
+    """Return the gradient by the classes of the shard, without communication."""
+    here = _with_a_class(call)
+    if call.has_labels:
+        of = _gradient_of_labels if call.q_kind == LOGITS else _gradient_of_picks
+        gradient = of(here, shard, g, saved)
+    else:
+        smoothed, factor = _smoothed(here, shard)
+        gradient = smoothed.backward(g, _totals_times(factor, saved), wrt)
+    return gradient.narrow(call.class_dim, 0, shard.size)
+
+
+def _with_a_class(call: RowCall) -> RowCall:
+    """The call itself or, on a rank without classes, one with a class of probability 0."""
+    if call.classes > 0:
+        return call
+
+    def one_class(x: Tensor, kind: int) -> Tensor:
+        if kind == LABELS:
+            return x
+        shape = list(x.shape)
+        shape[call.class_dim] = 1
+        return x.new_full(shape, -inf if kind in (LOG_PROBS, LOGITS) else 0)
+
+    return replace(
+        call,
+        p=one_class(call.p, call.p_kind),
+        q=None if call.q is None else one_class(call.q, call.q_kind),
+        weight=None if call.weight is None else call.weight.new_zeros(1),
+    )
+
+
+def _times0(p: Tensor, x: Tensor) -> Tensor:
+    """p x, and 0 where p is."""
+    return torch.where(p == 0, 0.0, p * x)
+
+
+def _smoothed(call: RowCall, shard: ClassShard) -> tuple[RowCall, float]:
+    """Return the call that smooths over all classes, and by what its target is too large.
+
+    A row op spreads its label smoothing over the classes it sees, which are not all. Another
+    smoothing gives the same proportions, and the scale of the call makes good for the size.
+    """
+    s = call.label_smoothing
+    if s == 0:
+        return call, 1.0
+    seen = s * shard.size / shard.classes
+    factor = 1 / (1 - s + seen) if seen else 1.0
+    return replace(call, label_smoothing=factor * seen, scale=call.scale / factor), factor
+
+
+def _totals_times(factor: float, saved: Tensor) -> Tensor:
+    if factor == 1:
+        return saved
+    # For each operand its normaliser, then its total.
+    return torch.stack([x * factor if i % 2 else x for i, x in enumerate(saved.unbind())])
+
+
+def _interleaved(z: Sequence[Tensor], totals: Sequence[Tensor]) -> Tensor:
+    return torch.stack([number for operand in zip(z, totals, strict=True) for number in operand])
+
+
+def _normalised(call: RowCall, shard: ClassShard, local: Sequence[Tensor]) -> list[Tensor]:
+    """The normaliser of whole rows for each operand, given that of the local classes."""
+    kinds = (call.p_kind, call.q_kind)[: len(local)]
+    logits = [z for z, kind in zip(local, kinds, strict=True) if kind == LOGITS]
+    whole = iter(shard.normalisers(torch.stack(logits)) if logits else ())
+    return [
+        next(whole) if kind == LOGITS else torch.zeros_like(z)
+        for z, kind in zip(local, kinds, strict=True)
+    ]
+
+
+def _expectation(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
+    """A score that is linear in the logarithms: the local classes are read once."""
+    by = SCORES[call.name]
+    smoothed, factor = _smoothed(call, shard)
+    value, saved = smoothed.forward(torch.float64)
+    mass = (saved[3] / by[1] if len(by) == 2 else (saved[1] - value) / by[0]) / factor
+    z = _normalised(call, shard, saved[::2].unbind())
+    shifts = [local - whole for local, whole in zip(saved[::2], z, strict=True)]
+
+    part = shifts[0].exp()
+    mass = torch.where(part == 0, 0.0, part * mass)
+    # Logits that are all -inf state no distribution here, but may be part of one.
+    empty = torch.stack(shifts).eq(-inf).any(0)
+    inside = torch.where(empty | (part == 0), 0.0, part * value)
+    if call.name == "kl_divergence":
+        between = _centred(part, shifts[0] - shifts[1], shifts[1].exp())
+    else:
+        between = _times0(mass, sum(f * shift for f, shift in zip(by, shifts, strict=True) if f))
+    value, mass = shard.sums(inside + between, mass)
+    if call.name == "kl_divergence":
+        value = value.clamp_min(0)
+    return value, _interleaved(z, (value + by[0] * mass, *(f * mass for f in by[1:])))
+
+
+def _centred(p: Tensor, log_ratio: Tensor, q: Tensor) -> Tensor:
+    """p log(p / q) - p + q: one sum with p log(p / q), without its cancellation where p = q."""
+    near = p * (torch.expm1(-log_ratio) + log_ratio)
+    return torch.where(log_ratio.abs() < 0.5, near, _times0(p, log_ratio) - p + q)
+
+
+def _terms(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
+    """Any other value: the local classes are read once for z and once for their terms."""
+    if call.p.dim() == 1:
+        q = None if call.q is None else call.q[None]
+        value, saved = _terms(replace(call, p=call.p[None], q=q, dim=1), shard)
+        return value[0], saved[:, 0]
+    local = [_log_normaliser(call.p, call.p_kind, call.class_dim)]
+    if call.q is not None:
+        local.append(_log_normaliser(call.q, call.q_kind, call.class_dim))
+    z = _normalised(call, shard, local)
+    longest = max((d for d in range(call.p.dim()) if d != call.class_dim), key=call.p.size)
+    blocks = [_numbers(block) for block in _blocks(call, z, longest)]
+    numbers = torch.cat(blocks, longest + (longest < call.class_dim))
+    value, *totals = all_reduced(numbers, "sum", shard.groups).unbind()
+    if call.name == "kl_divergence":
+        *totals, mass_of_q = totals
+        value = _without_rounding_of_totals(call, value, -totals[1], mass_of_q)
+    elif call.name == "js_divergence":  # no term is negative
+        value = value.clamp_min(0)
+    return value, _interleaved(z, totals)
+
+
+def _log_normaliser(x: Tensor, kind: int, dim: int) -> Tensor:
+    if kind != LOGITS:
+        return torch.zeros_like(x.select(dim, 0), dtype=torch.float64)
+    return RowCall(name="entropy", p=x, dim=dim, kinds=kind).forward(torch.float64)[1][0]
+
+
+def _blocks(call: RowCall, z: Sequence[Tensor], dim: int) -> Iterator[RowCall]:
+    """The call on blocks of its rows along `dim`, in float64, with logits as log-probabilities.
+
+    These blocks are the one copy of elements that class shards need. In a float type, a divergence
+    of nearly equal distributions would be lost in the rounding of its terms.
+    """
+    step = max(1, call.p.size(dim) * _BLOCK // max(1, call.p.numel()))
+    kinds = [LOG_PROBS if kind == LOGITS else kind for kind in (call.p_kind, call.q_kind)]
+
+    def split(x: Tensor, z: Tensor) -> Iterator[Tensor]:
+        whole = z.unsqueeze(call.class_dim)
+        for part, of_part in zip(x.split(step, dim), whole.split(step, dim), strict=True):
+            yield part.double() - of_part
+
+    q = repeat(None) if call.q is None else split(call.q, z[1])
+    for p_block, q_block in zip(split(call.p, z[0]), q, strict=False):
+        yield replace(call, p=p_block, q=q_block, dim=call.class_dim, kinds=kinds_of(*kinds))
+
+
+def _numbers(block: RowCall) -> Tensor:
+    """What is summed over the ranks for each row: value, totals, and for KL the mass of q."""
+    value, saved = block.forward(torch.float64)
+    numbers = [value, *saved[1::2]]
+    if block.name == "kl_divergence" and block.q is not None:
+        q = block.q.exp() if block.q_kind == LOG_PROBS else block.q
+        numbers.append(q.sum(block.class_dim))
+    return torch.stack(numbers)
+
+
+def _without_rounding_of_totals(call: RowCall, value: Tensor, p: Tensor, q: Tensor) -> Tensor:
+    """A small divergence, as the kernels return it, where the totals of p and q count as equal."""
+    assert call.q is not None
+    of = [(call.p.dtype, call.p_kind), (call.q.dtype, call.q_kind)]
+    rounding = max(0.0 if kind == LOGITS else 8 * torch.finfo(dtype).eps for dtype, kind in of)
+    equal = (p - q).abs() <= rounding * torch.maximum(p, q)
+    return torch.where(equal & (value < 2**-4), (value - p + q).clamp_min(0), value)
+
+
+def _local_labels(call: RowCall, shard: ClassShard, elsewhere: int) -> tuple[Tensor, Tensor]:
+    """Return the labels as local classes, and which of them are; `elsewhere` for the other ranks'.
+
+    A label that is out of range stays so, and the kernel says it.
+    """
+    label = call.p.to(torch.int64)
+    counts = call.p != call.ignore_index
+    local = label - shard.offset
+    here = counts & (local >= 0) & (local < shard.size)
+    exists = (label >= 0) & (label < shard.classes)
+    local = torch.where(here, local, torch.where(exists, elsewhere, label))
+    return torch.where(counts, local, _IGNORED), here
+
+
+def _at(x: Tensor, index: Tensor, dim: int) -> Tensor:
+    return x.gather(dim, index.unsqueeze(dim)).squeeze(dim)
+
+
+def _labels(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
+    """A label takes -log q of one class, smoothing the mean of all."""
+    s, x = call.label_smoothing, call.full
+    smooth = s != 0
+    label, here = _local_labels(call, shard, elsewhere=0)
+    value, saved = replace(
+        call,
+        p=label,
+        weight=call.weight if smooth else None,
+        ignore_index=_IGNORED,
+        label_smoothing=float(smooth),
+    ).forward(torch.float64)
+    local_z = saved[2]
+    z = shard.normalisers(local_z)
+
+    index = torch.where(here, label, 0)
+    weight = torch.ones(1) if call.weight is None else call.weight.double()
+    numbers = {"x": torch.where(here, _at(x, index, call.class_dim).double(), 0.0)}
+    if call.weight is not None:
+        numbers["weight"] = torch.where(here, weight[index], 0.0)
+    if smooth:
+        total = (weight.sum() if call.weight is not None else z.new_tensor(shard.size)).expand_as(z)
+        # The kernel's mean, of -log q with the local normaliser, as a sum with that of the row.
+        surprise = call.classes * value + _times0(total, z - local_z)
+        empty = local_z == -inf
+        numbers["surprise"] = torch.where(empty, _times0(total, z - local_z), surprise)
+        numbers["total"] = total
+    of_row = dict(zip(numbers, shard.sums(*numbers.values()), strict=True))
+
+    peak = (1 - s) * of_row.get("weight", torch.ones_like(z))
+    value, mass = _times0(peak, z - of_row["x"]), peak
+    if smooth:
+        value = value + s / shard.classes * of_row["surprise"]
+        mass = mass + s / shard.classes * of_row["total"]
+    counts = call.p != call.ignore_index
+    value = torch.where(counts, torch.where(z.isnan(), z, value), 0.0)
+    zero = torch.zeros_like(z)
+    return value, torch.stack((zero, zero, z, -mass))
+
+
+def _gradient_of_labels(call: RowCall, shard: ClassShard, g: Tensor, saved: Tensor) -> Tensor:
+    smoothed, factor = _smoothed(call, shard)
+    label, here = _local_labels(call, shard, elsewhere=0)
+    labelled = replace(smoothed, p=label, ignore_index=_IGNORED)
+    gradient = labelled.backward(g, _totals_times(factor, saved), 1)
+
+    # A label of another rank the kernel has taken for class 0, whose gradient is put right here.
+    s, x = call.label_smoothing, call.full
+    index = torch.where(here, label, 0)
+    weight = 1.0 if call.weight is None else call.weight.double()[index]
+    q = (_at(x, index, call.class_dim).double() - saved[2]).exp()
+    target = weight * (s / shard.classes + (1 - s) * here.double())
+    by_x = call.scale * g * (-saved[3] * q - target)
+    by_x = torch.where(call.p != call.ignore_index, by_x, 0.0).to(gradient.dtype)
+    dim = call.class_dim
+    return gradient.scatter_(dim, index.unsqueeze(dim), by_x.unsqueeze(dim))
+
+
+def _with_local_labels(call: RowCall, shard: ClassShard) -> RowCall:
+    label, _ = _local_labels(call, shard, elsewhere=_IGNORED)
+    return replace(call, p=label, ignore_index=_IGNORED)
+
+
+def _picks(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
+    """A label of log-probabilities takes one class: another rank's row counts for nothing."""
+    value, saved = _with_local_labels(call, shard).forward(torch.float64)
+    (value,) = shard.sums(value)
+    return value, torch.zeros_like(saved)
+
+
+def _gradient_of_picks(call: RowCall, shard: ClassShard, g: Tensor, saved: Tensor) -> Tensor:
+    return _with_local_labels(call, shard).backward(g, saved, 1)
