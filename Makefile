@@ -5,7 +5,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build test test-cpp demo bench bench-full accuracy lint format docs clean
+.PHONY: help build test test-cpp test-library test-python test-2.11 test-2.12 test-2.14 demo bench \
+        bench-full accuracy lint format docs clean
 
 # The interpreter that .venv is made with; how many compilers and test processes run side by side.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -22,7 +23,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export MAX_JOBS ?= $(JOBS)
 
 help:  ## list the verbs
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z0-9. -]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 30
 
 # The .pth file puts the working tree on the path of .venv.
 $(INSTALLED): pyproject.toml
@@ -43,16 +44,44 @@ $(EXTENSION): $(INSTALLED) setup.py $(shell find csrc)
 build: $(EXTENSION)  ## build the extension in place (incremental)
 	@echo "make build: $(EXTENSION) is up to date"
 
-test: test-cpp $(EXTENSION)  ## all tests
-	@echo "==> testing the package, its docstrings and its pages"
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
+test: test-cpp test-library test-python  ## all tests
 	@echo "make test: the C++ tests and the Python tests passed"
 
-test-cpp: $(INSTALLED)  ## the C++ tests of the lower half, without torch
+test-python: $(EXTENSION)  ## the package, its docstrings, its pages and programs in C++
+	@echo "==> testing the package, its docstrings, its pages and programs in C++"
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
+
+# One build tree for the C++ tests and for the library, which share the objects of the kernels.
+# TorchConfig.cmake warns of libraries that the wheels do not have.
+build/cmake/build.ninja: $(INSTALLED) CMakeLists.txt
+	cmake -S . -B build/cmake -G Ninja --log-level=ERROR -Wno-dev \
+	    -DCMAKE_PREFIX_PATH="$$($(PY) -c 'import torch; print(torch.utils.cmake_prefix_path)')"
+	@touch $@
+
+test-cpp: build/cmake/build.ninja  ## the C++ tests of the lower half, which is built without torch
 	@echo "==> testing the lower half in C++"
-	cmake -S . -B build/cpp -G Ninja -DTORCH_INFOTHEORY_WITH_TORCH=OFF --log-level=WARNING
-	cmake --build build/cpp --parallel $(JOBS)
-	ctest --test-dir build/cpp --no-tests=error --output-on-failure
+	cmake --build build/cmake --parallel $(JOBS) --target lower_half_tests
+	ctest --test-dir build/cmake --no-tests=error --output-on-failure -L lower_half
+
+test-library: build/cmake/build.ninja  ## the C++ tests of the library for programs without Python
+	@echo "==> testing the library for C++"
+	cmake --build build/cmake --parallel $(JOBS)
+	ctest --test-dir build/cmake --no-tests=error --output-on-failure -L torch_infotheory
+
+# The Python tests with another torch: in a copy of the tree, because the extension is built in
+# place, and with a virtual environment that is kept (several GB of CUDA packages; CPU tensors).
+test-2.11: TORCH := 2.11.0
+test-2.12: TORCH := 2.12.0
+test-2.14: TORCH := 2.14.1
+test-2.11 test-2.12 test-2.14:  ## the Python tests with that release of torch
+	@echo "==> copying the tree to build/$@, for torch $(TORCH)"
+	@mkdir -p build/$@
+	@find build/$@ -mindepth 1 -maxdepth 1 ! -name build -exec rm -r {} +
+	@git ls-files -z --cached --others --exclude-standard \
+	    | tar --create --null --files-from=- --ignore-failed-read | tar --extract --directory build/$@
+	@sed -i 's/"torch==2.13.0"/"torch==$(TORCH)"/' build/$@/pyproject.toml
+	@touch -r pyproject.toml build/$@/pyproject.toml
+	FORCE_CUDA=0 $(MAKE) -C build/$@ VENV=$(CURDIR)/.venv-$@ test-python
 
 demo: $(EXTENSION)  ## train a classifier on real digits with the losses of the package
 	@echo "==> running examples/digits.py"
