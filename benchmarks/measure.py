@@ -47,9 +47,9 @@ class CpuClock:
 class CudaClock:
     """Events around each call, and a second-level cache that holds none of its inputs."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cuda") -> None:
         size = torch.cuda.get_device_properties(0).L2_cache_size
-        self.flush = torch.empty(max(2 * size, 1 << 26), dtype=torch.int8, device="cuda")
+        self.flush = torch.empty(max(2 * size, 1 << 26), dtype=torch.int8, device=device)
 
     def seconds(self, call: Call, repeat: int) -> float:
         events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(repeat)]
@@ -121,7 +121,7 @@ def times(calls: dict[str, Call], seconds: float, clock: CpuClock | CudaClock) -
     for name, call in calls.items():
         try:
             call()  # compiles, allocates, and is not counted
-            once = clock.seconds(call, 1)
+            once = max(clock.seconds(call, 1), 1e-9)
         except Exception as error:  # whatever a peer raises is a result
             errors[name] = first_line(error)
             continue

@@ -9,7 +9,8 @@ nothing.
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import matplotlib
@@ -20,6 +21,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+DTYPES = ("float32", "bfloat16")
 NOISY = 1.2  # a median above this multiple of the least time
 STEPS = {"forward": "forward", "both": "forward + backward"}
 PASSES = {"forward": 1, "both": 3}  # the least traffic, in readings and writings of the inputs
@@ -160,17 +162,7 @@ def targets(found: Results) -> str:
             verdict = "met" if measured >= least else f"**{measured / least:.0%}**"
             cells += [f"{least:g}x", times_ours(contenders, peer), verdict]
         rows.append(cells)
-    head = [
-        "op",
-        "size",
-        "step",
-        "eager: target",
-        "measured",
-        "",
-        "compile: target",
-        "measured",
-        "",
-    ]
+    head = ["op", "size", "step", *("eager: wanted", "is", ""), *("compile: wanted", "is", "")]
     return f"{met} of {total} targets are met.\n\n" + table(head, rows, words=3)
 
 
@@ -209,7 +201,7 @@ def multiple(record: Record | None) -> str:
 
 def memory(parts: Sequence[dict]) -> str:
     rows = []
-    for dtype in ("float32", "bfloat16"):
+    for dtype in DTYPES:
         found = results(parts, ("rows", "tables"), dtype, memory=True)
         for (case, size, step), contenders in found.items():
             cells = [multiple(contenders.get(name)) for name in ("ours", "eager", "compile")]
@@ -278,6 +270,11 @@ STYLES = {
 }
 
 
+def nanoseconds(size: Size, least: float | None) -> float:
+    """For each element; NaN, which is not drawn, where nothing was measured."""
+    return float("nan") if least is None else least / size.elements * 1e9
+
+
 def draw(found: Results, path: Path) -> None:
     """Nanoseconds for each element, an op in each column, and the floor below."""
     cases = list(dict.fromkeys(case for case, _, _ in found))
@@ -289,18 +286,11 @@ def draw(found: Results, path: Path) -> None:
             here = {size: c for (of, size, s), c in found.items() if (of, s) == (case, step)}
             labels = [str(size).replace(" x ", "×") for size in here]
             for name, style in STYLES.items():
-                points = [
-                    c[name]["least"] / size.elements * 1e9 if "least" in c.get(name, {}) else None
-                    for size, c in here.items()
-                ]
-                points = [float("nan") if y is None else y for y in points]
+                least = [c.get(name, {}).get("least") for c in here.values()]
+                points = list(map(nanoseconds, here, least))
                 axis.plot(labels, points, label=name, linewidth=1, **style)
-            least = [floor(c, step) for c in here.values()]
-            points = [
-                float("nan") if t is None else t / size.elements * 1e9
-                for size, t in zip(here, least, strict=True)
-            ]
-            axis.plot(labels, points, color="gray", linestyle="--", label="floor")
+            floors = list(map(nanoseconds, here, (floor(c, step) for c in here.values())))
+            axis.plot(labels, floors, color="gray", linestyle="--", label="floor")
             axis.set_yscale("log")
             axis.grid(axis="y", alpha=0.4)
             axis.tick_params(axis="x", labelrotation=60, labelsize=8)
@@ -320,18 +310,21 @@ PAGE = """\
 # Performance
 
 Written by `benchmarks/report.py` from the measurements of `benchmarks/bench.py`; not edited by
-hand. Measured {dates} on {machine}. Versions: {versions}. All records are in
-[{json}]({json}).
+hand. All records are in [{records}]({records}).
+
+- Date: {dates}
+- Machine: {machine}
+- Versions: {versions}
 
 How to read it:
 
 - **ours** is the least time of a call, and the median in brackets. The contenders take turns in one
   process, in another order in every round, on random logits or random joint tables. Each is timed
-  for {seconds} and at least {calls} times, or twice where a call takes seconds. The first call,
-  which compiles, does not count.
+  for half a second (a tenth for the options of the losses) and three times at least, or twice where
+  a call takes seconds. The first call, which compiles, does not count.
 - The columns of the peers say how many times as long as ours they take. **eager** is the idiomatic
-  PyTorch, **compile** the same under `torch.compile(fullgraph=True, dynamic=False)`; SciPy and
-  torchmetrics have no gradient there, and are for reference.
+  PyTorch, **compile** the same under `torch.compile(fullgraph=True, dynamic=False)`. SciPy and
+  torchmetrics are for reference: in the forward direction, for sizes they can bear.
 - The **floor** is the time to read the inputs once, and for forward + backward to read them once
   and copy them once, to memory that is already mapped. It is measured in the same rounds. **GB/s**
   counts just these bytes.
@@ -344,62 +337,61 @@ CUDA = """\
 - Times are those of CUDA events around a call, after the second-level cache was overwritten.
 """
 
+HALF_AND_THREADS = f"""\
+Ours only: the time in float32, the time in bfloat16 as a multiple of it (at most {HALF_PRECISION:g}
+is wanted), and how many times faster two threads are than one.
+
+"""
+
+MEMORY = """\
+The peak of memory beyond the inputs, as a multiple of the inputs. The gradients, which have to be
+returned, are 1.00 of forward + backward.
+
+"""
+
+OPTIONS = """\
+How many times as long as ours torch takes, forward / forward + backward; below 1 in bold. Memory as
+above.
+
+"""
+
+
+def chapters(parts: Sequence[dict]) -> Iterator[tuple[str, str]]:
+    """The titles and the texts of the page."""
+    on_cpu = parts[0]["device"] == "cpu"
+    sections = ("rows", "tables", "walkthrough")
+    if on_cpu:
+        yield "Targets", "float32, one thread.\n\n" + targets(results(parts, sections))
+        yield "Half precision and threads", HALF_AND_THREADS + half_and_threads(parts)
+    yield "Memory", MEMORY + memory(parts)
+    for dtype in DTYPES:
+        if results(parts, ("options",), dtype):
+            yield f"Options of the drop-in losses, {dtype}", OPTIONS + options(parts, dtype)
+    for dtype, threads in product(DTYPES, (1, 2)):
+        found = results(parts, sections, dtype, threads)
+        number = ", one thread" if threads == 1 else f", {threads} threads"
+        for step, words in STEPS.items() if found else ():
+            title = f"{words.capitalize()}, {dtype}{number if on_cpu else ''}"
+            yield title, speed(found, step)
+    if failures(parts):
+        yield "Failures", failures(parts) + "\n"
+    yield "Parts and noise", noise(parts)
+
 
 def page(parts: Sequence[dict], figure: str, records: str) -> str:
     """The text; `figure` and `records` are names of files, `figure` may be empty."""
-    first = parts[0]
-    sections = []
-    measures = ("rows", "tables", "walkthrough")
-    if first["device"] == "cpu":
-        sections.append(("Targets", "float32, one thread.\n\n" + targets(results(parts, measures))))
-        sections.append(
-            (
-                "Half precision and threads",
-                "Ours only: the time in float32, the time in bfloat16 as a multiple of it (at most "
-                f"{HALF_PRECISION:g} is wanted), and how many times faster two threads are than "
-                "one.\n\n" + half_and_threads(parts),
-            )
-        )
-    sections.append(
-        (
-            "Memory",
-            "The peak of memory beyond the inputs, as a multiple of the inputs. The gradients, "
-            "which have to be returned, are 1.00 of forward + backward.\n\n" + memory(parts),
-        )
-    )
-    for dtype in ("float32", "bfloat16"):
-        if results(parts, ("options",), dtype):
-            sections.append(
-                (
-                    f"Options of the drop-in losses, {dtype}",
-                    "How many times as long as ours torch takes, one thread, forward / forward + "
-                    "backward; below 1 in bold. Memory as above.\n\n" + options(parts, dtype),
-                )
-            )
-    for dtype in ("float32", "bfloat16"):
-        for threads in (1, 2):
-            found = results(parts, measures, dtype, threads)
-            for step, words in STEPS.items() if found else ():
-                number = "one thread" if threads == 1 else f"{threads} threads"
-                sections.append((f"{words.capitalize()}, {dtype}, {number}", speed(found, step)))
-    if failures(parts):
-        sections.append(("Failures", failures(parts) + "\n"))
-    sections.append(("Parts and noise", noise(parts)))
-    dates = sorted({part["date"].split()[0] for part in parts})
-    machine = " and on ".join(
-        dict.fromkeys(", ".join(f"{k} {v}" for k, v in p["machine"].items()) for p in parts)
-    )
+    dates = [part["date"].split()[0] for part in parts]
+    machines = (", ".join(f"{k} {v}" for k, v in part["machine"].items()) for part in parts)
+    versions = parts[0]["versions"].items()
     return PAGE.format(
-        dates=" and ".join(dict.fromkeys((dates[0], dates[-1]))),
-        machine=machine,
-        versions=", ".join(f"{name} {number}" for name, number in first["versions"].items()),
-        json=records,
-        seconds="half a second (a tenth for the options of the losses)",
-        calls="three",
+        records=records,
+        dates=" to ".join(dict.fromkeys((min(dates), max(dates)))),
+        machine="; ".join(dict.fromkeys(machines)),
+        versions=", ".join(f"{name} {number}" for name, number in versions),
         noisy=NOISY - 1,
-        cuda=CUDA if first["device"] == "cuda" else "",
+        cuda=CUDA if parts[0]["device"] == "cuda" else "",
         figure=f"![Nanoseconds for each element]({figure})\n\n" if figure else "",
-        body="\n".join(f"## {title}\n\n{text}" for title, text in sections),
+        body="\n".join(f"## {title}\n\n{text}" for title, text in chapters(parts)),
     )
 
 
