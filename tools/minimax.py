@@ -65,7 +65,7 @@ APPROXIMATIONS = [
         -np.log(2) / 2 * 1.001,
         np.log(2) / 2 * 1.001,
     ),
-    Approximation("log(1 + x) = x + x^2 (...)", np.log1p, lambda x: x, 2, 8, -0.25, 0.5),
+    Approximation("log(1 + x) = x + x^2 (...)", np.log1p, lambda x: x, 2, 9, -0.25, 0.5),
 ]
 
 if __name__ == "__main__":

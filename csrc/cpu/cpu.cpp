@@ -45,10 +45,10 @@ double rows_in_mean(const Operands& x, const Options& o, Call& call) {
   double total = 0;
   for (int64_t i = 0; i < call.rows.rows; ++i) {
     const int64_t label = label_at(flat, i);
-    if (label == o.ignore_index) continue;
-    TORCH_CHECK_INDEX(label >= 0 && label < call.rows.classes, "Target ", label,
+    const bool counts = label != o.ignore_index;
+    TORCH_CHECK_INDEX(!counts || !w || (label >= 0 && label < call.rows.classes), "Target ", label,
                       " is out of bounds.");
-    total += w ? w[label] : 1;
+    total += !counts ? 0 : w ? w[label] : 1;
   }
   return total;
 }

@@ -118,32 +118,28 @@ TI_LANE Pack<float> exp(Pack<float> x) {
 // log x to 1.5 ulp.
 TI_LANE Pack<float> log(Pack<float> x) {
   const auto [f, k] = apart(x);
-  const Pack<float> tail = series(f, -0x1.000014p-1, 0x1.5555e4p-2, -0x1.ffddep-3, 0x1.992218p-3,
-                                  -0x1.58855ep-3, 0x1.32d66p-3, -0x1.ee45d2p-4, 0x1.bb97f6p-5);
+  const Pack<float> tail =
+      series(f, -0x1p-1, 0x1.5555a4p-2, -0x1.00004ap-2, 0x1.99699ep-3, -0x1.54ed96p-3,
+             0x1.28807ap-3, -0x1.0d98fp-3, 0x1.acf4aap-4, -0x1.71e334p-5);
   return k * Pack<float>(0.69314718055994531) + (f + f * f * tail);
 }
 #endif
 
-// While it lives, results too small for a normal number become 0 on this thread: arithmetic on
-// denormals takes up to a hundred cycles, and logits far below their maximum make many.
-class FlushDenormals {
+// Calls work() with results too small for a normal number set to 0 on this thread, if `flush`:
+// arithmetic on denormals takes up to a hundred cycles, and logits far below their maximum make
+// many. (No guard object: kernels do not throw, and a destructor would bring in a weak symbol.)
+template <class Work>
+TI_LANE void flushing_denormals([[maybe_unused]] bool flush, Work work) {
 #if defined(__SSE__)
- public:
-  explicit FlushDenormals(bool flush) : before(__builtin_ia32_stmxcsr()) {
-    constexpr unsigned to_zero = 0x8000;
-    if (flush) __builtin_ia32_ldmxcsr(before | to_zero);
-  }
-  ~FlushDenormals() { __builtin_ia32_ldmxcsr(before); }
-
- private:
-  unsigned before;
+  constexpr unsigned to_zero = 0x8000;
+  const unsigned before = __builtin_ia32_stmxcsr();
+  if (flush) __builtin_ia32_ldmxcsr(before | to_zero);
+  work();
+  __builtin_ia32_ldmxcsr(before);
 #else
- public:
-  explicit FlushDenormals(bool) {}
+  work();
 #endif
-  FlushDenormals(const FlushDenormals&) = delete;
-  FlushDenormals& operator=(const FlushDenormals&) = delete;
-};
+}
 
 }  // namespace
 }  // namespace torch_infotheory

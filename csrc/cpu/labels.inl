@@ -61,24 +61,48 @@ struct Labels {
   }
 };
 
-inline double log_q_at(const Rows& r, const Cursor& at, int64_t label) {
-  return load_number(r.q, at.q + label * r.q.class_stride);
+// visit(row, offset of its label, of its first class, of what is written for it), line by line.
+template <class Visit>
+TI_LANE void each_row(const Rows& r, int64_t begin, int64_t end, int64_t Cursor::* written,
+                      const Operand& to, Visit visit) {
+  constexpr int64_t ahead = 16;  // rows whose class is asked for before it is read
+  const int64_t p = row_stride(r, r.p), q = row_stride(r, r.q), out = row_stride(r, to);
+  int64_t n = 1;
+  for (Cursor at(r, begin); at.row < end; at.skip(n)) {
+    const int64_t left = end - at.row;
+    if (r.rank) n = r.sizes[r.rank - 1] - at.index[r.rank - 1];
+    if (left < n) n = left;
+    for (int64_t j = 0; j < n; ++j) {
+      if (j + ahead < n) {
+        const int64_t label = label_at(r.p, at.p + (j + ahead) * p);
+        if (label >= 0 && label < r.classes)
+          __builtin_prefetch(static_cast<const char*>(r.q.data) +
+                             (at.q + (j + ahead) * q + label * r.q.class_stride) *
+                                 size_of(r.q.type));
+      }
+      visit(at.row + j, at.p + j * p, at.q + j * q, at.*written + j * out);
+    }
+  }
 }
 
 template <class F, class A>
 void pick(Rows& r, int64_t begin, int64_t end) {
   const Target<A> target(r);
-  for (Cursor at(r, begin); at.row < end; at.next()) {
-    int64_t label = 0;
-    double value = 0;
-    if (read_label(r, at.p, label) == Label::kCounts)
-      value = F::term(Prob<double>{target.peak(label), 0}, Prob<double>{0, log_q_at(r, at, label)});
-    for (int i = 0; i < 2 * F::arity; ++i) r.saved[i * r.rows + at.row] = 0;
-    if (r.row_values)
-      r.row_values[at.row] = value;
-    else
-      store_number(r.value, at.value, value * r.scale);
-  }
+  for (int i = 0; i < 2 * F::arity; ++i)
+    __builtin_memset(r.saved + i * r.rows + begin, 0, (end - begin) * sizeof(double));
+  each_row(r, begin, end, &Cursor::value, r.value,
+           [&](int64_t row, int64_t at_p, int64_t at_q, int64_t to) {
+             int64_t label = 0;
+             double value = 0;
+             if (read_label(r, at_p, label) == Label::kCounts) {
+               const double log_q = load_number(r.q, at_q + label * r.q.class_stride);
+               value = F::term(Prob<double>{target.peak(label), 0}, Prob<double>{0, log_q});
+             }
+             if (r.row_values)
+               r.row_values[row] = value;
+             else
+               store_number(r.value, to, value * r.scale);
+           });
 }
 
 template <class F, class A>
@@ -95,7 +119,8 @@ void scatter(Rows& r, int64_t begin, int64_t end) {
         __builtin_memset(row + c * to.class_stride * size, 0, size);
     int64_t label = 0;
     if (read_label(r, at.p, label) != Label::kCounts) continue;
-    const Prob<double> p{target.peak(label), 0}, q{0, log_q_at(r, at, label)};
+    // The derivative by log q does not depend on q: the formula is linear in it.
+    const Prob<double> p{target.peak(label), 0}, q{0, 0};
     store_number(to, at.gradient + label * to.class_stride,
                  r.scale * load_number(r.g, at.g) * gradient_by_q<F, kLogProbs>(p, q, 0.));
   }

@@ -8,6 +8,8 @@ namespace torch_infotheory {
 // loop(begin, end) over [0, n) in pieces of at least `grain`. It must not throw.
 template <class Loop>
 void parallel_for(int64_t n, int64_t grain, const Loop& loop) {
+  if (n <= 0) return;
+  if (n <= grain) return loop(0, n);
   const auto call = [](int64_t begin, int64_t end, void* context) {
     (*static_cast<const Loop*>(context))(begin, end);
   };

@@ -171,11 +171,7 @@ void forward_segments(Rows& r, int64_t begin, int64_t end) {
 }
 
 template <class F, class A>
-void forward(Rows& r, int64_t begin, int64_t end, double*) {
-  if (picks(r)) return pick<F, A>(r, begin, end);
-  const FlushDenormals guard(may_flush(r));
-  if (r.pointwise()) return write_terms<F, A>(r, begin, end);
-  if (r.segment) return forward_segments<F, A>(r, begin, end);
+void forward_rows(Rows& r, int64_t begin, int64_t end) {
   Room<A> room;
   Teams<Reduction<F, A>> teams(r, Team::pays(r), room.p.of, room.q.of);
   Finish<F, A> finish(r);
@@ -184,6 +180,19 @@ void forward(Rows& r, int64_t begin, int64_t end, double*) {
     reduce(teams.of, n);
     for (int i = 0; i < n; ++i) finish(teams.of[i]);
   }
+}
+
+template <class F, class A>
+void forward(Rows& r, int64_t begin, int64_t end, double*) {
+  if (picks(r)) return pick<F, A>(r, begin, end);
+  flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
+    if (r.pointwise())
+      write_terms<F, A>(r, begin, end);
+    else if (r.segment)
+      forward_segments<F, A>(r, begin, end);
+    else
+      forward_rows<F, A>(r, begin, end);
+  });
 }
 
 // Where the derivatives of a stretch go: to memory as it lies, or to room for whole packs.
@@ -347,8 +356,6 @@ struct Gradient {
 
 template <class F, class A, bool by_q>
 void write_gradient(Rows& r, int64_t begin, int64_t end) {
-  if (picks(r)) return scatter<F, A>(r, begin, end);
-  const FlushDenormals guard(may_flush(r));
   if (r.segment) {
     Gradient<F, A, by_q> team(r, false, nullptr, nullptr, nullptr);
     return each_segment(r, begin, end, [&](int64_t row, int64_t, int64_t first, int64_t last) {
@@ -370,10 +377,12 @@ void write_gradient(Rows& r, int64_t begin, int64_t end) {
 }
 template <class F, class A>
 void backward(Rows& r, int64_t begin, int64_t end, double*) {
-  if constexpr (F::arity == 2) {
-    if (r.by_q) return write_gradient<F, A, true>(r, begin, end);
-  }
-  write_gradient<F, A, false>(r, begin, end);
+  if (picks(r)) return scatter<F, A>(r, begin, end);
+  flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
+    if constexpr (F::arity == 2)
+      if (r.by_q) return write_gradient<F, A, true>(r, begin, end);
+    write_gradient<F, A, false>(r, begin, end);
+  });
 }
 
 template <class... F>

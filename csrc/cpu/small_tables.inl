@@ -20,8 +20,8 @@ struct SmallTables {
   alignas(64) A cells[kFewCells * width];                          // x after x
   alignas(64) A of_x[kFewCells * width], of_y[kFewCells * width];  // log p(x), log p(y)
   Pack<A> high, low;
-  Pack<A> total, sum_xy, sum_x, sum_y;  // of the cells, and of p log p
-  double z[width];                      // log-normalisers
+  Pack<A> total;    // of the cells
+  double z[width];  // log-normalisers
 
   explicit SmallTables(const Rows& rows)
       : r(rows), turn(tile_reader<A>(r.p.type)), high(0), low(0), z{} {}
@@ -54,24 +54,23 @@ struct SmallTables {
     high = wide.narrowed();
     low = map([](auto a, auto b) { return a - b; }, wide, Wide<A>(high)).narrowed();
   }
-  void take_cells() {
+  void take_marginals() {
     with_kind(r.p.kind, [&]<Kind kind>() __attribute__((always_inline)) {
       const Stretch<A, A, kind> from{cells, Walk::along_rows(width, 1, 0, width), high, low};
-      total = sum_xy = sum_x = sum_y = Pack<A>(0);
+      total = Pack<A>(0);
       for (int64_t y = 0; y < r.classes; ++y) store(of_y + y * width, Pack<A>(0));
       for (int64_t x = 0; x < r.x_classes; ++x) {
         Pack<A> px(0);
         for (int64_t y = 0; y < r.classes; ++y) {
-          const Prob<Pack<A>> c = from.at(x * r.classes + y, Whole<true>{});
-          px = px + c.p;
-          sum_xy = sum_xy + times0(c.p, c.log);
-          store(of_y + y * width, load<A>(of_y + y * width) + c.p);
+          const Pack<A> p = from.at(x * r.classes + y, Whole<true>{}).p;
+          px = px + p;
+          store(of_y + y * width, load<A>(of_y + y * width) + p);
         }
         total = total + px;
-        sum_x = sum_x + take_log(px, of_x + x * width);
+        store(of_x + x * width, log(px));
       }
       for (int64_t y = 0; y < r.classes; ++y)
-        sum_y = sum_y + take_log(load<A>(of_y + y * width), of_y + y * width);
+        store(of_y + y * width, log(load<A>(of_y + y * width)));
     });
   }
   // visit<kind>(i, cell, log p(x), log p(y)): cell i / width.
@@ -84,13 +83,6 @@ struct SmallTables {
           visit.template operator()<kind>(i * width, from.at(i, Whole<true>{}),
                                           load<A>(of_x + x * width), load<A>(of_y + y * width));
     });
-  }
-
- private:
-  static TI_LANE Pack<A> take_log(Pack<A> p, A* to) {
-    const Pack<A> log_p = log(p);
-    store(to, log_p);
-    return times0(p, log_p);
   }
 };
 

@@ -188,23 +188,28 @@ void keep_table(Rows& r, const Cursor& at, int64_t j, double z, double total, do
 }
 
 template <class F, class A>
-void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
-  const FlushDenormals guard(may_flush(r));
-  if (SmallTables<A>::pays(r)) {
-    SmallTables<A> tables(r);
-    for (Cursor at(r, begin); at.row < end; at.skip(tables.team.rows)) {
-      tables.move_to(at, end);
-      tables.take_cells();
-      double value[SmallTables<A>::width], total[SmallTables<A>::width];
-      Wide<A>(tables.total).store_lanes(total);
-      map([](auto xy, auto x, auto y) { return F::score(xy, x, y); }, Wide<A>(tables.sum_xy),
-          Wide<A>(tables.sum_x), Wide<A>(tables.sum_y))
-          .store_lanes(value);
-      for (int64_t j = 0; j < tables.team.rows; ++j)
-        keep_table<F, A>(r, at, j, tables.z[j], total[j], value[j], scratch);
-    }
-    return;
+void reduce_small_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
+  SmallTables<A> tables(r);
+  double value[SmallTables<A>::width], total[SmallTables<A>::width];
+  for (Cursor at(r, begin); at.row < end; at.skip(tables.team.rows)) {
+    tables.move_to(at, end);
+    tables.take_marginals();
+    // The cells are at hand, so their scores are summed rather than the three logarithms apart,
+    // whose sums are larger.
+    Pack<A> sum(0);
+    tables.each_cell([&]<Kind>(int64_t, Prob<Pack<A>> cell, Pack<A> lx, Pack<A> ly)
+                         __attribute__((always_inline)) {
+                           sum = sum + times0(cell.p, F::score(cell.log, lx, ly));
+                         });
+    Wide<A>(sum).store_lanes(value);
+    Wide<A>(tables.total).store_lanes(total);
+    for (int64_t j = 0; j < tables.team.rows; ++j)
+      keep_table<F, A>(r, at, j, tables.z[j], total[j], value[j], scratch);
   }
+}
+
+template <class F, class A>
+void reduce_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
   Table<A> table(r, scratch);
   for (Cursor at(r, begin); at.row < end; at.next()) {
     table.move_to(at.p);
@@ -229,7 +234,7 @@ void write_small_tables(Rows& r, int64_t begin, int64_t end) {
       scale[j] = r.scale * load_number(r.g, at.g + j * row_stride(r, r.g));
     }
     tables.normalise();
-    tables.take_cells();
+    tables.take_marginals();
     const Pack<A> of_rows = Wide<A>(total).narrowed(), by = Wide<A>(scale).narrowed();
     tables.each_cell([&]<Kind kind>(int64_t i, Prob<Pack<A>> cell, Pack<A> lx,
                                     Pack<A> ly) __attribute__((always_inline)) {
@@ -241,9 +246,7 @@ void write_small_tables(Rows& r, int64_t begin, int64_t end) {
 }
 
 template <class F, class A>
-void table_backward(Rows& r, int64_t begin, int64_t end, double* scratch) {
-  const FlushDenormals guard(may_flush(r));
-  if (SmallTables<A>::pays(r)) return write_small_tables<F, A>(r, begin, end);
+void write_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
   const Write<A> write = writer<A>(r.gradient.type);
   const int64_t size = size_of(r.gradient.type);
   Table<A> table(r, scratch);
@@ -269,6 +272,25 @@ void table_backward(Rows& r, int64_t begin, int64_t end, double* scratch) {
         write(d, to + (x * r.classes + first) * size, Walk::along_classes(1, n, Pack<A>::width));
       });
   }
+}
+
+template <class F, class A>
+void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
+  flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
+    if (SmallTables<A>::pays(r))
+      reduce_small_tables<F, A>(r, begin, end, scratch);
+    else
+      reduce_tables<F, A>(r, begin, end, scratch);
+  });
+}
+template <class F, class A>
+void table_backward(Rows& r, int64_t begin, int64_t end, double* scratch) {
+  flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
+    if (SmallTables<A>::pays(r))
+      write_small_tables<F, A>(r, begin, end);
+    else
+      write_tables<F, A>(r, begin, end, scratch);
+  });
 }
 
 template <class... F>

@@ -65,11 +65,8 @@ void test_functions(Checks& check, const char* type) {
   using F = Format<A>;
   const auto x = numbers<A>();
   const bool fast = TI_PACK_BYTES == 64 && sizeof(A) == sizeof(float);
-#if defined(__FMA__)
-  const Real exp_bound = fast ? 2 : 1;
-#else
-  const Real exp_bound = 1.25;  // the reduction of x and each step of the series round once more
-#endif
+  // Without fused multiply-add the reduction of x and each step of the series round once more.
+  const Real exp_bound = fast ? 2 : TI_PACK_BYTES > 16 ? 1 : 1.25;
   const Real exp_error = worst_error(
       x, [](Pack<A> v) { return exp(v); }, [](Real v) { return expl(v); },
       [&](A v) -> Real {
