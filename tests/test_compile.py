@@ -171,6 +171,25 @@ def test_inductor(case: Case, device: str) -> None:
     assert counter.frame_count == 1
 
 
+@pytest.mark.parametrize("autocast", (False, True))
+def test_half_precision_as_in_eager_mode(device: str, autocast: bool) -> None:
+    """Bit for bit: no row is rounded, and no count, before the mean is taken."""
+    x = random(1001, 7).to(device, torch.bfloat16)
+    labels = torch.arange(1001, device=device) % 7
+    calls: list[Callable[[Tensor], Tensor]] = [
+        lambda x: functional.cross_entropy(x, labels, label_smoothing=0.1),
+        lambda x: functional.js_div(x, -x),
+        lambda x: functional.kl_div(x, x.exp(), reduction="batchmean"),
+    ]
+    for call in calls:
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
+            expected = call(x)
+            compiled = torch.compile(call, backend="aot_eager", fullgraph=True, dynamic=True)
+            actual = compiled(x)
+        assert expected.dtype == (torch.float32 if autocast else torch.bfloat16)
+        assert torch.equal(actual, expected)
+
+
 def trained(loss: Callable[..., Tensor], wrap: Callable[..., Any], device: str) -> list[float]:
     """The losses of some steps of training; `wrap` is given the model and its loss in one."""
     torch.manual_seed(0)

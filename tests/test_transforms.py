@@ -295,6 +295,22 @@ def test_model(transform: Transform, case: Case, device: str) -> None:
     Pair(case, device).assert_same(transform)
 
 
+# Half precision
+
+
+def test_vmap_rounds_once(device: str) -> None:
+    """Neither the rows nor their number are rounded before the mean of a sample is taken."""
+    x = random(3, 1001, 7).to(device, torch.bfloat16)
+    labels = torch.arange(3 * 1001, device=device).view(3, 1001) % 7
+    expected = [functional.cross_entropy(*sample) for sample in zip(x, labels, strict=True)]
+    actual = vmap(functional.cross_entropy)(x, labels)
+    assert actual.dtype == torch.bfloat16
+    torch.testing.assert_close(actual, torch.stack(expected), rtol=2**-8, atol=0)  # one unit
+    gradient = vmap(grad(functional.cross_entropy))(x, labels)
+    expected = [grad(functional.cross_entropy)(*sample) for sample in zip(x, labels, strict=True)]
+    torch.testing.assert_close(gradient, torch.stack(expected), rtol=2**-8, atol=0)
+
+
 # Class weights
 
 

@@ -1,8 +1,8 @@
 """Writes docs/transforms.md: which op goes through which transform, by the outcomes of the tests.
 
-A test that is marked ``transform(name)`` stands for a column of the page, and the ops of the `case`
-or `cases` that it is given, or that its id names, for the rows; marked ``raises=True``, it holds the op to an error that names op and
-transform.
+A test that is marked ``transform(name)`` stands for a column of the page. The rows are the ops of
+the `case` or `cases` that it is given, or that its id names. Marked ``raises=True``, it expects an
+error that names op and transform.
 
     python tools/transforms.py            run the marked tests and write the page
     python tools/transforms.py --check    only collect them, and compare with the page
@@ -41,6 +41,7 @@ class Outcomes:
     def __init__(self) -> None:
         self.cells: dict[str, dict[tuple[str, str], str]] = {}  # by test file, op and column
         self.named = {str(case): case for case in ops.CASES}
+        self.skipped = 0
 
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
@@ -50,6 +51,9 @@ class Outcomes:
         items[:] = marked
         for item in marked:
             self.note(item)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.skipped += report.skipped
 
     def note(self, item: pytest.Item) -> None:
         mark = item.get_closest_marker("transform")
@@ -97,8 +101,8 @@ def main(arguments: Sequence[str]) -> int:
         [*options, *(["--collect-only", "-qq"] if check else []), *map(str, files)],
         plugins=[outcomes],
     )
-    if failed:
-        print(f"{PAGE.name} is not written, because a test failed", file=sys.stderr)
+    if failed or outcomes.skipped:
+        print(f"{PAGE}: some test failed or was skipped, so this was left alone", file=sys.stderr)
         return 1
     text = page(outcomes)
     if not check:

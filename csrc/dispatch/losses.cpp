@@ -125,9 +125,14 @@ Tensor kl_div(const Tensor& input, const Tensor& target, int64_t reduction, bool
                                        : reduction == kBatchMean && input.dim() ? input.sym_size(0)
                                                                                 : one;
   o.reduction = kSumOfTerms;
-  if (!divisor.maybe_as_int()) return loss<KlDivergence>(x, o, dtype) / at::Scalar(divisor);
-  o.scale = 1. / double(*divisor.maybe_as_int());
-  return loss<KlDivergence>(x, o, dtype);
+  if (const auto known = divisor.maybe_as_int()) {
+    o.scale = 1. / double(*known);
+    return loss<KlDivergence>(x, o, dtype);
+  }
+  const ScalarType promoted = c10::promoteTypes(p.scalar_type(), q.scalar_type()),
+                   type = result_type(p.device(), promoted, dtype),
+                   exact = type == at::kDouble ? at::kDouble : at::kFloat;
+  return (loss<KlDivergence>(x, o, exact) / at::Scalar(divisor)).to(type);
 }
 
 Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,

@@ -89,12 +89,11 @@ inline Prob<Lane> still_at_zero(const Prob<Lane>& x) {
 // classes are 0.
 inline Tensor one_hot(const Tensor& labels, const Tensor& q, int64_t dim, int64_t ignore_index,
                       ScalarType dtype) {
-  std::vector<c10::SymInt> shape(q.dim(), 1);
-  if (q.dim()) shape[dim] = q.sym_size(dim);
-  const Tensor classes = at::arange(at::Scalar(q.dim() ? q.sym_size(dim) : c10::SymInt(1)),
-                                    labels.options().dtype(at::kLong));
-  const Tensor row = q.dim() ? labels.unsqueeze(dim) : labels;
-  return at::logical_and(classes.view_symint(shape) == row, row != ignore_index).to(dtype);
+  if (q.dim() == 0) return at::logical_and(labels == 0, labels != ignore_index).to(dtype);
+  // Counted on a tensor of q's own class, for a DTensor meets none but its like.
+  const Tensor classes = at::ones_like(q, q.options().dtype(at::kLong)).cumsum(dim) - 1;
+  const Tensor row = labels.unsqueeze(dim);
+  return at::logical_and(classes == row, row != ignore_index).to(dtype);
 }
 inline Tensor along(const Tensor& weight, const Tensor& x, int64_t dim) {
   std::vector<c10::SymInt> shape(x.dim(), 1);
