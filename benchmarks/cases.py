@@ -12,6 +12,7 @@ from typing import Any
 
 import peers
 import torch
+import walkthrough
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -112,7 +113,7 @@ def of_logits(name: str, operands: int) -> Case:
     )
 
 
-MEASURES = (
+MEASURES: tuple[Case, ...] = (
     Case(
         "cross_entropy",
         functional.cross_entropy,
@@ -134,13 +135,10 @@ MEASURES = (
     of_logits("entropy", 1),
     of_logits("kl_divergence", 2),
     of_logits("js_divergence", 2),
-    # The quantity that CONTRIBUTING.md adds; walkthrough.py measures it in a copy that has it.
-    *(
-        of_logits(name, 2)
-        for name in ("squared_hellinger_distance",)
-        if hasattr(torch_infotheory, name)
-    ),
 )
+if hasattr(torch_infotheory, walkthrough.QUANTITY):  # in the copy of the tree
+    added = partial(getattr(torch_infotheory, walkthrough.QUANTITY), kind="logits")
+    MEASURES += (Case(walkthrough.QUANTITY, added, walkthrough.eager, operands=2),)
 TABLES = (
     Case(
         "mutual_information",

@@ -113,6 +113,10 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:200]
 
 
+def four_digits(x: float) -> float:
+    return float(f"{x:.4g}")
+
+
 def times(calls: dict[str, Call], seconds: float, clock: CpuClock | CudaClock) -> list[dict]:
     """A record for each call: the least and the median seconds, or the error that it raised."""
     taken: dict[str, list[float]] = {}
@@ -138,7 +142,12 @@ def times(calls: dict[str, Call], seconds: float, clock: CpuClock | CudaClock) -
             taken[name].append(clock.seconds(calls[name], repeats[name]))
             spent[name] += taken[name][-1] * repeats[name]
     records = [
-        {"contender": name, "least": min(of), "median": median(of), "samples": len(of)}
+        {
+            "contender": name,
+            "least": four_digits(min(of)),
+            "median": four_digits(median(of)),
+            "samples": len(of),
+        }
         for name, of in taken.items()
     ]
     return records + [{"contender": name, "error": text} for name, text in errors.items()]

@@ -61,12 +61,6 @@ def js_divergence(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> 
     return (p * (log_p - log_m) + q * (log_q - log_m)).sum(dim) / 2
 
 
-def squared_hellinger_distance(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
-    _, log_p = probability_and_logarithm(p, dim, kind)
-    _, log_q = probability_and_logarithm(q, dim, kind)
-    return ((log_p / 2).exp() - (log_q / 2).exp()).square().sum(dim) / 2
-
-
 CELLS = (-2, -1)
 
 

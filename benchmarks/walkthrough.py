@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from torch import Tensor
+
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ROOT / "build" / "walkthrough"
 QUANTITY = "squared_hellinger_distance"
@@ -20,6 +22,12 @@ COPIED += ("README.md", "CONTRIBUTING.md")
 
 BLOCK = re.compile(r"^```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LIST = re.compile(r"^using RowFormulas =.*?;\n", re.MULTILINE | re.DOTALL)
+
+
+def eager(p: Tensor, q: Tensor, dim: int = -1) -> Tensor:
+    """The quantity in PyTorch, from logits."""
+    p, q = p.log_softmax(dim), q.log_softmax(dim)
+    return ((p / 2).exp() - (q / 2).exp()).square().sum(dim) / 2
 
 
 def copy(tree: Path) -> None:
