@@ -5,8 +5,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build test test-cpp test-library test-python test-2.11 test-2.12 test-2.14 demo bench \
-        bench-full accuracy lint format docs clean
+.PHONY: help build test test-cpp test-library test-sanitizers test-cuda-sim cuda-figures test-gpu \
+        test-python test-2.11 test-2.12 test-2.14 demo bench bench-full accuracy lint format docs clean
 
 # The interpreter that .venv is made with; how many compilers and test processes run side by side.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -47,9 +47,27 @@ build: $(EXTENSION)  ## build the extension in place (incremental)
 test: test-cpp test-library test-python  ## all tests
 	@echo "make test: the C++ tests and the Python tests passed"
 
-test-python: $(EXTENSION)  ## the package, its docstrings, its pages and programs in C++
+# The CUDA kernels, compiled by the C++ compiler: one more device of the tests.
+EMULATION := build/cuda_emulation.so
+$(EMULATION): $(EXTENSION) $(shell find tests/cuda_emulation -type f -not -name 'test_*')
+	@$(PY) tests/cuda_emulation/emulate.py $@
+
+test-python: $(EXTENSION) $(EMULATION)  ## the package, its docstrings, its pages and programs in C++
 	@echo "==> testing the package, its docstrings, its pages and programs in C++"
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
+
+test-sanitizers: $(EXTENSION)  ## the CUDA kernels on the CPU under ASan, UBSan and TSan
+	@echo "==> testing the CUDA kernels on the CPU under sanitizers"
+	@$(PY) tests/cuda_emulation/sanitize.py
+
+test-cuda-sim: $(INSTALLED)  ## the CUDA half on a simulator of the code nvcc generates, if it is there
+	@PYTHONPATH=tests JOBS=$(JOBS) $(PY) tests/cuda_sim/run_simulator.py
+
+cuda-figures: $(INSTALLED)  ## write the figures of docs/cuda.md, which the simulator counts
+	@PYTHONPATH=tests JOBS=$(JOBS) $(PY) tests/cuda_sim/run_simulator.py --page
+
+test-gpu: $(INSTALLED)  ## the CUDA half on a GPU, if there is one
+	@PYTHONPATH=tests JOBS=$(JOBS) $(PY) tests/cuda_gpu/run_gpu.py
 
 # One build tree for the C++ tests and for the library, which share the objects of the kernels.
 # TorchConfig.cmake warns of libraries that the wheels do not have.

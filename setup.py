@@ -1,5 +1,6 @@
 """Builds torch_infotheory._C from csrc/ for the installed torch; pyproject.toml says the rest."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ SUPPORTED = f"torch>={OLDEST[0]}.{OLDEST[1]},<{NEWEST[0]}.{NEWEST[1] + 1}"
 
 try:
     import torch
-    from torch.utils.cpp_extension import BuildExtension, CppExtension
+    from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
 except ImportError:
     sys.exit(f"torch_infotheory: needs {SUPPORTED}; then run pip install --no-build-isolation .")
 
@@ -18,21 +19,45 @@ major, minor = (int(part) for part in torch.__version__.split(".")[:2])
 if not OLDEST <= (major, minor) <= NEWEST:
     sys.exit(f"torch_infotheory: needs {SUPPORTED}, but torch {torch.__version__} is installed")
 
+
+def why_not_cuda() -> str:
+    """Why the CUDA kernels are left out; empty if they are built."""
+    if os.environ.get("FORCE_CUDA") == "0":
+        return "FORCE_CUDA=0"
+    if not torch.version.cuda:
+        return f"torch {torch.__version__} is a build without CUDA"
+    if not CUDA_HOME or not Path(CUDA_HOME, "include", "cuda_runtime.h").is_file():
+        return f"there is no CUDA toolkit in {CUDA_HOME or 'PATH'} (CUDA_HOME says where it is)"
+    return ""
+
+
+without_cuda = why_not_cuda()
+if without_cuda and os.environ.get("FORCE_CUDA") == "1":
+    sys.exit(f"torch_infotheory: FORCE_CUDA=1, but {without_cuda}")
+if without_cuda:
+    print(f"torch_infotheory: building for the CPU alone: {without_cuda}", file=sys.stderr)
+elif not torch.cuda.is_available():  # else torch builds for the cards that it sees
+    os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "7.5;8.0;8.6;9.0;10.0;12.0+PTX")
+
 csrc = Path("csrc")
-sources = sorted(str(path) for path in csrc.rglob("*.cpp"))
-others = sorted(str(path) for path in csrc.rglob("*") if path.is_file() and path.suffix != ".cpp")
+suffixes = {".cpp"} if without_cuda else {".cpp", ".cu"}
+files = sorted(path for path in csrc.rglob("*") if path.is_file())
 lines = (csrc / "compile_options.txt").read_text().splitlines()
 options = [line for line in lines if line.startswith("-")]
+# -g0: the -g among Python's own flags would double the time to compile.
+compiler_args = {
+    "cxx": ["-std=c++20", "-O3", "-g0", *options],
+    "nvcc": ["-std=c++20", "-O3", *(f"-Xcompiler={option}" for option in options)],
+}
 
 setup(
     ext_modules=[
-        CppExtension(
+        (CppExtension if without_cuda else CUDAExtension)(
             "torch_infotheory._C",
-            sources,
-            depends=others,
+            [str(path) for path in files if path.suffix in suffixes],
+            depends=[str(path) for path in files if path.suffix not in suffixes],
             include_dirs=[str(csrc.resolve()), str((csrc / "include").resolve())],
-            # -g0: the -g among Python's own flags would double the time to compile.
-            extra_compile_args=["-std=c++20", "-O3", "-g0", *options],
+            extra_compile_args=compiler_args,
             py_limited_api=True,
         )
     ],

@@ -19,7 +19,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 START = 180  # seconds until all ranks have come up, on a machine with other work to do
-LIMIT = 120  # seconds for one check
+LIMIT = 240  # seconds for one check, likewise
 GRACE = 5  # seconds for the other ranks once one has failed
 
 

@@ -13,7 +13,8 @@ import pytest
 from torch_infotheory import measures
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{n}.md" for n in ("conventions", "dropin", "sharding"))]
+RUN = ("conventions", "dropin", "sharding")
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in RUN)]
 MEASURES = {name: getattr(measures, name) for name in measures.__all__}
 SECTIONS = ["Args", "Returns", "Domain", "Gradient", "Raises", "Example", "Reference", "See also"]
 
