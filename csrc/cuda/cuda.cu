@@ -1,0 +1,130 @@
+// cuda.cu -- the CUDA key of every row op: scratch memory, launches, and the reduction over rows.
+//
+// Everything is enqueued on the current stream; the host waits for nothing. Knows tensors and the
+// border struct; must not know formulas by name or how a row is reduced.
+#include <torch/library.h>
+
+#include "cuda/kernels.h"
+#include "cuda/stream.h"
+#include "dispatch/call.h"
+
+namespace torch_infotheory {
+namespace {
+
+// Numbers that live as long as the kernels of one call; freed memory is reused in stream order.
+double* scratch(Tensor& owner, int64_t numbers, const Tensor& like) {
+  owner = at::empty({numbers}, like.options().dtype(at::kDouble));
+  return owner.mutable_data_ptr<double>();
+}
+
+// Elements without rows, in contiguous memory: one row, of them all.
+void make_one_row(Rows& r, int64_t elements) {
+  for (Operand* x : {&r.p, &r.q, &r.value, &r.g, &r.gradient}) {
+    x->row_strides = nullptr;
+    x->class_stride = x != &r.g || r.g_per_class;
+  }
+  r.rank = 0;
+  r.rows = elements > 0;
+  r.classes = elements;
+}
+Rows& rows_of(Call& call, int64_t elements) {
+  if (call.flat)
+    make_one_row(call.rows, elements);
+  else
+    call.finish();
+  return call.rows;
+}
+
+template <class F>
+DeviceKernel kernel_of(bool backward) {
+  if constexpr (is_table<F>) {
+    constexpr int formula = index_of<F>(TableFormulas{});
+    return backward ? table_backward(formula) : table_forward(formula);
+  } else {
+    constexpr int formula = index_of<F>(RowFormulas{});
+    return backward ? row_backward(formula) : row_forward(formula);
+  }
+}
+
+template <class F>
+std::tuple<Tensor, Tensor> forward_cuda(const Tensor& p, const optional<Tensor>& q,
+                                        const optional<Tensor>& weight, int64_t dim, int64_t kinds,
+                                        int64_t reduction, int64_t ignore_index,
+                                        double label_smoothing, double scale,
+                                        optional<ScalarType> dtype) {
+  const device::Guard guard(p.device());
+  const device::Stream stream = device::current_stream();
+  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
+  const Operands x{p, q, weight};
+  check_operands<F, int64_t>(x, o);
+  const auto out = allocate<F, int64_t>(x, o, dtype);
+  const auto& [value, saved] = out;
+  Call call = Call::forward<F>(x, o, value, saved);
+  const Rows& r = rows_of(call, p.numel());
+  if (r.elementwise)  // elements have no rows to keep anything of
+    device::clear(saved.mutable_data_ptr(), saved.nbytes(), stream);
+
+  const bool reduced = o.is_reduced();
+  const Plan plan = plan_forward<F>(r, reduced);
+  const Geometry& g = plan.geometry;
+  const int64_t row_values = reduced ? r.rows * (r.elementwise ? g.parts : 1) : 0,
+                sums = reduced ? room_of_sums(row_values) : 0;
+  Tensor memory;
+  double* const at = scratch(memory, plan.scratch + row_values + sums, p);
+  DeviceRows d(r, g, plan.in_double, at);
+  if (reduced) {
+    d.rows.row_values = at + plan.scratch;
+    d.rows.value = {value.mutable_data_ptr(), kProbs, type_of(value)};
+  }
+  kernel_of<F>(false)(d, plan, stream);
+  if (reduced) {
+    const bool mean = o.reduction == kMean, weigh = mean && o.has_labels();
+    const double factor = o.scale / (mean && !weigh ? double(r.rows) : 1);
+    reduce_rows(d, row_values, weigh, factor, at + plan.scratch + row_values, nullptr, stream);
+  }
+  device::check_launches();
+  return out;
+}
+
+template <class F>
+Tensor backward_cuda(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                     const optional<Tensor>& weight, const Tensor& saved, int64_t dim,
+                     int64_t kinds, int64_t reduction, int64_t ignore_index, double label_smoothing,
+                     double scale, int64_t wrt) {
+  const device::Guard guard(p.device());
+  const device::Stream stream = device::current_stream();
+  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
+  const Operands x{p, q, weight};
+  check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
+  const Tensor gradient = allocate_gradient<int64_t>(wrt ? *q : p);
+  if (gradient.numel() == 0) return gradient;
+  Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
+  Rows& r = rows_of(call, p.numel());
+  const bool mean = o.reduction == kMean, weigh = mean && o.has_labels();
+  if (mean && !weigh) r.scale /= double(r.rows);
+
+  const Plan plan = plan_backward<F>(r);
+  const int64_t sums = weigh ? room_of_sums(r.rows) : 0;
+  Tensor memory;
+  double* const at = scratch(memory, plan.scratch + sums + 1, p);
+  DeviceRows d(r, plan.geometry, plan.in_double, at);
+  if (weigh) {
+    double* const divisor = at + plan.scratch;
+    reduce_rows(d, r.rows, weigh, 1, divisor + 1, divisor, stream);
+    d.divisor = divisor;
+  }
+  kernel_of<F>(true)(d, plan, stream);
+  device::check_launches();
+  return gradient;
+}
+
+TORCH_LIBRARY_IMPL(torch_infotheory, CUDA, m) {
+  each_formula([&](auto formula) {
+    using F = decltype(formula);
+    m.impl(forward_name<F>().c_str(), &forward_cuda<F>);
+    m.impl(backward_name<F>().c_str(), &backward_cuda<F>);
+  });
+}
+
+}  // namespace
+}  // namespace torch_infotheory

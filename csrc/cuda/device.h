@@ -1,0 +1,34 @@
+// device.h -- the words of the CUDA toolkit that kernels and launches use.
+//
+// The only file with <<<>>>. A header of the same name stands in for it where kernels are tested on
+// a CPU. Must not know torch, rows, or formulas. Read next: team.cuh.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include "cuda/launch_config.h"
+
+#undef NDEBUG  // the assertion below is the error message of a bad class label in every build
+#include <assert.h>
+
+#define TI_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+
+namespace torch_infotheory::device {
+
+using Stream = cudaStream_t;
+
+// As in torch, a class label out of range ends the process's use of the device.
+__device__ __forceinline__ void device_check(bool label_is_a_class) { assert(label_is_a_class); }
+
+// Errors of both are found by check_launches of stream.h.
+template <class... P, class... A>
+void launch(void (*kernel)(P...), const Geometry& g, Stream stream, const A&... arguments) {
+  kernel<<<g.grid, g.block, g.shared, stream>>>(P(arguments)...);
+}
+
+inline void clear(void* data, size_t bytes, Stream stream) {
+  cudaMemsetAsync(data, 0, bytes, stream);
+}
+
+}  // namespace torch_infotheory::device

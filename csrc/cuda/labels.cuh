@@ -1,0 +1,73 @@
+// labels.cuh -- the class index that states a row of p: a peak, read and written alone.
+//
+// Knows sources; must not know any formula by name, or tensors. Read next: rows.cuh.
+#pragma once
+#include "cuda/reduce.cuh"
+
+namespace torch_infotheory {
+namespace {
+
+struct Label {
+  int64_t label = -1;
+  bool given = false, ignored = false, bad = false;
+
+  __device__ __forceinline__ Label(const Rows& r, const Offsets& at, bool there) {
+    if (r.p.kind != kLabels || !there) return;
+    given = true;
+    label = label_at(r.p, at.of[DeviceRows::kP]);
+    ignored = label == r.ignore_index;
+    bad = !ignored && (label < 0 || label >= r.classes);
+  }
+  // Whether the row has a value, and a label that may be used as an index.
+  __device__ __forceinline__ bool row_counts() const { return !ignored && !bad; }
+  __device__ __forceinline__ bool has_peak() const { return given && row_counts(); }
+};
+
+__device__ __forceinline__ double weight_of_class(const DeviceRows& d, int64_t c) {
+  return d.rows.weight ? load_one<double>(d.rows.weight, d.compute_type, c) : 1;
+}
+// q at the label.
+__device__ __forceinline__ Prob<double> q_at(const Rows& r, const Offsets& at, int64_t label,
+                                             double zq) {
+  const double x =
+      load_one<double>(r.q.data, r.q.type, at.of[DeviceRows::kQ] + label * r.q.class_stride);
+  const double log_q = r.q.kind == kLogits ? x - zq : x;
+  return {exp(log_q), log_q};
+}
+
+__device__ __forceinline__ void store_value(const DeviceRows& d, int64_t row, const Offsets& at,
+                                            double value) {
+  const Rows& r = d.rows;
+  if (r.row_values)
+    r.row_values[row] = value;
+  else
+    store_one(const_cast<void*>(r.value.data), r.value.type, at.of[DeviceRows::kValue],
+              value * r.scale);
+}
+
+// Writes what a row came to. One thread of its team calls this.
+template <class F>
+__device__ __forceinline__ void finish(const DeviceRows& d, int64_t row, const Offsets& at,
+                                       Results out) {
+  const Rows& r = d.rows;
+  const Label label(r, at, true);
+  if (label.has_peak()) {
+    const double kept = Smoothing(r.label_smoothing, r.classes).kept;
+    const Prob<double> p{weight_of_class(d, label.label) * kept, 0},
+        q = q_at(r, at, label.label, out.zq);
+    out.value += F::term(p, q);
+    out.d_lq += F::d_lq(p, q);
+  }
+  device::device_check(!label.bad);
+  if (!label.row_counts()) out = Results();
+  const double kept[] = {out.zp, out.d_lp, out.zq, out.d_lq};
+#pragma unroll
+  for (int i = 0; i < 2 * F::arity; ++i) r.saved[i * r.rows + row] = kept[i];
+  store_value(d, row, at, out.value);
+  if constexpr (F::divergence)
+    d.small[row] = out.value < (d.compute_type == kDouble ? kSmall<double> : kSmall<float>) &&
+                   totals_agree(r, out.mass_p, out.mass_q, kRoundingOfSums);
+}
+
+}  // namespace
+}  // namespace torch_infotheory

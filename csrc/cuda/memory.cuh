@@ -1,0 +1,133 @@
+// memory.cuh -- numbers as they lie in memory, one by one and 16 bytes at a time.
+//
+// Knows types; must not know rows, kinds, or formulas. A Type that a kernel is compiled for is
+// passed as a constant, and the switches below are gone. Read next: walk.cuh.
+#pragma once
+#include "core/rows.h"
+#include "core/sources.h"
+#include "cuda/device.h"
+
+namespace torch_infotheory {
+namespace {
+
+// ---- numbers of two bytes ----
+__device__ __forceinline__ float widen_bfloat16(unsigned low_half) {
+  return __uint_as_float(low_half << 16);
+}
+__device__ __forceinline__ float widen_half(unsigned low_half) {
+  return __half2float(__ushort_as_half((unsigned short)(low_half)));
+}
+__device__ __forceinline__ unsigned short narrow(Type type, float x) {
+  return type == kHalf ? __half_as_ushort(__float2half_rn(x))
+                       : __bfloat16_as_ushort(__float2bfloat16_rn(x));
+}
+// Two at once: one instruction where they have their own.
+__device__ __forceinline__ unsigned narrow(Type type, float a, float b) {
+  unsigned word;
+  if (type == kHalf) {
+    const __half2 pair = __floats2half2_rn(a, b);
+    memcpy(&word, &pair, sizeof word);
+  } else {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
+    memcpy(&word, &pair, sizeof word);
+  }
+  return word;
+}
+
+// ---- one number ----
+template <class A>
+__device__ __forceinline__ A load_one(const void* data, Type type, int64_t i) {
+  switch (type) {
+    case kFloat:
+      return A(static_cast<const float*>(data)[i]);
+    case kDouble:
+      return A(static_cast<const double*>(data)[i]);
+    case kHalf:
+      return A(widen_half(static_cast<const unsigned short*>(data)[i]));
+    default:
+      return A(widen_bfloat16(static_cast<const unsigned short*>(data)[i]));
+  }
+}
+template <class A>
+__device__ __forceinline__ void store_one(void* data, Type type, int64_t i, A x) {
+  switch (type) {
+    case kFloat:
+      static_cast<float*>(data)[i] = float(x);
+      break;
+    case kDouble:
+      static_cast<double*>(data)[i] = double(x);
+      break;
+    default:
+      static_cast<unsigned short*>(data)[i] = narrow(type, float(x));
+  }
+}
+
+// ---- n numbers side by side: 16, 8 or 4 bytes, aligned to their size ----
+struct alignas(16) Pack {
+  unsigned word[4];
+};
+// Only an access through a vector type stays one access; one through a struct may be split.
+__device__ __forceinline__ Pack load_pack(const void* at, int bytes) {
+  Pack x;
+  if (bytes == 16) {
+    const uint4 v = *static_cast<const uint4*>(at);
+    x.word[0] = v.x, x.word[1] = v.y, x.word[2] = v.z, x.word[3] = v.w;
+  } else if (bytes == 8) {
+    const uint2 v = *static_cast<const uint2*>(at);
+    x.word[0] = v.x, x.word[1] = v.y;
+  } else {
+    x.word[0] = *static_cast<const unsigned*>(at);
+  }
+  return x;
+}
+// Gradients are not read again soon: they need not stay in the cache.
+__device__ __forceinline__ void store_pack(void* at, int bytes, const Pack& x) {
+  if (bytes == 16)
+    __stcs(static_cast<uint4*>(at), make_uint4(x.word[0], x.word[1], x.word[2], x.word[3]));
+  else if (bytes == 8)
+    __stcs(static_cast<uint2*>(at), make_uint2(x.word[0], x.word[1]));
+  else
+    __stcs(static_cast<unsigned*>(at), x.word[0]);
+}
+template <int n, class A>
+__device__ __forceinline__ void widen(Type type, const Pack& from, A (&x)[n]) {
+  if (type == kFloat) {
+#pragma unroll
+    for (int k = 0; k < n; ++k) x[k] = A(__uint_as_float(from.word[k & 3]));
+  } else if (type == kDouble) {
+#pragma unroll
+    for (int k = 0; k < n; ++k)
+      x[k] = A(__hiloint2double(int(from.word[(2 * k + 1) & 3]), int(from.word[(2 * k) & 3])));
+  } else if (type == kHalf) {
+#pragma unroll
+    for (int k = 0; k < n; ++k)
+      x[k] = A(widen_half(k % 2 ? from.word[k / 2 & 3] >> 16 : from.word[k / 2 & 3]));
+  } else {
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+      const unsigned word = from.word[k / 2 & 3];
+      x[k] = A(k % 2 ? __uint_as_float(word & 0xffff0000u) : widen_bfloat16(word));
+    }
+  }
+}
+template <int n, class A>
+__device__ __forceinline__ Pack narrowed(Type type, const A (&x)[n]) {
+  Pack to = {};
+  if (type == kFloat) {
+#pragma unroll
+    for (int k = 0; k < n; ++k) to.word[k & 3] = __float_as_uint(float(x[k]));
+  } else if (type == kDouble) {
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+      to.word[(2 * k) & 3] = unsigned(__double2loint(double(x[k])));
+      to.word[(2 * k + 1) & 3] = unsigned(__double2hiint(double(x[k])));
+    }
+  } else {
+#pragma unroll
+    for (int k = 0; k < n; k += 2) to.word[k / 2 & 3] = narrow(type, float(x[k]), float(x[k + 1]));
+  }
+  return to;
+}
+
+}  // namespace
+}  // namespace torch_infotheory
