@@ -1,0 +1,26 @@
+// device.h -- stands in for csrc/cuda/device.h: a launch runs the kernel on fibers, at once.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include "cuda/launch_config.h"
+
+#define TI_DYNAMIC_SHARED(name) unsigned char* name = ::cuda_emulation::dynamic_shared()
+
+namespace torch_infotheory::device {
+
+struct Stream {};
+
+inline void device_check(bool ok, cuda_emulation::Place place = cuda_emulation::Place::current()) {
+  if (!ok) cuda_emulation::fault("a check in a kernel failed", place);
+}
+
+template <class... P, class... A>
+void launch(void (*kernel)(P...), const Geometry& g, Stream, const A&... a) {
+  cuda_emulation::run(g.grid, g.block, g.shared, [&] { kernel(P(a)...); });
+}
+
+inline void clear(void* data, size_t bytes, Stream) { memset(data, 0, bytes); }
+
+}  // namespace torch_infotheory::device

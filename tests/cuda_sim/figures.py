@@ -1,0 +1,89 @@
+"""Writes the figures of docs/cuda.md: what the simulator counts, and what the assemblers report.
+
+Run by tests/cuda_sim/run_simulator.py --page, in the process that has the simulator.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import registers
+import test_traffic as traffic
+import torch
+from ops import moved
+
+PAGE = Path(__file__).parents[2] / "docs" / "cuda.md"
+FOLDER = Path(os.environ["FAKECUDA_PTX"].split(":")[0]).parent
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+
+
+def table(head: list[str], rows: list[list[object]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def row_of(what: str, launches: list, logits: int, floor: int) -> list[object]:
+    read, written = (traffic.total(launches, f"global_bytes_{k}") for k in ("read", "written"))
+    sectors = traffic.total(launches, "sectors") / max(1, traffic.total(launches, "sectors_ideal"))
+    shape = ", ".join(f"{launch.grid} x {launch.block}" for launch in launches)
+    return [
+        what,
+        shape,
+        f"{read / floor:.3f}",
+        f"{written / floor:.3f}",
+        f"{sectors:.2f}",
+        f"{traffic.total(launches, 'instructions') / logits:.1f}",
+    ]
+
+
+def traffic_table() -> str:
+    rows = []
+    for name, (operands, function) in traffic.FORWARD.items():
+        for count, classes in traffic.SHAPES:
+            for dtype in traffic.TYPES:
+                x = traffic.matrix(count, classes, dtype)
+                y = traffic.matrix(count, classes, dtype, seed=1)
+                labels = moved(torch.arange(count) % classes, "cuda")
+                logits, size = operands * count * classes, count * classes * dtype.itemsize
+                value, forward = traffic.measure(function, x, y, labels)
+                g = moved(torch.ones(count, dtype=value.dtype), "cuda")
+                _, backward = traffic.measure(traffic.grad_by_x, value, x, g)
+                what = f"{name}, {NAMES[dtype]}, {count} x {classes}"
+                rows.append(row_of(what, forward, logits, operands * size))
+                rows.append(row_of("its gradient by the logits", backward, logits, operands * size))
+    head = ["call", "grid x block", "read", "written", "sectors", "instructions"]
+    return table(head, rows)
+
+
+def register_table() -> str:
+    found: dict[str, dict[str, list[registers.Resources]]] = {}
+    for architecture in ARCHITECTURES:
+        for path in sorted(FOLDER.glob(f"{architecture}_*.ptx")):
+            for kernel in registers.assemble(path, architecture):
+                skeleton = kernel.kernel.partition("<")[0]
+                found.setdefault(skeleton, {}).setdefault(architecture, []).append(kernel)
+    rows = []
+    for skeleton, by_card in sorted(found.items()):
+        most = [max(k.registers for k in by_card[a]) for a in ARCHITECTURES]
+        spilled = sum(k.spilled for kernels in by_card.values() for k in kernels)
+        rows.append([f"`{skeleton}`", len(by_card["sm_80"]), *most, spilled])
+    return table(["kernel", "instances", *ARCHITECTURES, "bytes spilled"], rows)
+
+
+def fill(page: str, name: str, text: str) -> str:
+    mark = rf"(<!-- {name}: written by tests/cuda_sim/figures.py -->\n).*?(\n<!-- end -->)"
+    filled, count = re.subn(mark, lambda m: m[1] + text + m[2], page, flags=re.DOTALL)
+    assert count == 1
+    return filled
+
+
+def main() -> None:
+    torch.empty(1, device="cuda")
+    traffic.simulator.set_option("coalescing", 1)
+    page = fill(PAGE.read_text(), "traffic", traffic_table())
+    PAGE.write_text(fill(page, "registers", register_table()))
+
+
+if __name__ == "__main__":
+    main()

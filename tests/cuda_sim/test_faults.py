@@ -1,0 +1,163 @@
+"""Faults planted into the kernels: the simulator, or a wrong value, tells of every one.
+
+So its silence on the kernels as they are means something. Each fault is one change of a line of
+csrc/cuda; a few kernels with it are compiled and run instead of the ones in the extension.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import simulator
+import torch
+from ops import moved, random
+
+import torch_infotheory
+from torch_infotheory.nn import functional
+
+if not simulator.IS_THERE:
+    pytest.skip("needs the simulator: make test-cuda-sim", allow_module_level=True)
+
+HERE = Path(__file__).parent
+CSRC = HERE.parents[1] / "csrc"
+COMPILED = os.environ["FAKECUDA_PTX"].split(":")
+
+FAULTS = {  # file, what stands there, what the fault is
+    "parked_beyond_the_room": ("walk.cuh", "kKeep && i < room", "kKeep && i <= room"),
+    "read_beyond_the_room": ("walk.cuh", "kKept && i < room", "kKept && i <= room"),
+    "parked_with_another_team": ("walk.cuh", "int64_t(team.index) *", "0 *"),
+    "label_bound": ("labels.cuh", "label >= r.classes", "label > r.classes"),
+    "narrow_row_offset": (
+        "walk.cuh",
+        "at.of[k] += index * d.strides[k][i]",
+        "at.of[k] += int(index) * int(d.strides[k][i])",
+    ),
+    "row_bound": ("team.cuh", "first + index < units", "true"),
+    "alignment": ("walk.cuh", "(n - misaligned) % n", "(n - misaligned) % n / 2"),
+    "tail": ("walk.cuh", "i >= ragged ? -1", "i > ragged ? -1"),
+    "part_bound": ("walk.cuh", "left < g.part_classes ? left : g.part_classes", "g.part_classes"),
+    "shuffle_mask": ("team.cuh", "0xffffffffu", "0x0000ffffu"),
+    "early_exit": (
+        "team.cuh",
+        "if (team.lanes <= kWarp) return;",
+        "if (team.lanes <= kWarp || threadIdx.x >= 96) return;",
+    ),
+}
+
+
+def barriers() -> Iterator[tuple[str, tuple[str, str, str]]]:
+    for path in sorted((CSRC / "cuda").iterdir()):
+        lines = path.read_text().splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            if re.match(r"\s*__sync(threads|warp)\(", line):
+                around = line if number == 0 else lines[number - 1] + line
+                name = f"without_barrier_{path.stem}_{number + 1}"
+                yield name, (path.name, around, around.replace(line, ""))
+
+
+def kernel_names(text: str) -> list[str]:
+    return re.findall(r"\.entry (\w+)", text)
+
+
+def without_module(name: str) -> str:
+    """Mangled names hold the name of the file that an anonymous namespace belongs to."""
+    while found := re.search(r"(\d+)(?=_GLOBAL__N__)", name):
+        name = name[: found.start()] + name[found.end() + int(found[1]) :]
+    return name
+
+
+def compile_with(name: str, fault: tuple[str, str, str] | None, folder: Path) -> None:
+    """Loads the kernels with the fault; their names end in `name`."""
+    shutil.copytree(CSRC, folder / "csrc")
+    if fault:
+        file, old, new = fault
+        path = folder / "csrc" / "cuda" / file
+        text = path.read_text()
+        assert old in text, f"{file} has changed: adapt this fault"
+        path.write_text(text.replace(old, new, 1))
+    target = folder / "kernels.ptx"
+    subprocess.run(
+        [
+            *("nvcc", "-ptx", "-std=c++20", "-O3", "-lineinfo", "-arch=sm_80"),
+            *("--expt-relaxed-constexpr", f"-I{folder / 'csrc'}", HERE / "kernels.cu"),
+            *("-o", target),
+        ],
+        env={k: v for k, v in os.environ.items() if k != "LD_PRELOAD"},
+        check=True,
+    )
+    originals = {
+        without_module(kernel): kernel
+        for path in COMPILED
+        for kernel in kernel_names(Path(path).read_text())
+    }
+    text = target.read_text()
+    for kernel in kernel_names(text):
+        text = re.sub(rf"\b{kernel}", originals[without_module(kernel)] + name, text)
+    target.write_text(text)
+    simulator.load(str(target))
+
+
+def js(x: torch.Tensor, y: torch.Tensor) -> None:
+    found = torch_infotheory.js_divergence(moved(x, "cuda"), moved(y, "cuda"), kind="logits")
+    p, q = x.double().softmax(-1), y.double().softmax(-1)
+    m = (p + q) / 2
+    expected = ((p * (p / m).log()).sum(-1) + (q * (q / m).log()).sum(-1)) / 2
+    torch.testing.assert_close(found.cpu().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def cross_entropy(x: torch.Tensor, labels: torch.Tensor) -> None:
+    found = functional.cross_entropy(moved(x, "cuda"), labels.cuda(), reduction="none")
+    on_cpu = torch.stack([row.cpu() for row in x]).double()
+    expected = torch.nn.functional.cross_entropy(on_cpu, labels, reduction="none")
+    torch.testing.assert_close(found.cpu().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def exercise() -> None:
+    """A call of every skeleton: of a part of a warp, a block, several parts; large offsets."""
+    simulator.limit_blocks(2)  # so that a block has several turns
+    for rows, classes in ((40, 33), (70, 8), (5, 3000), (2, 20000)):
+        x, y = random(rows, classes).float(), random(rows, classes, seed=1).float()
+        js(x, y)
+        js(x[:, 1:], y[:, 1:])
+        cross_entropy(x, torch.arange(rows) * 2 % classes)
+    cross_entropy(random(67, 10).float(), torch.arange(67) % 10)
+    wide = torch.empty_strided((3, 40), (2**30, 1), device="cuda")  # the last row begins at 2^31
+    for row, numbers in zip(wide, random(3, 40).float(), strict=True):
+        row.copy_(numbers)
+    cross_entropy(wide, torch.tensor([1, 2, 39]))
+    simulator.launches()
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        cross_entropy(random(4, 33).float(), torch.tensor([0, 1, 2, 33]))
+    kinds = {report["kind"] for launch in simulator.launches() for report in launch.reports}
+    assert "assert" in kinds and not kinds & {"oob_global", "oob_shared", "misaligned"}
+
+
+@pytest.fixture(autouse=True)
+def kernels_as_they_are() -> Iterator[None]:
+    torch.empty(1, device="cuda")
+    yield
+    simulator.use_kernels("")
+    simulator.limit_blocks()
+
+
+def test_without_a_fault(tmp_path: Path) -> None:
+    compile_with("_as_it_is", None, tmp_path)
+    simulator.use_kernels("_as_it_is")
+    exercise()
+
+
+ALL = FAULTS | dict(barriers())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_fault_is_found(name: str, tmp_path: Path) -> None:
+    compile_with(name, ALL[name], tmp_path)
+    simulator.use_kernels(name)
+    with pytest.raises((RuntimeError, AssertionError)) as caught:
+        exercise()
+    kinds = {report["kind"] for launch in simulator.launches() for report in launch.reports}
+    print(name, "found by", sorted(kinds) or str(caught.value).splitlines()[0])
