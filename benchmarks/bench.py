@@ -212,12 +212,17 @@ def main(given: Sequence[str] | None = None) -> None:
             continue
         if perf_counter() > end:
             left += 1
-        elif part.section == "walkthrough":
-            write_in_a_process(part, path, given, walkthrough.build())
-        elif part.memory and arguments.device == "cpu":
-            write_in_a_process(part, path, given, **NO_POOL)
-        else:
-            write(part, path, arguments)
+            continue
+        try:
+            if part.section == "walkthrough":
+                write_in_a_process(part, path, given, walkthrough.build())
+            elif part.memory and arguments.device == "cpu":
+                write_in_a_process(part, path, given, **NO_POOL)
+            else:
+                write(part, path, arguments)
+        except subprocess.CalledProcessError as error:  # the others are worth a page
+            tqdm.write(f"{part}: {error}", file=sys.stderr)
+            left += 1
     report.write(arguments.parts, arguments.page)
     print(f"wrote {arguments.page}; {left} of {len(chosen)} parts are left to measure")
 

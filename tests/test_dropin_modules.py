@@ -60,7 +60,10 @@ def module_inputs(
         arguments = [x.detach() for x in case.forward_input.args]
         if isinstance(ours, nn.KLDivLoss):
             # Torch draws logarithms of negative numbers and negative probabilities, that is, NaN.
-            arguments = [arguments[0].nan_to_num(nan=-1.0), arguments[1].nan_to_num(nan=1.0).abs()]
+            arguments = [
+                arguments[0].nan_to_num(nan=-1.0, neginf=-1.0),
+                arguments[1].nan_to_num(nan=1.0, neginf=1.0).abs(),
+            ]
         yield case.desc, ours, theirs, arguments, case.reference_fn
 
 

@@ -16,9 +16,19 @@ from pathlib import Path
 import emulate
 
 ROOT = emulate.HERE.parents[1]
-TABLE = ["tests/test_values.py", "tests/test_gradients.py", "tests/test_cuda.py"]
-# What differs for the kernels: the formula, the kind, the way to the memory, long rows, labels.
-CASES = "test_value or test_gradient or test_cuda"
+# Tests and a choice among them: every op and kind, and each way to the memory.
+TABLE = {
+    "address": (
+        ["tests/test_values.py", "tests/test_gradients.py", "tests/test_cuda.py"],
+        "rows or shifted or stepped or inner_rest or 1025 or broadcast_513 or tables or odd "
+        "or mean or weighted or smoothed or parts or padded or labels or bad_label",
+    ),
+    "thread": (
+        ["tests/test_cuda.py"],
+        "not bad_label and not repeat and "
+        "(lanes_33 or block_4099 or parts_of_two or padded_odd or 1000)",
+    ),
+}
 RUNTIMES = {"address": ["libasan.so", "libubsan.so"], "thread": ["libtsan.so"]}
 SETTINGS = {
     "ASAN_OPTIONS": "detect_leaks=0",
@@ -35,14 +45,23 @@ def runtime(name: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def run(library: Path, sanitizer: str, chosen: str, **settings: str) -> subprocess.CompletedProcess:
+def run(library: Path, sanitizer: str, **settings: str) -> tuple[int, str]:
+    tests, chosen = TABLE[sanitizer]
     preload = " ".join(map(runtime, [*RUNTIMES[sanitizer], "libstdc++.so"]))
     environment = os.environ | SETTINGS | settings
     environment |= {"LD_PRELOAD": preload, "TORCH_INFOTHEORY_EMULATION": str(library)}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", chosen]
-    return subprocess.run(
-        [*command, *TABLE], cwd=ROOT, env=environment, capture_output=True, text=True
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    # Nothing captured: a sanitizer ends the process, and with it what pytest would have shown.
+    command += ["--capture=no", "-k", chosen, *tests]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
+    return done.returncode, done.stdout
 
 
 def barriers() -> list[str]:
@@ -67,20 +86,22 @@ def main() -> int:
         if not ok:
             print(output[-6000:])
 
-    libraries = {}
     for sanitizer in RUNTIMES:
-        libraries[sanitizer] = ROOT / "build" / f"cuda_emulation_{sanitizer}.so"
-        emulate.build_library(libraries[sanitizer], sanitizer)
-        tell(True, f"the kernels compile with the {sanitizer} sanitizer")
-        done = run(libraries[sanitizer], sanitizer, CASES)
-        output = done.stdout + done.stderr
-        summary = (re.findall(r"\d+ passed.*", output) or [""])[-1]
-        tell(done.returncode == 0 and bool(summary), f"{sanitizer}: {summary}", output)
-    for place in barriers():
-        done = run(libraries["thread"], "thread", CASES, CUDA_EMULATION_UNORDERED=place)
-        found = done.returncode != 0 and "data race" in done.stderr + done.stdout
-        tell(found, f"without the order of the barrier {place}, a race is reported", done.stdout)
-    print(f"make test-sanitizers: {failed} failed")
+        library = ROOT / "build" / f"cuda_emulation_{sanitizer}.so"
+        emulate.build_library(library, sanitizer)
+        status, output = run(library, sanitizer)
+        summary = (re.findall(r"\d+ passed.*", output) or ["no test passed"])[-1]
+        tell(status == 0, f"{sanitizer} sanitizer: {summary}", output)
+    # With few blocks, each has several turns, which the barriers must keep apart as well.
+    for place in [*barriers(), ""]:
+        settings = {"CUDA_EMULATION_BLOCKS": "2", "CUDA_EMULATION_UNORDERED": place or "nowhere"}
+        status, output = run(library, "thread", **settings)
+        if place:
+            found = status != 0 and "data race" in output
+            tell(found, f"a race is reported without the order of {place}", output)
+        else:
+            tell(status == 0, "thread sanitizer: no race with few blocks", output)
+    print(f"make test-sanitizers: {failed} failed", flush=True)
     return bool(failed)
 
 

@@ -36,7 +36,6 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return built
 
 
-@pytest.mark.xdist_group("engine")
 @pytest.mark.parametrize(("kernel", "sanitizer", "expected"), FOUND)
 def test_fault(programs: dict[str, Path], kernel: str, sanitizer: str, expected: str) -> None:
     environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}

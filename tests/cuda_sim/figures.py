@@ -15,6 +15,7 @@ from ops import moved
 PAGE = Path(__file__).parents[2] / "docs" / "cuda.md"
 FOLDER = Path(os.environ["FAKECUDA_PTX"].split(":")[0]).parent
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+SHAPES = [(160, 1000), (130, 32000), (2, 131072)]  # a warp for a row, a block, several blocks
 NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
@@ -25,12 +26,14 @@ def table(head: list[str], rows: list[list[object]]) -> str:
 
 def row_of(what: str, launches: list, logits: int, floor: int) -> list[object]:
     read, written = (traffic.total(launches, f"global_bytes_{k}") for k in ("read", "written"))
+    packs = traffic.total(launches, "global_loads_16b") * traffic.PACK
     sectors = traffic.total(launches, "sectors") / max(1, traffic.total(launches, "sectors_ideal"))
     shape = ", ".join(f"{launch.grid} x {launch.block}" for launch in launches)
     return [
         what,
         shape,
-        f"{read / floor:.3f}",
+        f"{packs / floor:.3f}",
+        f"{(read - packs) / floor:.3f}",
         f"{written / floor:.3f}",
         f"{sectors:.2f}",
         f"{traffic.total(launches, 'instructions') / logits:.1f}",
@@ -40,7 +43,7 @@ def row_of(what: str, launches: list, logits: int, floor: int) -> list[object]:
 def traffic_table() -> str:
     rows = []
     for name, (operands, function) in traffic.FORWARD.items():
-        for count, classes in traffic.SHAPES:
+        for count, classes in SHAPES:
             for dtype in traffic.TYPES:
                 x = traffic.matrix(count, classes, dtype)
                 y = traffic.matrix(count, classes, dtype, seed=1)
@@ -52,7 +55,7 @@ def traffic_table() -> str:
                 what = f"{name}, {NAMES[dtype]}, {count} x {classes}"
                 rows.append(row_of(what, forward, logits, operands * size))
                 rows.append(row_of("its gradient by the logits", backward, logits, operands * size))
-    head = ["call", "grid x block", "read", "written", "sectors", "instructions"]
+    head = ["call", "grid x block", "rows read", "numbers", "written", "sectors", "instructions"]
     return table(head, rows)
 
 

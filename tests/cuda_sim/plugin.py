@@ -17,6 +17,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 
+def with_wide_weight(op: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Class weights of two bytes, as float32: a row op would have torch convert them."""
+    names = [argument.name for argument in op._schema.arguments]
+    place = names.index("weight") if op.namespace != "aten" and "weight" in names else -1
+    weight = args[place] if place >= 0 else None
+    if weight is None or weight.dtype.itemsize > 2:
+        return args
+    wide = moved(moved(weight, "cpu").float(), str(weight.device))
+    return (*args[:place], wide, *args[place + 1 :])
+
+
 class TorchOnCpu(TorchDispatchMode):
     def __torch_dispatch__(
         self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -29,7 +40,7 @@ class TorchOnCpu(TorchDispatchMode):
         else:
             to_device = torch._C._dispatch_has_kernel_for_dispatch_key(name, "CUDA")
         if to_device:
-            return op(*args, **kwargs)
+            return op(*with_wide_weight(op, args), **kwargs)
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and x.is_cuda]
         device = torch.device(kwargs.get("device") or (inputs[0].device if inputs else "cpu"))
         if device.type != "cuda" and not inputs:
