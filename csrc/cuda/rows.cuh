@@ -216,9 +216,10 @@ __global__ void __launch_bounds__(kFewThreads, 4)
       Sums<double> s;
       take_parts(d, team, row, there, s);
       combine(team, s);
-      if (leads)
-        finish<F>(d, row, locate(d, row),
-                  results_of(r, s, r.saved[row], r.saved[2 * r.rows + row]));
+      if (!leads) return;
+      const double zp = d.normalised ? r.saved[row] : 0,
+                   zq = d.normalised ? r.saved[2 * r.rows + row] : 0;
+      finish<F>(d, row, locate(d, row), results_of(r, s, zp, zq));
     } else {
       Refined s;
       there &= there && d.small[row];
