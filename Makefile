@@ -88,18 +88,23 @@ test-library: build/cmake/build.ninja  ## the C++ tests of the library for progr
 
 # The Python tests with another torch: in a copy of the tree, because the extension is built in
 # place, and with a virtual environment that is kept (several GB of CUDA packages; CPU tensors).
+# The one of 2.14 is shared with the CUDA tests, so the path to the copy does not come from it.
 test-2.11: TORCH := 2.11.0
 test-2.12: TORCH := 2.12.0
 test-2.14: TORCH := 2.14.1
+test-2.11 test-2.12: OTHER_VENV = $(CURDIR)/.venv-$@
+test-2.11 test-2.12: PINS := s/"setuptools==.*"/"setuptools==81.0.0"/ # the last that they allow
+test-2.14: OTHER_VENV := $(CURDIR)/.venv-cuda
 test-2.11 test-2.12 test-2.14:  ## the Python tests with that release of torch
 	@echo "==> copying the tree to build/$@, for torch $(TORCH)"
 	@mkdir -p build/$@
 	@find build/$@ -mindepth 1 -maxdepth 1 ! -name build -exec rm -r {} +
 	@git ls-files -z --cached --others --exclude-standard \
 	    | tar --create --null --files-from=- --ignore-failed-read | tar --extract --directory build/$@
-	@sed -i 's/"torch==2.13.0"/"torch==$(TORCH)"/' build/$@/pyproject.toml
+	@sed -i 's/"torch==2.13.0"/"torch==$(TORCH)"/; $(PINS)' build/$@/pyproject.toml
 	@touch -r pyproject.toml build/$@/pyproject.toml
-	FORCE_CUDA=0 $(MAKE) -C build/$@ VENV=$(CURDIR)/.venv-$@ test-python
+	FORCE_CUDA=0 PYTHONPATH=$(CURDIR)/build/$@ \
+	    $(MAKE) -C build/$@ VENV=$(OTHER_VENV) test-python
 
 demo: $(EXTENSION)  ## train a classifier on real digits with the losses of the package
 	@echo "==> running examples/digits.py"

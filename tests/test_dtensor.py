@@ -137,6 +137,9 @@ class Sharded:
     def place(self, x: Tensor) -> Tensor:
         if x.shape == self.case.shape:
             dims = self.dims
+        elif self.case.kinds:  # an operand that broadcasts
+            added = len(self.case.shape) - x.ndim
+            dims = [None if d is None or d < added else d - added for d in self.dims]
         elif x.is_floating_point():  # class weights
             dims = [None] * self.mesh.ndim
         else:  # labels
@@ -212,14 +215,12 @@ def check_grid(number: int) -> None:
 
 
 def check_layouts(op: str) -> None:
-    """Every layout of an op, along every dimension that torch can shard."""
+    """Every layout of an op, along every dimension."""
     for case in CASES:
         small = math.prod(case.shape) <= 72  # the reference is slow, and runs on every rank
         if str(case.op) != op or set(case.kinds) != {"logits"} or not case.shape or not small:
             continue
-        one_shape = all(x.shape == case.shape for x in case.numbers)
-        several_dims = len(case.axes) > len(case.op.dims)  # torch does not flatten uneven shards
-        for dim in range(len(case.shape)) if one_shape and not several_dims else ():
+        for dim in range(len(case.shape)):
             Sharded(case, "two", [dim]).check()
 
 
@@ -443,6 +444,23 @@ def check_compiled(dim: int) -> None:
     )
 
 
+def check_compiled_errors() -> None:
+    """What torch would have to gather for a view."""
+    mesh = mesh_of("two")
+    uneven = distributed(ops.random(3, 5, 4), mesh, [1])
+    single, rows = (
+        distributed(ops.random(1, 5), mesh, [0]),
+        distributed(ops.random(3, 5), mesh, [0]),
+    )
+    for name, function, operands in (
+        ("entropy", lambda x: ti.entropy(x, (1, 2), kind="logits"), (uneven,)),
+        ("kl_divergence", lambda p, q: ti.kl_divergence(p, q, kind="logits"), (single, rows)),
+    ):
+        compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+        with pytest.raises(RuntimeError, match=rf"(?s)DeviceMesh.*torch_infotheory\.{name}"):
+            compiled(*operands)
+
+
 def check_errors() -> None:
     four, two = mesh_of("four"), mesh_of("two")
     x, labels = distributed(LOGITS, four, [1]), distributed(LABELS, four, [None])
@@ -650,6 +668,10 @@ def test_second_derivative(ranks, dim):
 @pytest.mark.parametrize("dim", [0, 1])
 def test_compiled(ranks, dim):
     ranks.run(check_compiled, dim)
+
+
+def test_compiled_errors(ranks):
+    ranks.run(check_compiled_errors)
 
 
 def test_errors(ranks):

@@ -6,6 +6,7 @@
 #pragma once
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
 
 #include <cmath>
 #include <string_view>
@@ -87,6 +88,30 @@ struct TableDims {
     return all;
   }
 };
+// A wrapper, such as a DTensor, may need what other ranks have in order to take another shape.
+// Torch fetches it for a copy, not for a view. Under torch.compile all tensors are wrappers, and
+// the copy would stay.
+inline bool is_wrapper(const Tensor& t) {
+  using c10::impl::TorchDispatchModeKey, c10::impl::TorchDispatchModeTLS;
+  return t.key_set().has(c10::DispatchKey::Python) &&
+         !TorchDispatchModeTLS::get_mode(TorchDispatchModeKey::FUNCTIONAL);
+}
+// Several dimensions, one after the other, as one.
+inline Tensor flattened(const Tensor& t, int64_t first, int64_t last) {
+  if (first == last || !is_wrapper(t)) return t.flatten(first, last);
+  c10::SymDimVector shape(t.sym_sizes());
+  for (; last > first; --last) {
+    shape[last - 1] = shape[last - 1] * shape[last];
+    shape.erase(shape.begin() + last);
+  }
+  return at::view_copy_symint(t, shape);
+}
+inline Tensor without(const Tensor& wrapper, int64_t dim_of_size_1) {
+  c10::SymDimVector shape(wrapper.sym_sizes());
+  shape.erase(shape.begin() + dim_of_size_1);
+  return at::view_copy_symint(wrapper, shape);
+}
+
 // The joint table in its last two dimensions (x, y); all others are batch.
 inline Tensor as_table(const Tensor& joint, const TableDims& dims) {
   const int64_t rank = joint.dim(), ny = int64_t(dims.y.size()), n = int64_t(dims.both.size());
@@ -94,7 +119,8 @@ inline Tensor as_table(const Tensor& joint, const TableDims& dims) {
   std::vector<int64_t> to(n);
   for (int64_t i = 0; i < n; ++i) to[i] = rank - n + i;
   const Tensor moved = from == to ? joint : joint.movedim(from, to);
-  return n == 2 ? moved : moved.flatten(rank - n, rank - ny - 1).flatten(rank - n + 1);
+  if (n == 2) return moved;
+  return flattened(flattened(moved, rank - ny, rank - 1), rank - n, rank - ny - 1);
 }
 
 // Several dimensions as one, in the place of the last; a view where the strides allow it.
@@ -102,7 +128,7 @@ inline Tensor merged(const Tensor& t, const std::vector<int64_t>& dims) {
   const int64_t k = int64_t(dims.size());
   std::vector<int64_t> end(k);
   for (int64_t i = 0; i < k; ++i) end[i] = t.dim() - k + i;
-  return t.movedim(dims, end).flatten(t.dim() - k);
+  return flattened(t.movedim(dims, end), t.dim() - k, t.dim() - 1);
 }
 
 // The dtype of a result; under autocast at least float32.
@@ -135,10 +161,12 @@ inline std::pair<Tensor, Tensor> broadcast(const char* op, const Tensor& p, cons
     common[d] = a == 1 ? b : a;
   }
   dtype = result_type(p.device(), at::result_type(p, q), dtype);
-  const auto expanded = [&](const Tensor& t) {
+  const auto expanded = [&](Tensor t) {
     if (t.sym_sizes().equals(common)) return t;
-    const bool half = t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16;
-    return (half ? t.to(at::kFloat) : t).expand_symint(common);
+    if (t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16) t = t.to(at::kFloat);
+    for (int64_t d = t.dim() - 1; d >= 0 && is_wrapper(t); --d)
+      if (t.sym_size(d) == 1 && common[rank - t.dim() + d] != 1) t = without(t, d).unsqueeze(d);
+    return t.expand_symint(common);
   };
   return {expanded(p), expanded(q)};
 }
