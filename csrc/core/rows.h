@@ -27,6 +27,12 @@ TI_LANE constexpr int64_t size_of(Type type) {
   return type == kDouble ? 8 : type == kFloat ? 4 : 2;
 }
 
+// Labels without a background and with log-probabilities need one class of each row: nothing else
+// is read, and nothing of the row is kept.
+TI_LANE constexpr bool picks(Kind p, Kind q, double label_smoothing) {
+  return p == kLabels && label_smoothing == 0 && q != kLogits;
+}
+
 constexpr int kMaxRank = 64;  // of a torch tensor
 
 // One tensor of a call. Its rows lie anywhere: an offset per row dimension (0 where it is
@@ -63,7 +69,7 @@ struct Rows {
   double scale = 1;  // unit of the logarithm, mean, all in one factor
 
   double* saved = nullptr;  // [2 arity, rows]: for each operand its log-normaliser and the row's
-                            // total of d / d log
+                            // total of d / d log; null where backward needs neither
 
   // The classes are elements of their own and rows have no meaning: nothing is normalised or
   // centred.
@@ -79,7 +85,10 @@ struct Rows {
   bool g_per_class = false;
   bool by_q = false;
 
+  TI_LANE bool picks() const { return torch_infotheory::picks(p.kind, q.kind, label_smoothing); }
   bool pointwise() const { return elementwise && !row_values; }
+  // What forward has kept of a row, or 0 where it keeps nothing.
+  TI_LANE double kept(int i, int64_t row) const { return saved ? saved[i * rows + row] : 0; }
 
   int64_t segment = 0;    // classes in each; 0: rows are not cut
   Part* parts = nullptr;  // [rows, segments]

@@ -61,26 +61,25 @@ struct Smoothing {
       : kept(1 - label_smoothing), spread(label_smoothing / double(classes)) {}
 };
 
-// The class index of a row, whatever integer type holds it.
-TI_LANE int64_t label_at(const Operand& labels, int64_t offset) {
+// read(labels) with class indices in the integer type that holds them.
+template <class Read>
+TI_LANE auto with_labels(const Operand& labels, Read read) {
   switch (labels.type) {
     case kUInt8:
-      return static_cast<const uint8_t*>(labels.data)[offset];
+      return read(static_cast<const uint8_t*>(labels.data));
     case kInt8:
-      return static_cast<const int8_t*>(labels.data)[offset];
+      return read(static_cast<const int8_t*>(labels.data));
     case kInt16:
-      return static_cast<const int16_t*>(labels.data)[offset];
+      return read(static_cast<const int16_t*>(labels.data));
     case kInt32:
-      return static_cast<const int32_t*>(labels.data)[offset];
+      return read(static_cast<const int32_t*>(labels.data));
     default:
-      return static_cast<const int64_t*>(labels.data)[offset];
+      return read(static_cast<const int64_t*>(labels.data));
   }
 }
-
-// Labels without a background and with log-probabilities need one class of each row: nothing else
-// is read.
-TI_LANE bool picks(const Rows& r) {
-  return r.p.kind == kLabels && r.label_smoothing == 0 && r.q.kind != kLogits;
+// The class index of a row.
+TI_LANE int64_t label_at(const Operand& labels, int64_t offset) {
+  return with_labels(labels, [&](const auto* x) { return int64_t(x[offset]); });
 }
 
 // Totals of p and q count as equal within the rounding of their entries: 8 epsilon of the type that

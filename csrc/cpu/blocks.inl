@@ -4,7 +4,7 @@
 // probability and as its logarithm. A Block holds the same in L1 cache, whatever type and kind the
 // memory has; so there are (kinds x types) readers plus (formulas) folds, not their product. Only
 // what people use most is folded straight from its Stretch. Knows sources and packs; must not know
-// any formula by name, tensors, or torch. Read next: lanes.inl.
+// any formula by name, tensors, or torch. Read next: readers.inl.
 #pragma once
 #include "core/sources.h"
 #include "cpu/wide.h"
@@ -131,6 +131,16 @@ void read(const void* x, const Walk& walk, Pack<A> high, Pack<A> low, Block<A>& 
   });
 }
 
+// Of logits the logarithms alone, which spares their exponentials; relative to 0, numbers as they
+// are.
+template <class A, class T>
+void read_logarithms(const void* x, const Walk& walk, Pack<A> high, Pack<A> low, Block<A>& to) {
+  const Stretch<A, T, kLogits> from{static_cast<const T*>(x), walk, high, low};
+  each_pack(from.packs(), from.whole(), [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+    store(to.log + i * Pack<A>::width, from.at(i, w).log);
+  });
+}
+
 // The maximum of each lane.
 template <class A, class T>
 Pack<A> highest_of(const void* x, const Walk& walk, Pack<A> least) {
@@ -241,88 +251,6 @@ TI_LANE void as_kind(const View&, Kind kind, F f) {
     f.template operator()<View::kind>();
   else
     with_kind(kind, f);
-}
-
-// ---- the same, chosen at run time
-template <class T>
-struct Tag {
-  using type = T;
-};
-// f(Tag<T>) for the floating type that `type` names. Double memory is computed in double only.
-template <class A, class F>
-TI_LANE auto with_type(Type type, F f) {
-  switch (type) {
-    case kBFloat16:
-      return f(Tag<BFloat16>{});
-    case kHalf:
-      return f(Tag<Half>{});
-    case kFloat:
-      return f(Tag<float>{});
-    default:
-      return f(Tag<A>{});
-  }
-}
-template <class A>
-Read<A> reader(Kind kind, Type type) {
-  return with_type<A>(type, [&](auto tag) -> Read<A> {
-    using T = typename decltype(tag)::type;
-    switch (kind) {
-      case kLogits:
-        return read<A, T, kLogits>;
-      case kLogProbs:
-        return read<A, T, kLogProbs>;
-      case kWeights:
-        return read<A, T, kWeights>;
-      default:
-        return read<A, T, kProbs>;
-    }
-  });
-}
-template <class A>
-Highest<A> highest_reader(Type type) {
-  return with_type<A>(
-      type, [](auto tag) -> Highest<A> { return highest_of<A, typename decltype(tag)::type>; });
-}
-template <class A>
-Mass<A> mass_reader(Type type) {
-  return with_type<A>(type,
-                      [](auto tag) -> Mass<A> { return mass_of<A, typename decltype(tag)::type>; });
-}
-template <class A>
-Write<A> writer(Type type) {
-  return with_type<A>(type,
-                      [](auto tag) -> Write<A> { return write<A, typename decltype(tag)::type>; });
-}
-template <class A>
-Turn<A> tile_reader(Type type) {
-  return with_type<A>(type,
-                      [](auto tag) -> Turn<A> { return to_tile<A, typename decltype(tag)::type>; });
-}
-template <class A>
-Turn<A> tile_writer(Type type) {
-  return with_type<A>(
-      type, [](auto tag) -> Turn<A> { return from_tile<A, typename decltype(tag)::type>; });
-}
-
-// One number. The common types are spelt out: this happens for every row.
-inline void store_number(const Operand& to, int64_t offset, double value) {
-  void* data = const_cast<void*>(to.data);
-  if (to.type == kFloat) {
-    static_cast<float*>(data)[offset] = float(value);
-  } else if (to.type == kDouble) {
-    static_cast<double*>(data)[offset] = value;
-  } else {
-    const float lanes[Pack<float>::width] = {float(value)};
-    writer<float>(to.type)(lanes, static_cast<uint16_t*>(data) + offset,
-                           Walk::along_classes(1, 1, Pack<float>::width));
-  }
-}
-inline double load_number(const Operand& from, int64_t offset) {
-  if (from.type == kFloat) return static_cast<const float*>(from.data)[offset];
-  if (from.type == kDouble) return static_cast<const double*>(from.data)[offset];
-  uint16_t bits = static_cast<const uint16_t*>(from.data)[offset];
-  return from.type == kHalf ? widen<1>(reinterpret_cast<Half*>(&bits))[0]
-                            : widen<1>(reinterpret_cast<BFloat16*>(&bits))[0];
 }
 
 }  // namespace

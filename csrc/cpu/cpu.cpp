@@ -4,7 +4,10 @@
 #include <ATen/Version.h>
 #include <torch/library.h>
 
-#include <vector>
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <string>
 
 #include "core/sources.h"
 #include "cpu/memory.h"
@@ -34,23 +37,44 @@ const Kernels& kernels_of() {
     return kernels().rows[index_of<F>(RowFormulas{})];
 }
 
+// Numbers of rows in their order, several sums side by side: one alone would wait for each
+// addition.
+template <class Number>
+double sum_of(int64_t n, Number number) {
+  constexpr int64_t sums = 8;
+  double part[sums] = {};
+  int64_t i = 0;
+  for (; i + sums <= n; i += sums)
+    for (int64_t k = 0; k < sums; ++k) part[k] += number(i + k);
+  for (int64_t k = 0; i + k < n; ++k) part[k] += number(i + k);
+  return std::accumulate(part, part + sums, 0.);
+}
+
 // What the mean divides by: the rows or, with labels, the weights of those that count.
-template <class F>
-double rows_in_mean(const Operands& x, const Options& o, Call& call) {
-  if (!o.has_labels()) return double(call.rows.rows);
-  const auto weight = x.weight ? x.weight->to(at::kDouble).contiguous() : Tensor();
-  const double* w = weight.defined() ? weight.const_data_ptr<double>() : nullptr;
+double rows_in_mean(const Operands& x, const Options& o, const Call& call) {
+  const Rows& r = call.rows;
+  if (!o.has_labels()) return double(r.rows);
   const Tensor labels = x.p.contiguous();
-  const Operand flat{labels.const_data_ptr(), kLabels, type_of(labels), 0, nullptr};
-  double total = 0;
-  for (int64_t i = 0; i < call.rows.rows; ++i) {
-    const int64_t label = label_at(flat, i);
-    const bool counts = label != o.ignore_index;
-    TORCH_CHECK_INDEX(!counts || !w || (label >= 0 && label < call.rows.classes), "Target ", label,
-                      " is out of bounds.");
-    total += !counts ? 0 : w ? w[label] : 1;
-  }
-  return total;
+  const Operand flat{labels.const_data_ptr(), kLabels, r.p.type, 0, nullptr};
+  return with_labels(flat, [&](const auto* label) {
+    if (!r.weight) return double(r.rows - std::count(label, label + r.rows, o.ignore_index));
+    // No branch in the loop: a label out of range is looked for where there is one.
+    const auto counts = [&](int64_t c) { return c >= 0 && c < r.classes && c != o.ignore_index; };
+    const auto weights = [&](const auto* weight) {
+      bool all = true;
+      const double total = sum_of(r.classes ? r.rows : 0, [&](int64_t i) {
+        const int64_t c = label[i];
+        all &= counts(c) | (c == o.ignore_index);
+        return counts(c) ? double(weight[counts(c) ? c : 0]) : 0.;
+      });
+      for (int64_t i = 0; i < r.rows && !all; ++i)
+        TORCH_CHECK_INDEX(counts(label[i]) || label[i] == o.ignore_index, "Target ",
+                          int64_t(label[i]), " is out of bounds.");
+      return total;
+    };
+    return needs_double(x) ? weights(static_cast<const double*>(r.weight))
+                           : weights(static_cast<const float*>(r.weight));
+  });
 }
 
 void check_labels(const Rows& rows) {
@@ -70,20 +94,19 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
   Tensor& value = std::get<0>(out);
   Call call = Call::forward<F>(x, o, value, std::get<1>(out));
   const bool reduced = o.is_reduced();
-  std::vector<double> row_values(reduced ? call.flat ? segments_of(p.numel()) : call.rows.rows : 0);
-  if (reduced) call.rows.row_values = row_values.data();
+  const int64_t numbers = reduced ? call.flat ? segments_of(p.numel()) : call.rows.rows : 0;
+  const auto row_values = std::make_unique_for_overwrite<double[]>(numbers);
+  if (reduced) call.rows.row_values = row_values.get();
   const Kernel kernel = kernels_of<F>().forward[needs_double(x)];
   if (call.flat) {
-    std::get<1>(out).zero_();  // elements have no rows to keep anything of
     run_flat(kernel, call.rows, p.numel());
   } else {
     run(kernel, call.finish(), is_table<F>, /*backward=*/false);
     check_labels(call.rows);
   }
   if (reduced) {
-    double total = 0;
-    for (const double v : row_values) total += v;
-    if (o.reduction == kMean) total /= rows_in_mean<F>(x, o, call);
+    double total = sum_of(numbers, [&](int64_t i) { return row_values[i]; });
+    if (o.reduction == kMean) total /= rows_in_mean(x, o, call);
     total *= o.scale;
     if (value.scalar_type() == at::kFloat)
       *value.mutable_data_ptr<float>() = float(total);
@@ -104,7 +127,7 @@ Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
   Tensor gradient = allocate_gradient<int64_t>(wrt ? *q : p);
   advise_huge_pages(gradient);
   Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
-  if (o.reduction == kMean) call.rows.scale /= rows_in_mean<F>(x, o, call);
+  if (o.reduction == kMean) call.rows.scale /= rows_in_mean(x, o, call);
   const Kernel kernel = kernels_of<F>().backward[needs_double(x)];
   if (call.flat) {
     run_flat(kernel, call.rows, p.numel());

@@ -8,120 +8,10 @@
 // Knows sources and the names score, term, slope_p, d_lq, centred; must not know any formula by
 // name, tensors, threads, or torch. Read next: rows.inl.
 #pragma once
-#include "cpu/lanes.inl"
+#include "cpu/sums.inl"
 
 namespace torch_infotheory {
 namespace {
-
-// Four sums in flight.
-template <class A>
-struct Accumulator {
-  Pack<A> part[4];
-  TI_LANE
-  Accumulator() {  // written out: gcc gives an implicit constructor the baseline instruction set
-    for (Pack<A>& x : part) x = Pack<A>(0);
-  }
-  TI_LANE void add(int k, Pack<A> x) { part[k] = part[k] + x; }
-  TI_LANE Pack<A> total() const { return (part[0] + part[1]) + (part[2] + part[3]); }
-};
-
-// A sum over a row, lane by lane: of the blocks at hand in A, of those before in double, so that no
-// sum of A is long.
-template <class A>
-struct Total {
-  Pack<A> now;
-  Wide<A> before;
-  TI_LANE Total() : now(0), before(0.) {}
-  TI_LANE void add(const Accumulator<A>& block) { now = now + block.total(); }
-  TI_LANE void flush() {
-    before = all();
-    now = Pack<A>(0);
-  }
-  TI_LANE Wide<A> all() const {
-    return map([](Pack<double> a, Pack<double> b) { return a + b; }, before, Wide<A>(now));
-  }
-};
-
-// What a formula sums.
-template <class A>
-struct Sums {
-  static constexpr int blocks_in_float = 16;
-  Total<A> p, q, value, d_lp, d_lq;
-  int blocks = 0;
-  TI_LANE Sums() {}
-  TI_LANE void count_block() {
-    if (++blocks % blocks_in_float) return;
-    p.flush(), q.flush(), value.flush(), d_lp.flush(), d_lq.flush();
-  }
-};
-
-template <class F, class A>
-void fold_moments(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
-  rows.template fold<F::arity>(
-      first, n,
-      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
-          __attribute__((always_inline)) {
-            Accumulator<A> of_p, of_q, value;
-            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
-              const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
-              of_p.add(k, x.p);
-              if constexpr (F::arity == 2) of_q.add(k, y.p);
-              if constexpr (F::linear) value.add(k, F::term(x, y));
-            });
-            s.p.add(of_p);
-            if constexpr (F::arity == 2) s.q.add(of_q);
-            if constexpr (F::linear) s.value.add(value);
-          });
-}
-template <class F, class A>
-void fold_terms(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
-  rows.template fold<F::arity>(
-      first, n,
-      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
-          __attribute__((always_inline)) {
-            Accumulator<A> value, by_lp, by_lq;
-            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
-              const Prob<Pack<A>> x = p.at(i, w), y = q.at(i, w);
-              value.add(k, F::term(x, y));
-              by_lp.add(k, d_lp<F>(x, y));
-              by_lq.add(k, F::d_lq(x, y));
-            });
-            s.value.add(value);
-            s.d_lp.add(by_lp);
-            s.d_lq.add(by_lq);
-          });
-}
-template <class F, class A>
-void fold_centred(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
-  rows.template fold<F::arity>(
-      first, n,
-      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
-          __attribute__((always_inline)) {
-            Accumulator<A> value;
-            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
-              value.add(k, F::centred(p.at(i, w), q.at(i, w)));
-            });
-            s.value.add(value);
-          });
-}
-
-// The moments after their references moved by dp and dq: p falls by e^dp, q by e^dq, and every
-// score by score(dp, dq).
-template <class F, class A>
-void move_references(Sums<A>& s, Pack<A> dp, Pack<A> dq) {
-  const auto move = [](auto v, auto p, auto by, auto shift) { return times0(by, v + p * shift); };
-  const auto scale = [](auto v, auto by) { return v * by; };
-  const Pack<A> by_p = exp(dp), by_q = exp(dq);
-  if constexpr (F::linear) {
-    const Pack<A> score = F::score(dp, dq);
-    s.value.now = move(s.value.now, s.p.now, by_p, score);
-    s.value.before = map(move, s.value.before, s.p.before, Wide<A>(by_p), Wide<A>(score));
-  }
-  s.p.now = scale(s.p.now, by_p);
-  s.p.before = map(scale, s.p.before, Wide<A>(by_p));
-  s.q.now = scale(s.q.now, by_q);
-  s.q.before = map(scale, s.q.before, Wide<A>(by_q));
-}
 
 // One double or a pack of them, by the type of the first argument or of the value.
 TI_LANE double lanes_at(double, const double* x) { return *x; }
@@ -133,8 +23,17 @@ TI_LANE void put(double* to, Pack<double> x) { store(to, x); }
 template <class V>
 struct Outcome {
   V value, zp, zq, d_lp, d_lq;
+  V rest_p, rest_q;  // of the normalisers
   V mass_p, mass_q;  // the totals that p and q state; 1 for logits
 };
+
+// a + b - sum, exactly.                                     Knuth, The Art of Computer Programming,
+// volume 2, theorem 4.2.2B.
+template <class V>
+TI_LANE V rest_of(V a, V b, V sum) {
+  const V of_b = sum - a;
+  return (a - (sum - of_b)) + (b - of_b);
+}
 
 // The sums of a row or of several.
 template <class V>
@@ -147,6 +46,8 @@ TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
   Outcome<V> out;
   out.zp = s.high_p + log_p;
   out.zq = s.high_q + log_q;
+  out.rest_p = rest_of(s.high_p, log_p, out.zp);
+  out.rest_q = rest_of(s.high_q, log_q, out.zq);
   out.mass_p = p_logits ? one : s.p;
   out.mass_q = q_logits ? one : s.q;
   if constexpr (F::linear) {
@@ -163,18 +64,21 @@ TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
 template <class A>
 struct Results {
   static constexpr int width = Pack<A>::width;
-  double value[width], zp[width], zq[width], d_lp[width], d_lq[width], mass_p[width], mass_q[width];
+  Normalisers<A> zp, zq;
+  double value[width], d_lp[width], d_lq[width], mass_p[width], mass_q[width];
   // From row j on, as many as V holds.
   template <class V>
   TI_LANE void set(int64_t j, const Outcome<V>& x) {
-    put(value + j, x.value), put(zp + j, x.zp), put(zq + j, x.zq);
+    put(value + j, x.value);
+    put(zp.z + j, x.zp), put(zp.rest + j, x.rest_p);
+    put(zq.z + j, x.zq), put(zq.rest + j, x.rest_q);
     put(d_lp + j, x.d_lp), put(d_lq + j, x.d_lq);
     put(mass_p + j, x.mass_p), put(mass_q + j, x.mass_q);
   }
   // Row j: the first of another team.
   template <class B>
   void set(int64_t j, const Results<B>& x) {
-    value[j] = x.value[0], zp[j] = x.zp[0], zq[j] = x.zq[0];
+    value[j] = x.value[0], zp.z[j] = x.zp.z[0], zq.z[j] = x.zq.z[0];
     d_lp[j] = x.d_lp[0], d_lq[j] = x.d_lq[0];
   }
 };
@@ -227,14 +131,7 @@ struct Reduction {
                   dq = F::arity == 2 ? rows.q.raise(rows.team, first, n) : Pack<A>(0);
     if (first > 0 && (any(dp < Pack<A>(0), dp) || any(dq < Pack<A>(0), dq)))
       move_references<F>(sums, dp, dq);
-    if (F::linear && rows.target.dense) {
-      fold_moments<F>(rows, first, n, sums);
-    } else {
-      Block<A> scratch;
-      sums.p.now = sums.p.now + rows.p.mass_of_block(rows.team, first, n, scratch);
-      if constexpr (F::arity == 2)
-        sums.q.now = sums.q.now + rows.q.mass_of_block(rows.team, first, n, scratch);
-    }
+    add_moments(first, n);
     sums.count_block();
   }
   void normalise() {
@@ -295,6 +192,15 @@ struct Reduction {
   }
 
  private:
+  // The masses and, where the value can be summed before they are known, its terms.
+  void add_moments(int64_t first, int64_t n) {
+    if constexpr (F::linear)
+      if (rows.target.dense) return fold_moments<F>(rows, first, n, sums);
+    Block<A> scratch;
+    sums.p.now = sums.p.now + rows.p.mass_of_block(rows.team, first, n, scratch);
+    if constexpr (F::arity == 2)
+      sums.q.now = sums.q.now + rows.q.mass_of_block(rows.team, first, n, scratch);
+  }
   template <class V>
   TI_LANE void set_outcome(int i, const Moments<V>& m) {
     out.set(i, outcome<F>(m, rows.p.is_logits(), F::arity == 2 && rows.q.is_logits()));

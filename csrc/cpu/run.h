@@ -18,7 +18,8 @@ constexpr int64_t kElementsPerThread = 32768;  // a thread is not worth waking f
 // number of threads, so that results do not depend on it.
 constexpr int64_t kSegmentOfRow = 65536, kFewRows = 8;
 bool is_cut(const Rows& rows) {
-  return rows.rows <= kFewRows && rows.classes > kSegmentOfRow && !rows.elementwise && !picks(rows);
+  return rows.rows <= kFewRows && rows.classes > kSegmentOfRow && !rows.elementwise &&
+         !rows.picks();
 }
 void run_cut(Kernel kernel, Rows& rows, bool backward) {
   rows.segment = kSegmentOfRow;
@@ -53,7 +54,6 @@ void run_flat(Kernel kernel, const Rows& rows, int64_t elements) {
   parallel_for(segments_of(elements), kElementsPerThread / kSegment,
                [&](int64_t begin, int64_t end) {
                  for (int64_t s = begin; s < end; ++s) {
-                   double unused[4] = {};
                    Rows part = rows;
                    const int64_t first = s * kSegment;
                    for (Operand* x : {&part.p, &part.q, &part.value, &part.gradient, &part.g}) {
@@ -65,7 +65,6 @@ void run_flat(Kernel kernel, const Rows& rows, int64_t elements) {
                    part.rank = 0;
                    part.rows = 1;
                    part.classes = std::min(kSegment, elements - first);
-                   part.saved = unused;
                    if (part.row_values) part.row_values += s;
                    kernel(part, 0, 1, nullptr);
                  }

@@ -20,8 +20,8 @@ struct SmallTables {
   alignas(64) A cells[kFewCells * width];                          // x after x
   alignas(64) A of_x[kFewCells * width], of_y[kFewCells * width];  // log p(x), log p(y)
   Pack<A> high, low;
-  Pack<A> total;    // of the cells
-  double z[width];  // log-normalisers
+  Pack<A> total;  // of the cells
+  Normalisers<A> z;
 
   explicit SmallTables(const Rows& rows)
       : r(rows), turn(tile_reader<A>(r.p.type)), high(0), low(0), z{} {}
@@ -30,7 +30,6 @@ struct SmallTables {
            r.sizes[r.rank - 1] > 1;
   }
 
-  // Leaves the cells normalised.
   void move_to(const Cursor& at, int64_t end) {
     team.take<A>(r, at, end);
     for (int64_t x = 0; x < r.x_classes; ++x) {
@@ -39,20 +38,21 @@ struct SmallTables {
       turn({line, r.p.class_stride, row_stride(r, r.p), r.classes, team.rows},
            cells + x * r.classes * width);
     }
+  }
+  void take_normalisers() {
     if (r.p.kind != kLogits) return;
     const Walk all = Walk::along_rows(width, 1, r.x_classes * r.classes, width);
     const Pack<A> top = highest_of<A, A>(cells, all, Pack<A>(-Format<A>::largest));
-    const Wide<A> mass(mass_of<A, A>(cells, all, top));
-    map([](auto reference, auto sum) { return reference + log(sum); }, Wide<A>(top), mass)
-        .store_lanes(z);
-    normalise();
+    const Wide<A> reference(top),
+        logs = map([](auto sum) { return log(sum); }, Wide<A>(mass_of<A, A>(cells, all, top))),
+        sum = map([](auto a, auto b) { return a + b; }, reference, logs);
+    sum.store_lanes(z.z);
+    map([](auto a, auto b, auto sum) { return rest_of(a, b, sum); }, reference, logs, sum)
+        .store_lanes(z.rest);
   }
-  // By z.
+  // From here on, logits are read as log-probabilities.
   void normalise() {
-    if (r.p.kind != kLogits) return;
-    const Wide<A> wide(z);
-    high = wide.narrowed();
-    low = map([](auto a, auto b) { return a - b; }, wide, Wide<A>(high)).narrowed();
+    if (r.p.kind == kLogits) Source<A>::split(z, high, low);
   }
   void take_marginals() {
     with_kind(r.p.kind, [&]<Kind kind>() __attribute__((always_inline)) {

@@ -61,11 +61,8 @@ std::tuple<Tensor, Tensor> forward_cuda(const Tensor& p, const optional<Tensor>&
   const auto& [value, saved] = out;
   Call call = Call::forward<F>(x, o, value, saved);
   const Rows& r = rows_of(call, p.numel());
-  if (r.elementwise)  // elements have no rows to keep anything of
-    device::clear(saved.mutable_data_ptr(), saved.nbytes(), stream);
-
   const bool reduced = o.is_reduced();
-  const Plan plan = plan_forward<F>(r, reduced);
+  const Plan plan = plan_forward<F>(r, reduced, device::shared_memory);
   const Geometry& g = plan.geometry;
   const int64_t row_values = reduced ? r.rows * (r.elementwise ? g.parts : 1) : 0,
                 sums = reduced ? room_of_sums(row_values) : 0;

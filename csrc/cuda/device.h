@@ -21,14 +21,23 @@ using Stream = cudaStream_t;
 // As in torch, a class label out of range ends the process's use of the device.
 __device__ __forceinline__ void device_check(bool label_is_a_class) { assert(label_is_a_class); }
 
-// Errors of both are found by check_launches of stream.h.
-template <class... P, class... A>
-void launch(void (*kernel)(P...), const Geometry& g, Stream stream, const A&... arguments) {
-  kernel<<<g.grid, g.block, g.shared, stream>>>(P(arguments)...);
+// Dynamic shared memory of a block where two of them share a processor of the current device.
+inline size_t shared_memory() {
+  int device = 0, of_processor = 0, reserved = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&of_processor, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device);
+  cudaDeviceGetAttribute(&reserved, cudaDevAttrReservedSharedMemoryPerBlock, device);
+  const int half = of_processor / 2 - reserved - int(kSharedBySums);
+  return std::max(int(kSharedMemory), half);
 }
 
-inline void clear(void* data, size_t bytes, Stream stream) {
-  cudaMemsetAsync(data, 0, bytes, stream);
+// Errors of both are found by check_launches of stream.h. A kernel is always granted the same
+// amount, for another thread may be about to launch it.
+template <class... P, class... A>
+void launch(void (*kernel)(P...), const Geometry& g, Stream stream, const A&... arguments) {
+  if (g.shared > kSharedMemory)
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_memory()));
+  kernel<<<g.grid, g.block, g.shared, stream>>>(P(arguments)...);
 }
 
 }  // namespace torch_infotheory::device

@@ -142,10 +142,9 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
     const Sheet<n> to(r.gradient, part.at.of[DeviceRows::kGradient], part.first, by.type());
     if (to.misaligned() != by.misaligned()) rows.split = {part.classes, 0, 0};
     const Sheet<n> g(r.g, part.at.of[DeviceRows::kG], part.first, r.g.type);
-    const double* const saved = r.saved + part.row;
-    rows.p.normalise(saved[0]);
-    if (F::arity == 2) rows.q.normalise(saved[2 * r.rows]);
-    const A total(saved[(by_q ? 3 : 1) * r.rows]);
+    rows.p.normalise(r.kept(0, part.row));
+    if (F::arity == 2) rows.q.normalise(r.kept(2, part.row));
+    const A total(r.kept(by_q ? 3 : 1, part.row));
     const double g_of_row =
         r.g_per_class ? 1 : load_one<double>(r.g.data, r.g.type, part.at.of[DeviceRows::kG]);
     const A scale(unit_of_g * g_of_row);
@@ -164,7 +163,7 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
       device::device_check(!label.bad);
       const int64_t here = label.label - part.first;
       if (label.has_peak() && here >= 0 && here < part.classes) label_here = int(here);
-      if (!label.row_counts() || picks(r)) {
+      if (!label.row_counts() || r.picks()) {
         const Blank<A, n> nothing{Split::of<n>(part.classes, to.misaligned())};
         return sweep<Parking::kNone, 1>(team, nothing,
                                         [&](const auto& at, const auto&, const auto&) {

@@ -62,7 +62,7 @@ __device__ __forceinline__ void finish(const DeviceRows& d, int64_t row, const O
   if (!label.row_counts()) out = Results();
   const double kept[] = {out.zp, out.d_lp, out.zq, out.d_lq};
 #pragma unroll
-  for (int i = 0; i < 2 * F::arity; ++i) r.saved[i * r.rows + row] = kept[i];
+  for (int i = 0; r.saved && i < 2 * F::arity; ++i) r.saved[i * r.rows + row] = kept[i];
   store_value(d, row, at, out.value);
   if constexpr (F::divergence)
     d.small[row] = out.value < (d.compute_type == kDouble ? kSmall<double> : kSmall<float>) &&

@@ -38,8 +38,9 @@ struct RowShape {
 constexpr int64_t kMostOfAPart = int64_t(1) << 30;  // classes of a part are counted in 32 bits
 // Threads of a block, for short rows and for long ones.
 constexpr int kWarp = 32, kFewThreads = 128, kMostThreads = 256;
-// What a block may use without asking, less what the sums across its warps take.
-constexpr size_t kSharedMemory = 48 * 1024 - 2048;
+// Dynamic shared memory that a block may use without asking: what the sums across its warps take is
+// left to them.
+constexpr size_t kSharedBySums = 2048, kSharedMemory = 48 * 1024 - kSharedBySums;
 
 inline void cut_rows(Geometry& g, const RowShape& x, int64_t parts, int64_t least) {
   parts = std::min(parts, x.classes / least);
@@ -74,11 +75,12 @@ inline Geometry forward_geometry(const RowShape& x) {
   cover(g, x.rows);
   return g;
 }
-// Rows that are read twice stay in shared memory as far as they fit.
-inline void park(Geometry& g, const RowShape& x, int operands) {
+// Rows that are read twice stay in shared memory, of which a block has `bytes`, as far as they fit.
+// How much that is changes no result.
+inline void park(Geometry& g, const RowShape& x, int operands, size_t bytes) {
   constexpr size_t bytes_of_pack = 16;
   const int64_t teams = g.block / g.lanes, packs = std::min(x.classes, g.part_classes) / x.pack,
-                room = int64_t(kSharedMemory / (bytes_of_pack * operands * teams));
+                room = int64_t(bytes / (bytes_of_pack * operands * teams));
   g.parked = int(std::min(packs, room));
   g.shared = g.parked * bytes_of_pack * operands * teams;
 }

@@ -56,7 +56,7 @@ Plan plan_of_operands(const Rows& r) {
   return plan;
 }
 template <class F>
-Plan plan_forward(const Rows& r, bool reduced) {
+Plan plan_forward(const Rows& r, bool reduced, size_t (*shared_memory)()) {
   Plan plan = plan_of_operands<F>(r);
   if constexpr (is_table<F>) {
     plan.scratch = DeviceRows::room_of_tables(r);
@@ -65,7 +65,8 @@ Plan plan_forward(const Rows& r, bool reduced) {
   } else {
     Geometry& g = plan.geometry;
     g = forward_geometry(plan.shape);
-    if (!F::linear && plan.type != kAny && g.parts == 1) park(g, plan.shape, F::arity);
+    if (!F::linear && plan.type != kAny && g.parts == 1)
+      park(g, plan.shape, F::arity, shared_memory());
     plan.scratch = DeviceRows::room(r, g);
   }
   return plan;

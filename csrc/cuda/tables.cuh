@@ -54,6 +54,23 @@ __device__ __forceinline__ void sweep_line(const DeviceRows& d, const Team& team
   }
 }
 
+// body(p, cell, y, log p_y) over the cells of a line, counted through all tables.
+template <class Body>
+__device__ __forceinline__ void sweep_cells(const DeviceRows& d, const Team& team,
+                                            const TableSums& sums, int64_t unit, bool there,
+                                            Body body) {
+  const int64_t lines = d.rows.x_classes, table = unit / lines;
+  const double* const log_py = sums.log_py + table * d.rows.classes;
+  sweep_line<false>(d, team, table, unit % lines, there, there ? sums.z[table] : 0,
+                    [&](const auto& p, int64_t first, const auto& at, const auto& x) {
+                      constexpr int n = Cells::n;
+                      Prob<double> cells[n];
+                      p.probabilities(x, cells);
+                      for (int k = 0; k < n; ++k)
+                        if (at.has(k)) body(p, cells[k], first + at[k], log_py[first + at[k]]);
+                    });
+}
+
 // The sum of every line, or column.
 template <bool column>
 __global__ void __launch_bounds__(kMostThreads, 1)
@@ -129,23 +146,15 @@ __global__ void __launch_bounds__(kMostThreads, 1)
   team.each(d.rows.rows * lines, [&](int64_t unit, bool there) {
     const int64_t table = unit / lines;
     there = there && (!centred || d.small[table]);
-    const double lx = there ? sums.log_px[unit] : 0, z = there ? sums.z[table] : 0;
-    const double* const log_py = sums.log_py + table * d.rows.classes;
+    const double lx = there ? sums.log_px[unit] : 0;
     double value[] = {0};
-    sweep_line<false>(d, team, table, unit % lines, there, z,
-                      [&](const auto& p, int64_t first, const auto& at, const auto& x) {
-                        constexpr int n = Cells::n;
-                        Prob<double> cells[n];
-                        p.probabilities(x, cells);
-                        for (int k = 0; k < n; ++k) {
-                          if (!at.has(k)) continue;
-                          const double ly = log_py[first + at[k]];
-                          if constexpr (centred)
-                            value[0] += F::centred(cells[k], {exp(lx + ly), lx + ly});
-                          else
-                            value[0] += times0(cells[k].p, F::score(cells[k].log, lx, ly));
-                        }
-                      });
+    sweep_cells(d, team, sums, unit, there,
+                [&](const auto&, Prob<double> cell, int64_t, double ly) {
+                  if constexpr (centred)
+                    value[0] += F::centred(cell, {exp(lx + ly), lx + ly});
+                  else
+                    value[0] += times0(cell.p, F::score(cell.log, lx, ly));
+                });
     combine<1>(team, value, Sum());
     if (there && team.rank == 0) sums.line_value[unit] = value[0];
   });
@@ -193,26 +202,16 @@ __global__ void __launch_bounds__(kMostThreads, 1)
     const double lx = sums.log_px[unit], total = r.saved[r.rows + table];
     const double scale = (d.divisor ? r.scale / *d.divisor : r.scale) *
                          load_one<double>(r.g.data, r.g.type, at_table.of[DeviceRows::kG]);
-    const double* const log_py = sums.log_py + table * r.classes;
     void* const out = const_cast<void*>(r.gradient.data);
     const int64_t to = at_table.of[DeviceRows::kGradient] + (unit % lines) * r.classes;
-    sweep_line<false>(d, team, table, unit % lines, there, sums.z[table],
-                      [&](const auto& p, int64_t first, const auto& at, const auto& x) {
-                        constexpr int n = Cells::n;
-                        Prob<double> cells[n];
-                        p.probabilities(x, cells);
-                        for (int k = 0; k < n; ++k) {
-                          if (!at.has(k)) continue;
-                          const int64_t y = first + at[k];
-                          const double ly = log_py[y];
-                          const double slope =
-                              p.is_logits() ? gradient_by_cell<F, kLogits>(cells[k], lx, ly, total)
-                              : p.kind() == kLogProbs
-                                  ? gradient_by_cell<F, kLogProbs>(cells[k], lx, ly, total)
-                                  : gradient_by_cell<F, kProbs>(cells[k], lx, ly, total);
-                          store_one(out, r.gradient.type, to + y, slope * scale);
-                        }
-                      });
+    sweep_cells(
+        d, team, sums, unit, there, [&](const auto& p, Prob<double> cell, int64_t y, double ly) {
+          const double slope = p.is_logits() ? gradient_by_cell<F, kLogits>(cell, lx, ly, total)
+                               : p.kind() == kLogProbs
+                                   ? gradient_by_cell<F, kLogProbs>(cell, lx, ly, total)
+                                   : gradient_by_cell<F, kProbs>(cell, lx, ly, total);
+          store_one(out, r.gradient.type, to + y, slope * scale);
+        });
   });
 }
 

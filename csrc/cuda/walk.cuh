@@ -201,12 +201,7 @@ struct Pair {
     return x;
   }
   __device__ __forceinline__ void widen(const Packs& from, A (&x)[n], A (&y)[n]) const {
-    if (p.is_absent()) {
-#pragma unroll
-      for (int k = 0; k < n; ++k) x[k] = 0;
-    } else {
-      torch_infotheory::widen(p.type(), from.p, x);
-    }
+    torch_infotheory::widen(p.type(), from.p, x);  // 0, where p is absent
     if (two) torch_infotheory::widen(q.type(), from.q, y);
   }
   __device__ __forceinline__ void one(int c, A& x, A& y) const {

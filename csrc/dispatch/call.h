@@ -133,7 +133,7 @@ struct Call {
   }
   void keep_in(const Tensor& t) {
     saved = t;
-    rows.saved = const_cast<double*>(saved.const_data_ptr<double>());
+    if (saved.numel()) rows.saved = const_cast<double*>(saved.const_data_ptr<double>());
   }
 };
 

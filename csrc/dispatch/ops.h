@@ -40,10 +40,6 @@ using Maps = List<SelfInformation, PointwiseMutualInformation, NormalizedPmi>;
 template <class F>
 constexpr bool is_map = std::is_base_of_v<Map, F>;
 
-// Numbers per row that forward keeps for backward.
-template <class F>
-constexpr int64_t kept = is_map<F> ? 0 : 2 * F::arity;
-
 // at::Reduction over the rows; and, for what is defined element by element, its terms and their
 // sum.
 enum Reduction : int64_t { kNone = 0, kMean = 1, kSum = 2, kTerms = 3, kSumOfTerms = 4 };
@@ -65,12 +61,20 @@ struct Options {
   bool is_elementwise() const { return reduction == kTerms || reduction == kSumOfTerms; }
   bool is_reduced() const { return reduction != kNone && reduction != kTerms; }
   bool has_labels() const { return p_kind() == kLabels; }
+  bool keeps_rows() const {
+    return !is_elementwise() && !picks(p_kind(), q_kind(), label_smoothing);
+  }
   template <class Visit>
   void each(Visit&& visit) {
     visit(dim), visit(kinds), visit(reduction), visit(ignore_index), visit(label_smoothing),
         visit(scale);
   }
 };
+// Numbers per row that forward keeps for backward.
+template <class F>
+int64_t kept(const Options& o) {
+  return is_map<F> || !o.keeps_rows() ? 0 : 2 * F::arity;
+}
 inline int64_t kinds_of(Kind p, Kind q = kProbs) { return p | q << 4; }
 
 using ForwardFn = std::tuple<Tensor, Tensor>(const Tensor& p, const optional<Tensor>& q,

@@ -1,16 +1,15 @@
-// transforms.cpp -- Meta, autocast and vmap of every row op, each written once.
-#include <ATen/ATen.h>
+// transforms.cpp -- Meta and autocast of every row op, each written once.
+//
+// Knows the shape rules; must not know how a row is reduced. Read next: vmap.cpp.
 #include <ATen/autocast_mode.h>
-#include <ATen/functorch/BatchedTensorImpl.h>  // the other functorch headers need a JSON header that torch does not ship
 #include <torch/library.h>
 
-#include "dispatch/reference.h"
+#include "dispatch/shapes.h"
 
 namespace torch_infotheory {
 namespace {
 
-// ---- Meta: the shape rules
-// -------------------------------------------------------------------------------------------
+// Meta: the shape rules and nothing else.
 template <class F>
 std::tuple<Tensor, Tensor> forward_meta(const Tensor& p, const optional<Tensor>& q,
                                         const optional<Tensor>& weight, int64_t dim, int64_t kinds,
@@ -31,8 +30,7 @@ Tensor backward_meta(const Tensor& g, const Tensor& p, const optional<Tensor>& q
   return allocate_gradient<c10::SymInt>(wrt ? *q : p);
 }
 
-// ---- autocast: a float32 result, without a float32 copy of the input
-// ---------------------------------------------------
+// Autocast: a float32 result, without a float32 copy of the input.
 template <class F, c10::DeviceType device>
 std::tuple<Tensor, Tensor> forward_autocast(const Tensor& p, const optional<Tensor>& q,
                                             const optional<Tensor>& weight, int64_t dim,
@@ -47,192 +45,11 @@ std::tuple<Tensor, Tensor> forward_autocast(const Tensor& p, const optional<Tens
   return call_forward<F>(x, o, dtype);
 }
 
-// ---- vmap: the row ops take any leading dimensions, so a rule moves the batch dimension to the
-// front -------------------- One operand, seen from one level of vmap.
-struct Batched {
-  Tensor t;
-  bool batched = false;
-
-  Batched(const Tensor& x, int64_t level) : t(x) {
-    const auto* impl = x.defined() ? at::functorch::maybeGetBatchedImpl(x) : nullptr;
-    if (!impl || impl->level() != level) return;
-    t = impl->value().movedim(impl->bdim(), 0);
-    batched = true;
-  }
-  // An operand without the batch dimension is repeated along it, without a copy.
-  Tensor along(const c10::SymInt& n) const {
-    if (batched || !t.defined()) return t;
-    c10::SymDimVector shape{n};
-    for (const auto& s : t.sym_sizes()) shape.push_back(s);
-    return t.unsqueeze(0).expand_symint(shape);
-  }
-};
-// The innermost level at which any operand is batched.
-int64_t level_of(std::initializer_list<Tensor> tensors) {
-  int64_t level = -1;
-  for (const Tensor& t : tensors)
-    if (const auto* impl = t.defined() ? at::functorch::maybeGetBatchedImpl(t) : nullptr)
-      level = std::max(level, impl->level());
-  return level;
-}
-
-// The operands of a row op and, for its backward, g and saved: those of one sample as well as those
-// of a whole batch.
-struct BatchedCall {
-  int64_t level;
-  Batched p, q, weight, g, saved;
-  c10::SymInt n = 0;
-
-  BatchedCall(const Operands& x, const Tensor& grad, const Tensor& stats)
-      : level(level_of({x.p, or_undefined(x.q), or_undefined(x.weight), grad, stats})),
-        p(x.p, level),
-        q(or_undefined(x.q), level),
-        weight(or_undefined(x.weight), level),
-        g(grad, level),
-        saved(stats, level) {
-    for (const Batched* b : {&p, &q, &weight, &g, &saved})
-      if (b->batched) n = b->t.sym_size(0);
-  }
-  bool any() const {
-    return p.batched || q.batched || weight.batched || g.batched || saved.batched;
-  }
-};
-
-// The operands of the whole batch. Of 0-d samples, each gets a dimension for its one class.
-struct WholeBatch {
-  Tensor p;
-  optional<Tensor> q, weight;
-  bool of_scalars;
-
-  WholeBatch(const BatchedCall& b, const Options& o)
-      : p(b.p.along(b.n)), q(maybe(b.q.along(b.n))), weight(maybe(b.weight.t)) {
-    of_scalars = operands().full(o).dim() == 1;
-    if (!o.has_labels()) p = with_class(p);
-    if (q) q = with_class(*q);
-  }
-  Operands operands() const { return {p, q, weight}; }
-  Tensor with_class(const Tensor& t) const { return of_scalars ? t.unsqueeze(1) : t; }
-  Tensor without_class(const Tensor& t) const { return of_scalars ? t.squeeze(1) : t; }
-};
-
-// Class weights of their own per sample are no row op any more: one call per sample.
-template <class F, class Call>
-Tensor each_sample(const BatchedCall& b, Call call) {
-  std::vector<Tensor> out;
-  const int64_t n = b.n.guard_int(__FILE__, __LINE__);
-  TORCH_CHECK(n > 0, F::name, ": vmap over no class weights at all");
-  for (int64_t i = 0; i < n; ++i) {
-    const auto sample = [&](const Batched& x) { return x.batched ? x.t.select(0, i) : x.t; };
-    out.push_back(call(sample(b.p), maybe(sample(b.q)), maybe(sample(b.weight)), sample(b.g),
-                       sample(b.saved)));
-  }
-  return at::stack(out);
-}
-
-Tensor sum_of_sample(const Tensor& v) {
-  std::vector<int64_t> dims;
-  for (int64_t d = 1; d < v.dim(); ++d) dims.push_back(d);
-  return dims.empty() ? v : v.sum(dims);
-}
-// What the mean of one sample divides by.
-template <class F>
-Tensor rows_of_sample(const Operands& x, const Options& o, ScalarType dtype) {
-  if (o.has_labels()) return sum_of_sample(label_weights(x.p, x.weight, o.ignore_index, dtype));
-  const auto rows = row_shape<F, c10::SymInt>(x.p, o.dim);
-  c10::SymInt n = 1;
-  for (size_t d = 1; d < rows.size(); ++d) n = n * rows[d];
-  return at::full_symint({}, at::Scalar(n), x.p.options().dtype(dtype));
-}
-// The options of the same call with a batch dimension in front of `x`.
-Options shifted(const Options& o, const Tensor& x, int64_t reduction) {
-  Options b = o;
-  b.dim = at::maybe_wrap_dim(o.dim, x.dim() - 1) + 1;
-  b.reduction = reduction;
-  return b;
-}
-
-template <class F>
-std::tuple<Tensor, Tensor> forward_batched(const Tensor& p, const optional<Tensor>& q,
-                                           const optional<Tensor>& weight, int64_t dim,
-                                           int64_t kinds, int64_t reduction, int64_t ignore_index,
-                                           double label_smoothing, double scale,
-                                           optional<ScalarType> dtype) {
-  c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const BatchedCall b({p, q, weight}, {}, {});
-  if (!b.any()) return call_forward<F>({p, q, weight}, o, dtype);
-  Tensor value, saved;
-  if (b.weight.batched) {
-    std::vector<Tensor> kept;
-    value = each_sample<F>(b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws,
-                                  const Tensor&, const Tensor&) {
-      auto [v, s] = call_forward<F>({ps, qs, ws}, o, dtype);
-      kept.push_back(s);
-      return v;
-    });
-    saved = at::stack(kept, 1);
-  } else {
-    const WholeBatch whole(b, o);
-    const Operands x = whole.operands();
-    const Options rows = shifted(o, x.full(o), o.reduction == kTerms ? kTerms : kNone);
-    const ScalarType type = value_type(x, o, dtype);
-    const ScalarType exact = o.is_reduced() && type != at::kDouble ? at::kFloat : type;
-    std::tie(value, saved) = call_forward<F>(x, rows, exact);
-    if (o.reduction == kTerms) value = whole.without_class(value);
-    if (o.is_reduced()) value = sum_of_sample(value);
-    if (o.reduction == kMean) value = value / rows_of_sample<F>(x, rows, exact);
-    value = value.to(type);
-  }
-  return {at::functorch::makeBatched(value, 0, b.level),
-          at::functorch::makeBatched(saved, 1, b.level)};
-}
-
-template <class F>
-Tensor backward_batched(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
-                        const optional<Tensor>& weight, const Tensor& saved, int64_t dim,
-                        int64_t kinds, int64_t reduction, int64_t ignore_index,
-                        double label_smoothing, double scale, int64_t wrt) {
-  c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const BatchedCall b({p, q, weight}, g, saved);
-  if (!b.any()) return call_backward<F>(g, {p, q, weight}, saved, o, wrt);
-  Tensor out;
-  if (b.weight.batched) {
-    out = each_sample<F>(
-        b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws, const Tensor& gs,
-               const Tensor& ss) { return call_backward<F>(gs, {ps, qs, ws}, ss, o, wrt); });
-  } else {
-    const WholeBatch whole(b, o);
-    const Operands x = whole.operands();
-    const Options rows = shifted(o, x.full(o), o.reduction == kTerms ? kTerms : kNone);
-    Tensor bg = b.g.along(b.n);
-    if (o.reduction == kTerms) bg = whole.with_class(bg);
-    if (o.reduction == kMean) {
-      bg = widened(bg);
-      bg = bg / rows_of_sample<F>(x, rows, bg.scalar_type());
-    }
-    if (o.is_reduced()) {  // one number per sample, for each of its rows
-      const auto shape = row_shape<F, c10::SymInt>(x.full(o), rows.dim);
-      for (size_t d = 1; d < shape.size(); ++d) bg = bg.unsqueeze(-1);
-      bg = bg.expand_symint(shape);
-    }
-    out = whole.without_class(call_backward<F>(bg, x, b.saved.along(b.n).movedim(0, 1), rows, wrt));
-  }
-  return at::functorch::makeBatched(out, 0, b.level);
-}
-
 TORCH_LIBRARY_IMPL(torch_infotheory, Meta, m) {
   each_row_op([&](auto formula) {
     using F = decltype(formula);
     m.impl(forward_name<F>().c_str(), &forward_meta<F>);
     m.impl(backward_name<F>().c_str(), &backward_meta<F>);
-  });
-}
-TORCH_LIBRARY_IMPL(torch_infotheory, FuncTorchBatched, m) {
-  each_row_op([&](auto formula) {
-    using F = decltype(formula);
-    m.impl(forward_name<F>().c_str(), &forward_batched<F>);
-    m.impl(backward_name<F>().c_str(), &backward_batched<F>);
   });
 }
 template <c10::DeviceType device>

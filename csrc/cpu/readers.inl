@@ -1,0 +1,104 @@
+// readers.inl -- the functions of blocks.inl for a type and a kind that are known at run time only,
+// and single numbers.
+//
+// Knows sources and packs; must not know any formula by name, tensors, or torch. Read next:
+// lanes.inl.
+#pragma once
+#include "cpu/blocks.inl"
+
+namespace torch_infotheory {
+namespace {
+
+template <class T>
+struct Tag {
+  using type = T;
+};
+// f(Tag<T>) for the floating type that `type` names. Double memory is read in double only.
+template <class A, class F>
+TI_LANE auto with_type(Type type, F f) {
+  switch (type) {
+    case kBFloat16:
+      return f(Tag<BFloat16>{});
+    case kHalf:
+      return f(Tag<Half>{});
+    case kFloat:
+      return f(Tag<float>{});
+    default:
+      return f(Tag<A>{});
+  }
+}
+template <class A>
+Read<A> reader(Kind kind, Type type) {
+  return with_type<A>(type, [&](auto tag) -> Read<A> {
+    using T = typename decltype(tag)::type;
+    switch (kind) {
+      case kLogits:
+        return read<A, T, kLogits>;
+      case kLogProbs:
+        return read<A, T, kLogProbs>;
+      case kWeights:
+        return read<A, T, kWeights>;
+      default:
+        return read<A, T, kProbs>;
+    }
+  });
+}
+template <class A>
+Read<A> logarithm_reader(Type type) {
+  if (type == kDouble) return read_logarithms<A, double>;  // a gradient may be, whatever A is
+  return with_type<A>(
+      type, [](auto tag) -> Read<A> { return read_logarithms<A, typename decltype(tag)::type>; });
+}
+template <class A>
+Highest<A> highest_reader(Type type) {
+  return with_type<A>(
+      type, [](auto tag) -> Highest<A> { return highest_of<A, typename decltype(tag)::type>; });
+}
+template <class A>
+Mass<A> mass_reader(Type type) {
+  return with_type<A>(type,
+                      [](auto tag) -> Mass<A> { return mass_of<A, typename decltype(tag)::type>; });
+}
+template <class A>
+Write<A> writer(Type type) {
+  if (type == kDouble) return write<A, double>;  // asked for, whatever the operands are
+  return with_type<A>(type,
+                      [](auto tag) -> Write<A> { return write<A, typename decltype(tag)::type>; });
+}
+template <class A>
+Turn<A> tile_reader(Type type) {
+  return with_type<A>(type,
+                      [](auto tag) -> Turn<A> { return to_tile<A, typename decltype(tag)::type>; });
+}
+template <class A>
+Turn<A> tile_writer(Type type) {
+  return with_type<A>(
+      type, [](auto tag) -> Turn<A> { return from_tile<A, typename decltype(tag)::type>; });
+}
+
+// A number, and numbers `step` apart: read into double, written from it.
+inline double load_number(const Operand& from, int64_t offset) {
+  return with_type<double>(from.type, [&](auto tag) {
+    return double(
+        widen<1>(static_cast<const typename decltype(tag)::type*>(from.data) + offset)[0]);
+  });
+}
+template <class T>
+TI_LANE void put_number(T* to, double number) {
+  using Number = decltype(widen<1>(to)[0] + 0);
+  narrow<1>(to, Vector<Number, 1>{Number(number)});
+}
+inline void store_numbers(const Operand& to, int64_t offset, int64_t step, const double* numbers,
+                          int64_t n) {
+  with_type<double>(to.type, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T* x = static_cast<T*>(const_cast<void*>(to.data)) + offset;
+    for (int64_t j = 0; j < n; ++j) put_number(x + j * step, numbers[j]);
+  });
+}
+inline void store_number(const Operand& to, int64_t offset, double number) {
+  store_numbers(to, offset, 0, &number, 1);
+}
+
+}  // namespace
+}  // namespace torch_infotheory
