@@ -92,11 +92,13 @@ void scatter(Rows& r, int64_t begin, int64_t end) {
       rows.move_to(at, end);
       T* const x = static_cast<T*>(const_cast<void*>(to.data)) + at.gradient;
       clear_rows(r, x, rows.n);
+      // Of all these rows, if g is one number.
+      const double scale = r.scale * load_number(r.g, at.g);
       rows.each([&](int64_t j, int64_t label, double p) __attribute__((always_inline)) {
         // The derivative by log q does not depend on q: the formula is linear in it.
         const double w = gradient_by_q<F, kLogProbs>(Prob<double>{p, 0}, Prob<double>{0, 0}, 0.);
         put_number(x + j * step + label * to.class_stride,
-                   r.scale * load_number(r.g, at.g + j * step_g) * w);
+                   w * (step_g ? r.scale * load_number(r.g, at.g + j * step_g) : scale));
       });
     }
   });
