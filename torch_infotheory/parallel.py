@@ -8,10 +8,11 @@ backward pass. Every rank gets the whole value, and the gradient of its own shar
     loss = parallel.cross_entropy_loss(local_logits, labels, group=tensor_parallel_group)
 
 The functions are those of `torch_infotheory`, for one class dimension, and the loss is
-`torch_infotheory.nn.functional.cross_entropy`, with the same values, gradients and errors. DTensors
-do not need them: the functions of the package take these as they are.
+`torch_infotheory.nn.functional.cross_entropy`, with the same arguments, values, gradients and
+errors. DTensors do not need them: the functions of the package take these as they are.
 
 Shared arguments:
+    p, q, input: The classes of this rank.
     group: The process group whose ranks share the classes, in the order of the ranks; None for the
         default group.
     classes: The number of classes on all ranks together. Where it is given, the shards have to be
@@ -23,8 +24,10 @@ Gradient:
     NotImplementedError.
 """
 
+from __future__ import annotations
+
 import math
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypedDict
 
 import torch
 import torch.distributed as dist
@@ -45,90 +48,56 @@ from torch_infotheory._class_shards import (
 )
 from torch_infotheory.measures import Kind, _base_of, _kind_of, _kinds_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["entropy", "cross_entropy", "kl_divergence", "js_divergence", "cross_entropy_loss"]
+
+Kinds: TypeAlias = Kind | tuple[Kind, Kind]
 
 _ops = torch.ops.torch_infotheory
 _KIND_CODES = {name: code for code, name in enumerate(("probs", "log_probs", "logits"))}
 
 
-def entropy(
-    p: Tensor,
-    dim: int = -1,
-    *,
-    kind: str = "probs",
-    base: float | None = None,
-    keepdim: bool = False,
-    dtype: torch.dtype | None = None,
-    group: Any = None,
-    classes: int | None = None,
-) -> Tensor:
-    """Return the entropy of distributions of which `p` has the classes of this rank.
+class Options(TypedDict, total=False):
+    """What every measure takes besides its operands, and hands on; `_measure` has the defaults."""
 
-    See `torch_infotheory.entropy`.
-    """
-    options = {"kind": _kind_of(kind), "base": _base_of(base), "keepdim": keepdim, "dtype": dtype}
-    return _measure("entropy", (p,), dim, options, group, classes)
+    base: float | None
+    keepdim: bool
+    dtype: torch.dtype | None
+    group: Any
+    classes: int | None
+
+
+def entropy(
+    p: Tensor, dim: int = -1, *, kind: Kind = "probs", **options: Unpack[Options]
+) -> Tensor:
+    """Return H(p); see `torch_infotheory.entropy`."""
+    return _measure("entropy", (p,), dim, (_kind_of(kind),), **options)
 
 
 def cross_entropy(
-    p: Tensor,
-    q: Tensor,
-    dim: int = -1,
-    *,
-    kind: Kind | tuple[Kind, Kind] = "probs",
-    base: float | None = None,
-    keepdim: bool = False,
-    dtype: torch.dtype | None = None,
-    group: Any = None,
-    classes: int | None = None,
+    p: Tensor, q: Tensor, dim: int = -1, *, kind: Kinds = "probs", **options: Unpack[Options]
 ) -> Tensor:
-    """Return H(p, q) of distributions of which `p` and `q` have the classes of this rank.
-
-    See `torch_infotheory.cross_entropy`.
-    """
-    options = _options_of_two(kind, base, keepdim, dtype)
-    return _measure("cross_entropy", (p, q), dim, options, group, classes)
+    """Return H(p, q); see `torch_infotheory.cross_entropy`."""
+    return _measure("cross_entropy", (p, q), dim, _kinds_of(kind), **options)
 
 
 def kl_divergence(
-    p: Tensor,
-    q: Tensor,
-    dim: int = -1,
-    *,
-    kind: Kind | tuple[Kind, Kind] = "probs",
-    base: float | None = None,
-    keepdim: bool = False,
-    dtype: torch.dtype | None = None,
-    group: Any = None,
-    classes: int | None = None,
+    p: Tensor, q: Tensor, dim: int = -1, *, kind: Kinds = "probs", **options: Unpack[Options]
 ) -> Tensor:
-    """Return D(p || q) of distributions of which `p` and `q` have the classes of this rank.
-
-    See `torch_infotheory.kl_divergence`.
-    """
-    options = _options_of_two(kind, base, keepdim, dtype)
-    return _measure("kl_divergence", (p, q), dim, options, group, classes)
+    """Return D(p || q); see `torch_infotheory.kl_divergence`."""
+    return _measure("kl_divergence", (p, q), dim, _kinds_of(kind), **options)
 
 
 def js_divergence(
-    p: Tensor,
-    q: Tensor,
-    dim: int = -1,
-    *,
-    kind: Kind | tuple[Kind, Kind] = "probs",
-    base: float | None = None,
-    keepdim: bool = False,
-    dtype: torch.dtype | None = None,
-    group: Any = None,
-    classes: int | None = None,
+    p: Tensor, q: Tensor, dim: int = -1, *, kind: Kinds = "probs", **options: Unpack[Options]
 ) -> Tensor:
-    """Return JS(p, q) of distributions of which `p` and `q` have the classes of this rank.
+    """Return JS(p, q); see `torch_infotheory.js_divergence`.
 
-    Logits are widened to float64 on the way, a block of rows at a time. See
-    `torch_infotheory.js_divergence`.
+    Logits are widened to float64 on the way, a block of rows at a time.
     """
-    options = _options_of_two(kind, base, keepdim, dtype)
-    return _measure("js_divergence", (p, q), dim, options, group, classes)
+    return _measure("js_divergence", (p, q), dim, _kinds_of(kind), **options)
 
 
 def cross_entropy_loss(
@@ -143,11 +112,10 @@ def cross_entropy_loss(
     group: Any = None,
     classes: int | None = None,
 ) -> Tensor:
-    """Return the cross-entropy of logits, of which `input` has the classes of this rank.
+    """Return the cross-entropy of logits; see `torch_infotheory.nn.functional.cross_entropy`.
 
     `target` has class indices, which count all classes and are the same on all ranks; or the class
-    probabilities of this rank's classes. `weight` has a factor for each of all classes. See
-    `torch_infotheory.nn.functional.cross_entropy`.
+    probabilities of this rank's classes. `weight` has a factor for each of all classes.
     """
     op, code = "cross_entropy_loss", _Reduction.get_enum(reduction)
     dim = min(1, input.dim() - 1)
@@ -190,37 +158,38 @@ def _labels_in_mean(target: Tensor, weight: Tensor | None, ignore_index: int) ->
     return torch.where(counts, weight.double()[torch.where(counts, target, 0).long()], 0.0).sum()
 
 
-def _options_of_two(
-    kind: object, base: object, keepdim: bool, dtype: torch.dtype | None
-) -> dict[str, Any]:
-    p_kind, q_kind = _kinds_of(kind)
-    options = {"kind": p_kind, "q_kind": q_kind, "base": _base_of(base)}
-    return options | {"keepdim": keepdim, "dtype": dtype}
-
-
 def _measure(
     name: str,
     operands: tuple[Tensor, ...],
     dim: int,
-    options: dict[str, Any],
-    group: Any,
-    classes: int | None,
+    kinds: tuple[str, ...],
+    *,
+    base: float | None = None,
+    keepdim: bool = False,
+    dtype: torch.dtype | None = None,
+    group: Any = None,
+    classes: int | None = None,
 ) -> Tensor:
     if not isinstance(dim, int):
         raise TypeError(f"{name}: expected dim to be one class dimension, got {dim!r}")
-    options["dtype"] = _type_of(operands[0], options["dtype"])
     # The op checks the arguments, and knows the shape and the type of the value.
-    like = getattr(_ops, name)(*map(_on_meta, operands), dim, **options)
+    like = getattr(_ops, name)(
+        *map(_on_meta, operands),
+        dim,
+        **dict(zip(("kind", "q_kind"), kinds, strict=False)),
+        base=_base_of(base),
+        keepdim=keepdim,
+        dtype=_type_of(operands[0], dtype),
+    )
     p, *q = torch.broadcast_tensors(*operands)
-    base = options["base"]
-    row_options = RowOptions(
+    options = RowOptions(
         name=name,
         dim=dim,
-        kinds=kinds_of(*(_KIND_CODES[options[key]] for key in ("kind", "q_kind")[: 1 + len(q)])),
+        kinds=kinds_of(*(_KIND_CODES[kind] for kind in kinds)),
         scale=1.0 if base is None else 1 / math.log(base),
     )
     shard = _shard_of(name, p, dim, group, classes)
-    value = _rows(p, q[0] if q else None, None, row_options, shard)
+    value = _rows(p, q[0] if q else None, None, options, shard)
     return value.to(like.dtype).view(like.shape)
 
 
