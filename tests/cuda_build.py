@@ -85,4 +85,4 @@ def run_python(
 
 
 def test(folder: Path, *arguments: object, **options: Any) -> None:
-    run_python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, **options)
+    run_python(folder, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *arguments, **options)

@@ -120,12 +120,6 @@ uint64_t meet(Meeting& meeting, unsigned number, const Place& place) {
     switch_fibers(block.threads[block.current], block.scheduler, false);
   return round;
 }
-void ordered_meet(Meeting& meeting, unsigned number, const Place& place) {
-  const bool ordered = is_ordered(place);
-  if (ordered) release(&meeting.tag);
-  meet(meeting, number, place);
-  if (ordered) acquire(&meeting.tag);
-}
 
 void thread_main() {
 #if defined(EMULATION_ADDRESS)
@@ -213,9 +207,11 @@ void run(unsigned grid, unsigned size, size_t shared, const std::function<void()
   if (!block.error.empty()) throw std::runtime_error(block.error);
 }
 
-void barrier(const Place& place) { ordered_meet(block.all, block.size, place); }
-void warp_barrier(const Place& place) {
-  ordered_meet(block.warps[block.current / kWarp], kWarp, place);
+void barrier(const Place& place) {
+  const bool ordered = is_ordered(place);
+  if (ordered) release(&block.all.tag);
+  meet(block.all, block.size, place);
+  if (ordered) acquire(&block.all.tag);
 }
 
 const uint64_t* exchange(uint32_t mask, uint64_t value, const Place& place) {

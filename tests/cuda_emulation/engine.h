@@ -31,8 +31,6 @@ void run(unsigned grid, unsigned block, size_t shared, const std::function<void(
 // Waits for all threads of the block. It orders memory, unless CUDA_EMULATION_UNORDERED names its
 // place as "file:line": then the threads still meet, but ThreadSanitizer does not know.
 void barrier(const Place& place);
-// The same for the 32 lanes of the warp.
-void warp_barrier(const Place& place);
 
 // Gives the values that the 32 lanes of the warp passed. It orders no memory.
 const uint64_t* exchange(uint32_t mask, uint64_t value, const Place& place);

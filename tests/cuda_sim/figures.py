@@ -7,16 +7,26 @@ import os
 import re
 from pathlib import Path
 
+import instructions
 import registers
 import test_traffic as traffic
 import torch
 from ops import moved
+
+from torch_infotheory.nn import functional
 
 PAGE = Path(__file__).parents[2] / "docs" / "cuda.md"
 FOLDER = Path(os.environ["FAKECUDA_PTX"].split(":")[0]).parent
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 SHAPES = [(160, 1000), (130, 32000), (2, 131072)]  # a warp for a row, a block, several blocks
 NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+# Read by the kernel that learns types, kinds and options when it runs.
+SMOOTHED = {
+    "cross_entropy_of_smoothed_labels": (
+        1,
+        lambda x, y, t: functional.cross_entropy(x, t, reduction="none", label_smoothing=0.1),
+    )
+}
 
 
 def table(head: list[str], rows: list[list[object]]) -> str:
@@ -26,7 +36,7 @@ def table(head: list[str], rows: list[list[object]]) -> str:
 
 def row_of(what: str, launches: list, logits: int, floor: int) -> list[object]:
     read, written = (traffic.total(launches, f"global_bytes_{k}") for k in ("read", "written"))
-    packs = traffic.total(launches, "global_loads_16b") * traffic.PACK
+    packs = traffic.total(launches, "global_loads_16b") * traffic.PACK or read
     sectors = traffic.total(launches, "sectors") / max(1, traffic.total(launches, "sectors_ideal"))
     shape = ", ".join(f"{launch.grid} x {launch.block}" for launch in launches)
     return [
@@ -42,7 +52,7 @@ def row_of(what: str, launches: list, logits: int, floor: int) -> list[object]:
 
 def traffic_table() -> str:
     rows = []
-    for name, (operands, function) in traffic.FORWARD.items():
+    for name, (operands, function) in (traffic.FORWARD | SMOOTHED).items():
         for count, classes in SHAPES:
             for dtype in traffic.TYPES:
                 x = traffic.matrix(count, classes, dtype)
@@ -62,16 +72,31 @@ def traffic_table() -> str:
 def register_table() -> str:
     found: dict[str, dict[str, list[registers.Resources]]] = {}
     for architecture in ARCHITECTURES:
-        for path in sorted(FOLDER.glob(f"{architecture}_*.ptx")):
-            for kernel in registers.assemble(path, architecture):
-                skeleton = kernel.kernel.partition("<")[0]
-                found.setdefault(skeleton, {}).setdefault(architecture, []).append(kernel)
+        for kernel in registers.of_kernels(FOLDER, architecture):
+            skeleton = kernel.kernel.partition("<")[0]
+            found.setdefault(skeleton, {}).setdefault(architecture, []).append(kernel)
     rows = []
     for skeleton, by_card in sorted(found.items()):
         most = [max(k.registers for k in by_card[a]) for a in ARCHITECTURES]
         spilled = sum(k.spilled for kernels in by_card.values() for k in kernels)
         rows.append([f"`{skeleton}`", len(by_card["sm_80"]), *most, spilled])
     return table(["kernel", "instances", *ARCHITECTURES, "bytes spilled"], rows)
+
+
+def instruction_table() -> str:
+    rows = []
+    for name, kernel in instructions.KERNELS.items():
+        for dtype, written in (
+            (instructions.FLOAT, "float32"),
+            (instructions.BFLOAT16, "bfloat16"),
+        ):
+            spent = [
+                instructions.instructions_of_a_number(FOLDER, architecture, kernel, dtype)[1]
+                for architecture in ARCHITECTURES
+            ]
+            figures = [f"{number:.1f}" for number in spent]
+            rows.append([f"{name}, {written}", kernel.readings, *figures, kernel.budget])
+    return table(["call", "readings", *ARCHITECTURES, "at most"], rows)
 
 
 def fill(page: str, name: str, text: str) -> str:
@@ -85,6 +110,7 @@ def main() -> None:
     torch.empty(1, device="cuda")
     traffic.simulator.set_option("coalescing", 1)
     page = fill(PAGE.read_text(), "traffic", traffic_table())
+    page = fill(page, "instructions", instruction_table())
     PAGE.write_text(fill(page, "registers", register_table()))
 
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <map>
 #include <sstream>
 #include <string>
 
@@ -24,6 +25,7 @@ void* stream = nullptr;  // of the launch that is being made
 std::string launches, taken;
 std::string variant;  // see recorder_use
 uint32_t most_blocks = UINT32_MAX;
+std::map<const void*, int> granted;  // dynamic shared memory that a kernel has asked for
 
 template <class Function>
 Function* next(Function*, const char* name) {
@@ -35,16 +37,36 @@ Function* next(Function*, const char* name) {
 
 extern "C" {
 
-int cudaGetDevice(int* device);  // of fakecuda, as are the next two
+int cudaGetDevice(int* device);  // of fakecuda
 
+// What fakecuda leaves out: the shared memory of an A100, and the kernels that ask for more of it
+// than the simulator gives to others.
+int cudaDeviceGetAttribute(int* value, int attribute, int device) {
+  constexpr int kSharedOfProcessor = 81, kReservedOfBlock = 111;  // as in cudaDeviceAttr
+  if (attribute == kSharedOfProcessor) return *value = 164 * 1024, 0;
+  if (attribute == kReservedOfBlock) return *value = 1024, 0;
+  return NEXT(cudaDeviceGetAttribute)(value, attribute, device);
+}
+int cudaFuncSetAttribute(const void* kernel, int, int value) {
+  granted[kernel] = value;
+  return 0;
+}
+
+// The simulator's limit is on static shared memory as well, which no kernel has more of than this.
+void before_launch(const void* kernel, void* on) {
+  constexpr int kStatic = 2048;
+  stream = on;
+  const int limit = granted.count(kernel) ? granted[kernel] + kStatic : 0;
+  if (context) ptxsim_set_option(context, "smem_optin", std::to_string(limit).c_str());
+}
 int cudaLaunchKernel(const void* kernel, Size grid, Size block, void** arguments, size_t shared,
                      void* on) {
-  stream = on;
+  before_launch(kernel, on);
   return NEXT(cudaLaunchKernel)(kernel, grid, block, arguments, shared, on);
 }
 int __cudaLaunchKernel(void* kernel, Size grid, Size block, void** arguments, size_t shared,
                        void* on) {
-  stream = on;
+  before_launch(kernel, on);
   return NEXT(__cudaLaunchKernel)(kernel, grid, block, arguments, shared, on);
 }
 

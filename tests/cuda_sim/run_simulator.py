@@ -6,9 +6,11 @@
 1. builds the extension for the CUDA build of torch and keeps the PTX for three cards in it;
 2. runs the table of tests with device="cuda": dispatcher, device guard, stream and launch are the
    real ones, memory and kernels are the simulator's, which checks bounds, races and barriers;
-3. runs the tests of this folder: registers, traffic, large tensors, two devices, planted faults.
+3. runs the tests of this folder: registers, instructions, traffic, large tensors, two devices,
+   planted faults.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -22,6 +24,7 @@ WORK = cuda_build.ROOT / "build" / "cuda_sim"
 SIMULATOR = Path(os.environ.get("PTXSIM") or cuda_build.ROOT.parent / "shared" / "ptxsim")
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 TABLE = ["tests/test_values.py", "tests/test_gradients.py", "tests/test_cuda.py"]
+AUTOCAST = ["tests/test_citizen.py", "tests/test_dtypes.py", "tests/test_dropin_grid.py"]
 # They try the wiring of autograd by hundreds of calls; on the CPU, as the kernels do not matter.
 NOT_IN_SIMULATOR = "not gradcheck and not gradgradcheck"
 
@@ -81,18 +84,25 @@ def main() -> None:
     modules = ptx.extract(library, WORK)
     if set(modules) != set(ARCHITECTURES):
         sys.exit(f"make test-cuda-sim: the extension has PTX for {sorted(modules)}")
+    cuda_build.say("assembling for " + ", ".join(ARCHITECTURES))
+    ptx.assemble_all(itertools.chain(*modules.values()), int(cuda_build.JOBS))
     if "--page" in sys.argv:
         cuda_build.say("writing the figures of docs/cuda.md")
         return cuda_build.run_python(WORK, HERE / "figures.py", **simulated(modules["sm_80"]))
     workers = ("-n", cuda_build.JOBS)
     sm_80, sm_90 = modules["sm_80"], modules["sm_90"]
     test("the table on sm_80", sm_80, *TABLE, *workers, "-k", NOT_IN_SIMULATOR)
+    test("autocast", sm_80, *AUTOCAST, *workers, "-k", "autocast")
     test(
         "the table on sm_90, threads in random order, approximate instructions off by their error",
         *(sm_90, "tests/test_cuda.py", *workers),
         CUDA_SIM_OPTIONS="schedule=random approx_error=1",
     )
-    test("traffic, large tensors, two devices, planted faults", sm_80, HERE, FAKECUDA_DEVICES=2)
+    test(
+        "registers, instructions, traffic, large tensors, two devices, planted faults",
+        *(sm_80, HERE, *workers),
+        FAKECUDA_DEVICES=2,
+    )
     cuda_build.say("make test-cuda-sim: passed; not run: anything on a GPU, see make test-gpu")
 
 

@@ -27,25 +27,17 @@ CSRC = HERE.parents[1] / "csrc"
 COMPILED = os.environ["FAKECUDA_PTX"].split(":")
 
 FAULTS = {  # file, what stands there, what the fault is
-    "parked_beyond_the_room": ("walk.cuh", "kKeep && i < room", "kKeep && i <= room"),
-    "read_beyond_the_room": ("walk.cuh", "kKept && i < room", "kKept && i <= room"),
-    "parked_with_another_team": ("walk.cuh", "int64_t(team.index) *", "0 *"),
-    "label_bound": ("labels.cuh", "label >= r.classes", "label > r.classes"),
-    "narrow_row_offset": (
-        "walk.cuh",
-        "at.of[k] += index * d.strides[k][i]",
-        "at.of[k] += int(index) * int(d.strides[k][i])",
-    ),
-    "row_bound": ("team.cuh", "first + index < units", "true"),
-    "alignment": ("walk.cuh", "(n - misaligned) % n", "(n - misaligned) % n / 2"),
-    "tail": ("walk.cuh", "i >= ragged ? -1", "i > ragged ? -1"),
-    "part_bound": ("walk.cuh", "left < g.part_classes ? left : g.part_classes", "g.part_classes"),
-    "shuffle_mask": ("team.cuh", "0xffffffffu", "0x0000ffffu"),
-    "early_exit": (
-        "team.cuh",
-        "if (team.lanes <= kWarp) return;",
-        "if (team.lanes <= kWarp || threadIdx.x >= 96) return;",
-    ),
+    "parked_beyond_the_room": ("walk", "kKeep && i < room", "kKeep && i <= room"),
+    "read_beyond_the_room": ("walk", "kKept && i < room", "kKept && i <= room"),
+    "parked_with_another_team": ("walk", "int64_t(team.index) *", "0 *"),
+    "label_bound": ("labels", "label >= r.classes", "label > r.classes"),
+    "narrow_row_offset": ("walk", "index * d.strides[k][i]", "int(index) * int(d.strides[k][i])"),
+    "row_bound": ("team", "first + index < units", "true"),
+    "alignment": ("walk", "(n - misaligned) % n", "(n - misaligned) % n / 2"),
+    "tail": ("walk", "i >= ragged ? -1", "i > ragged ? -1"),
+    "part_bound": ("walk", "left < g.part_classes ? left : g.part_classes", "g.part_classes"),
+    "shuffle_mask": ("team", "0xffffffffu", "0x0000ffffu"),
+    "early_exit": ("team", "team.lanes <= kWarp)", "team.lanes <= kWarp || threadIdx.x >= 96)"),
 }
 
 
@@ -56,7 +48,7 @@ def barriers() -> Iterator[tuple[str, tuple[str, str, str]]]:
             if re.match(r"\s*__sync(threads|warp)\(", line):
                 around = line if number == 0 else lines[number - 1] + line
                 name = f"without_barrier_{path.stem}_{number + 1}"
-                yield name, (path.name, around, around.replace(line, ""))
+                yield name, (path.stem, around, around.replace(line, ""))
 
 
 def kernel_names(text: str) -> list[str]:
@@ -75,7 +67,7 @@ def compile_with(name: str, fault: tuple[str, str, str] | None, folder: Path) ->
     shutil.copytree(CSRC, folder / "csrc")
     if fault:
         file, old, new = fault
-        path = folder / "csrc" / "cuda" / file
+        path = folder / "csrc" / "cuda" / f"{file}.cuh"
         text = path.read_text()
         assert old in text, f"{file} has changed: adapt this fault"
         path.write_text(text.replace(old, new, 1))

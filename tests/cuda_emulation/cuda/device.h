@@ -1,10 +1,7 @@
 // device.h -- stands in for csrc/cuda/device.h: a launch runs the kernel on fibers, at once.
 #pragma once
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-
 #include "cuda/launch_config.h"
+#include "cuda_halves.h"
 
 #define TI_DYNAMIC_SHARED(name) unsigned char* name = ::cuda_emulation::dynamic_shared()
 
@@ -21,6 +18,7 @@ void launch(void (*kernel)(P...), const Geometry& g, Stream, const A&... a) {
   cuda_emulation::run(g.grid, g.block, g.shared, [&] { kernel(P(a)...); });
 }
 
-inline void clear(void* data, size_t bytes, Stream) { memset(data, 0, bytes); }
+// More than needs no asking.
+inline size_t shared_memory() { return 64 * 1024; }
 
 }  // namespace torch_infotheory::device
