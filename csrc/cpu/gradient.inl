@@ -153,9 +153,13 @@ struct Gradient {
       for (int64_t i = 0; i < numbers; i += width)
         store(d + i, load<A>(d + i) * load<A>(g.log + i));
     }
-    if (!labels.all_count)
-      for (int64_t i = 0; i < numbers; ++i)
-        if (!labels.counts(rows.team.lanes_are_rows ? i % width : 0)) d[i] = 0;
+    if (labels.all_count) return;
+    A ones[width];
+    for (int64_t j = 0; j < width; ++j)
+      ones[j] = labels.label[rows.team.lanes_are_rows ? j : 0] >= 0;
+    const Pack<A> count = load<A>(ones), zero(0);
+    for (int64_t i = 0; i < numbers; i += width)
+      store(d + i, select(count == zero, zero, load<A>(d + i)));
   }
   // The classes that the labels name.
   void write_peaks(int64_t first, int64_t last) const {
@@ -171,7 +175,7 @@ struct Gradient {
           put(d + i, lanes_at(v, scale + i) * w);
         });
     for (int64_t j = 0; j < rows.team.rows; ++j)
-      if (labels.kind[j] == Label::kCounts && first <= labels.label[j] && labels.label[j] < last)
+      if (first <= labels.label[j] && labels.label[j] < last)
         store_number(to, at.gradient + j * row_stride(r, to) + labels.label[j] * to.class_stride,
                      d[j]);
   }

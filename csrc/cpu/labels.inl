@@ -9,47 +9,51 @@
 namespace torch_infotheory {
 namespace {
 
-enum class Label { kNone, kCounts, kIgnored, kBad };
-
-TI_LANE Label kind_of(Rows& r, int64_t label) {
-  if (label == r.ignore_index) return Label::kIgnored;
-  if (label >= 0 && label < r.classes) return Label::kCounts;
+// Whether a row with this label counts; one that is out of range is noted.
+TI_LANE bool counts(Rows& r, int64_t label) {
+  if (label == r.ignore_index) return false;
+  if (label >= 0 && label < r.classes) return true;
   __atomic_store_n(&r.bad_label, label, __ATOMIC_RELAXED);
   __atomic_store_n(&r.has_bad_label, true, __ATOMIC_RELAXED);
-  return Label::kBad;
+  return false;
 }
 
-// The labels of a team's rows, and log q at each of them.
+// The labels of a team's rows, and log q at each of them. Rows without labels all count.
 template <class A>
 struct Labels {
   static constexpr int width = Pack<A>::width;
-  Label kind[width];
+  static constexpr int64_t kNone = -1;  // the label of a row that does not count
   int64_t label[width];
   double log_q[width], peak[width], background[width];
   bool all_count, any_counts;
 
   void read(Rows& r, const Cursor& at, const Pair<A>& rows) {
-    all_count = true, any_counts = false;
-    const int64_t step = row_stride(r, r.p), step_q = row_stride(r, r.q);
-    for (int j = 0; j < width; ++j) {
-      kind[j] = Label::kNone;
-      log_q[j] = peak[j] = background[j] = 0;
+    all_count = any_counts = true;
+    if (r.p.kind != kLabels) return;
+    const int64_t n = rows.team.rows, step = row_stride(r, r.p);
+    for (int64_t j = n; j < width; ++j) label[j] = kNone;
+    with_labels(r.p, [&](const auto* x) {
+      for (int64_t j = 0; j < n; ++j) label[j] = x[at.p + j * step];
+    });
+    // Without branches: which rows are ignored cannot be foreseen.
+    int64_t counting = 0;
+    bool all_in_range = true;
+    for (int64_t j = 0; j < width; ++j) {
+      const bool in_range = uint64_t(label[j]) < uint64_t(r.classes),
+                 ignored = label[j] == r.ignore_index, here = (j < n) & in_range & !ignored;
+      all_in_range &= (j >= n) | in_range | ignored;
+      counting += here;
+      peak[j] = here, background[j] = 0;
     }
-    for (int j = 0; j < rows.team.rows && r.p.kind == kLabels; ++j) {
-      label[j] = label_at(r.p, at.p + j * step);
-      kind[j] = kind_of(r, label[j]);
-      if (kind[j] != Label::kCounts) continue;
-      log_q[j] = rows.q.tile ? double(rows.q.tile[label[j] * width + j])
-                             : load_number(r.q, at.q + j * step_q + label[j] * r.q.class_stride);
-      peak[j] = rows.target.plain ? 1 : rows.target.peak(label[j]);
-      background[j] = rows.target.plain ? 0 : rows.target.background(label[j]);
-    }
-    for (int j = 0; j < rows.team.rows; ++j) {
-      all_count &= counts(j);
-      any_counts |= counts(j);
-    }
+    for (int64_t j = 0; j < n && !all_in_range; ++j) counts(r, label[j]);
+    for (int64_t j = 0; j < width; ++j) label[j] = peak[j] > 0 ? label[j] : kNone;
+    all_count = counting == n, any_counts = counting > 0;
+    read_log_q(r, at.q, rows.q);
+    if (rows.target.plain) return;
+    for (int64_t j = 0; j < n; ++j)
+      if (label[j] >= 0)
+        peak[j] = rows.target.peak(label[j]), background[j] = rows.target.background(label[j]);
   }
-  bool counts(int64_t j) const { return kind[j] == Label::kNone || kind[j] == Label::kCounts; }
   // Calls visit(V(), i, q), q at the labels of the rows that visit gets, given their normalisers.
   template <class Visit>
   TI_LANE void each(const Team& team, bool logits, const Normalisers<A>& zq, Visit visit) const {
@@ -59,6 +63,19 @@ struct Labels {
                  : lanes_at(v, log_q + i);
       visit(v, i, Prob<decltype(v)>{exp(log_at), log_at});
     });
+  }
+
+ private:
+  void read_log_q(const Rows& r, int64_t at, const Source<A>& q) {
+    const int64_t step = row_stride(r, r.q);
+    if (q.tile)
+      for (int64_t j = 0; j < width; ++j) {
+        const double x = q.tile[(label[j] < 0 ? 0 : label[j]) * width + j];
+        log_q[j] = label[j] < 0 ? 0 : x;
+      }
+    else
+      for (int64_t j = 0; j < width; ++j)
+        log_q[j] = label[j] < 0 ? 0 : load_number(r.q, at + j * step + label[j] * r.q.class_stride);
   }
 };
 

@@ -35,7 +35,7 @@ struct Picks {
     const auto* const weight = static_cast<const A*>(r.weight);
     const auto rows = [&](auto weight_of) __attribute__((always_inline)) {
       for (int64_t j = 0; j < n; ++j)
-        if (kind_of(r, label[j]) == Label::kCounts) visit(j, label[j], weight_of(label[j]));
+        if (counts(r, label[j])) visit(j, label[j], weight_of(label[j]));
     };
     if (weight)
       rows([&](int64_t c) __attribute__((always_inline)) { return double(weight[c]); });

@@ -75,6 +75,7 @@ struct Results {
     put(d_lp + j, x.d_lp), put(d_lq + j, x.d_lq);
     put(mass_p + j, x.mass_p), put(mass_q + j, x.mass_q);
   }
+  void clear(int64_t j) { value[j] = zp.z[j] = zq.z[j] = d_lp[j] = d_lq[j] = 0; }
   // Row j: the first of another team.
   template <class B>
   void set(int64_t j, const Results<B>& x) {

@@ -53,7 +53,7 @@ struct Finish {
     labels.read(r, team.at, team.rows);
     if (r.p.kind == kLabels) add_peaks(team, labels);
     for (int64_t j = 0; j < size && !labels.all_count; ++j)
-      if (!labels.counts(j)) team.out.set(j, Results<double>{});
+      if (labels.label[j] < 0) team.out.clear(j);
     if constexpr (F::divergence)
       for (int64_t j = 0; j < size && !r.elementwise; ++j)
         if (team.out.value[j] < kSmall<A> &&
