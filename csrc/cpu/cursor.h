@@ -1,4 +1,5 @@
-// cursor.h -- walks rows in order and keeps the place of each operand, whatever its strides.
+// cursor.h -- walks rows in order, run after run, and keeps the place of each operand, whatever its
+// strides.
 //
 // Knows the border struct of core/rows.h; must not know kinds, types, formulas, or torch.
 #pragma once
@@ -49,6 +50,25 @@ struct Cursor {
     gradient += by(r->gradient);
   }
 };
+
+// Rows that follow each other in the last dimension. What a row costs besides its classes is paid
+// for all rows of a run together, several in a pack.
+struct Run {
+  static constexpr int64_t most = 64;
+  const Cursor& at;  // the first of them
+  int64_t n;
+};
+// visit(run) over rows [begin, end).
+template <class Visit>
+TI_LANE void each_run(const Rows& r, int64_t begin, int64_t end, Visit visit) {
+  for (Cursor at(r, begin); at.row < end;) {
+    const int64_t in_line = r.rank ? r.sizes[r.rank - 1] - at.index[r.rank - 1] : 1;
+    const int64_t left = in_line < end - at.row ? in_line : end - at.row;
+    const Run run{at, left < Run::most ? left : Run::most};
+    visit(run);
+    at.skip(run.n);
+  }
+}
 
 }  // namespace
 }  // namespace torch_infotheory

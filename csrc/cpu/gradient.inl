@@ -41,166 +41,201 @@ TI_LANE void chain(const P& p, const Q& q, int64_t packs, int64_t whole, Pack<A>
   });
 }
 
+// What backward is given of a run's rows, and the part of their gradient that labels have.
+template <class F, class A, bool by_q>
+struct Given {
+  Rows& r;
+  const Target<A> target;
+  Labels labels;
+  // The log-normalisers, without the rest that nobody has kept; total of d / d log; factor.
+  double zp[Run::most] = {}, zq[Run::most] = {}, total[Run::most] = {}, scale[Run::most];
+  double none[Run::most] = {};
+
+  explicit Given(Rows& rows) : r(rows), target(rows) {}
+  void move_to(const Run& run) {
+    labels.read(r, run, target);
+    const auto kept = [&](int i, double* to) {
+      __builtin_memcpy(to, r.saved + i * r.rows + run.at.row, run.n * sizeof(double));
+    };
+    if (r.saved) {
+      kept(0, zp);
+      if constexpr (F::arity == 2) kept(2, zq);
+      kept(by_q ? 3 : 1, total);
+    }
+    const int64_t lines = row_stride(r, r.g);
+    if (!r.g_per_class)
+      load_numbers(r.g, run.n, [&](int64_t j) { return run.at.g + j * lines; }, scale);
+    for (int64_t j = 0; j < run.n; ++j) scale[j] = r.g_per_class ? r.scale : r.scale * scale[j];
+  }
+  // The classes in [first, last) that the labels name.
+  void write_peaks(const Run& run, int64_t first, int64_t last) {
+    if constexpr (by_q && takes_labels<F>)
+      if (r.p.kind == kLabels) {
+        const bool logits = r.q.kind == kLogits;
+        double d[Run::most];
+        labels.look_up(r, run);
+        labels.each(
+            logits, {zq, none}, [&](int64_t j, const auto& q) __attribute__((always_inline)) {
+              using V = Pack<double>;
+              const Prob<V> p{load<double>(labels.peak + j) + load<double>(labels.background + j),
+                              V(0)};
+              const V of_row = load<double>(total + j);
+              const V w = logits ? gradient_by_q<F, kLogits>(p, q, of_row)
+                                 : gradient_by_q<F, kLogProbs>(p, q, of_row);
+              store(d + j, load<double>(scale + j) * w);
+            });
+        const Operand& to = r.gradient;
+        const int64_t lines = row_stride(r, to);
+        with_type<double>(to.type, [&](auto tag) {
+          auto* x = static_cast<typename decltype(tag)::type*>(const_cast<void*>(to.data)) +
+                    run.at.gradient;
+          labels.each_within(first, last, [&](int64_t j, int64_t label) {
+            put_number(x + j * lines + label * to.class_stride, d[j]);
+          });
+        });
+      }
+  }
+};
+
 // A team's rows on the way to their gradient.
 template <class F, class A, bool by_q>
 struct Gradient {
   static constexpr int width = Pack<A>::width;
   Rows& r;
   Pair<A> rows;
-  Cursor at;
-  Labels<A> labels;
+  const Given<F, A, by_q>& given;
+  int64_t gradient = 0, g = 0;  // offsets of its rows
   const Operand& to;
   A* tile;  // or null
   Turn<A> turn;
   Write<A> write;
   Read<A> read_g;
-  Normalisers<A> zq;
-  double total[width], scale[width];
-  Pack<A> row_total, row_scale;
+  Pack<A> total, scale, counting;
+  bool all_count = true, any_counts = true;
 
-  Gradient(Rows& all, bool lanes_are_rows, A* tile_p, A* tile_q, A* tile_out)
+  Gradient(Rows& all, bool lanes_are_rows, A* tile_p, A* tile_q, A* tile_out,
+           const Given<F, A, by_q>* of_rows)
       : r(all),
         rows(all, lanes_are_rows, tile_p, tile_q),
-        at(all, 0),
+        given(*of_rows),
         to(all.gradient),
         tile(is_tiled(rows.team, all) ? tile_out : nullptr),
         turn(tile_writer<A>(to.type)),
         write(writer<A>(to.type)),
         read_g(logarithm_reader<A>(all.g.type)),
-        zq{},
-        row_total(0),
-        row_scale(0) {
+        total(0),
+        scale(0),
+        counting(1) {
     // The slope by p of a linear formula is made of logarithms.
     if constexpr (F::linear && F::arity == 2 && !by_q) rows.q.read_logarithms();
   }
 
   char* memory(int64_t first) const {
     return static_cast<char*>(const_cast<void*>(to.data)) +
-           (at.gradient + first * to.class_stride) * size_of(to.type);
+           (gradient + first * to.class_stride) * size_of(to.type);
   }
   Walk walk(int64_t n) const {
     return rows.team.lanes_are_rows
                ? Walk::along_rows(to.class_stride, row_stride(r, to), n, rows.team.rows)
                : Walk::along_classes(to.class_stride, n, width);
   }
-  void move_to(const Cursor& cursor, int64_t end) {
-    at = cursor;
-    rows.move_to(at, end);
-    labels.read(r, at, rows);
-    Normalisers<A> zp{};
-    for (int64_t j = 0; j < rows.team.rows; ++j) {
-      const int64_t row = at.row + j;
-      zp.z[j] = r.kept(0, row);
-      zq.z[j] = F::arity == 2 ? r.kept(2, row) : 0;
-      total[j] = r.kept(by_q ? 3 : 1, row);
-      scale[j] =
-          r.g_per_class ? r.scale : r.scale * load_number(r.g, at.g + j * row_stride(r, r.g));
+  // To the rows from row j of a run on.
+  void move_to(const Run& run, int64_t j) {
+    gradient = run.at.gradient + j * row_stride(r, to);
+    g = run.at.g + j * row_stride(r, r.g);
+    rows.move_to(run, j);
+    const auto lanes = [&](const double* numbers) {
+      return of_rows<A>(rows.team, numbers + j).narrowed();
+    };
+    total = lanes(given.total);
+    scale = lanes(given.scale);
+    all_count = given.labels.all_count;
+    any_counts = given.labels.any_counts;
+    if (!all_count) {
+      counting = lanes(given.labels.counting);
+      any_counts = any(counting > Pack<A>(0), counting);
     }
-    if (rows.team.lanes_are_rows) {
-      for (int64_t j = rows.team.rows; j < width; ++j) zq.z[j] = total[j] = scale[j] = 0;
-      row_total = Wide<A>(total).narrowed();
-      row_scale = Wide<A>(scale).narrowed();
-    } else {
-      row_total = Pack<A>(total[0]);
-      row_scale = Pack<A>(scale[0]);
-    }
-    rows.normalise(zp, zq);
+    rows.normalise({given.zp + j, given.none}, {given.zq + j, given.none});
   }
   void take(int64_t first, int64_t n) {
-    const bool plain = labels.all_count && !r.g_per_class && (by_q || rows.target.plain);
+    const bool plain = all_count && !r.g_per_class && (by_q || rows.target.plain);
     const Walk there = walk(n);
     if (plain && !tile && to.type == own_type<A> && there.lane == 1)
       return chain(first, n, {reinterpret_cast<A*>(memory(first)), there, false});
     alignas(64) A room[kBlock];
     A* d = tile ? tile + first * width : room;
     const int64_t packs = rows.team.template packs<A>(n);
-    if (labels.any_counts) chain(first, n, {d, {width, 1, packs, width, width}, true});
+    if (any_counts) chain(first, n, {d, {width, 1, packs, width, width}, true});
     if (!plain) adjust(first, n, d);
     if (!tile) write(d, memory(first), there);
   }
-  // After classes [first, last).
-  void finish(int64_t first, int64_t last) {
+  void finish() {
     if (tile)
       turn({memory(0), to.class_stride, row_stride(r, to), r.classes, rows.team.rows}, tile);
-    if constexpr (by_q)
-      if (r.p.kind == kLabels) write_peaks(first, last);
   }
 
  private:
   void chain(int64_t first, int64_t n, const Sink<A>& out) const {
-    rows.template fold<F::arity>(first, n,
-                                 [&](const auto& p, const auto& q, int64_t packs,
-                                     int64_t whole) __attribute__((always_inline)) {
-                                   const auto by = [&]<Kind kind>() __attribute__((always_inline)) {
-                                     torch_infotheory::chain<F, kind, by_q>(
-                                         p, q, packs, whole, row_total, row_scale, out);
-                                   };
-                                   if constexpr (by_q)
-                                     as_kind(q, rows.q.kind, by);
-                                   else
-                                     as_kind(p, rows.p.kind, by);
-                                 });
+    rows.template fold<F::arity>(
+        first, n,
+        [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+            __attribute__((always_inline)) {
+              const auto by = [&]<Kind kind>() __attribute__((always_inline)) {
+                torch_infotheory::chain<F, kind, by_q>(p, q, packs, whole, total, scale, out);
+              };
+              if constexpr (by_q)
+                as_kind(q, rows.q.kind, by);
+              else
+                as_kind(p, rows.p.kind, by);
+            });
   }
   // What is not the same for every class and row.
   void adjust(int64_t first, int64_t n, A* d) const {
     if constexpr (!by_q) rows.target.chain(rows.team, d, first, n);
     const int64_t numbers = rows.team.template packs<A>(n) * width;
     if (r.g_per_class) {
-      Block<A> g;
-      read_g(static_cast<const char*>(r.g.data) +
-                 (at.g + first * r.g.class_stride) * size_of(r.g.type),
-             Walk::along_classes(r.g.class_stride, n, width), Pack<A>(0), Pack<A>(0), g);
+      Block<A> by;
+      read_g(
+          static_cast<const char*>(r.g.data) + (g + first * r.g.class_stride) * size_of(r.g.type),
+          Walk::along_classes(r.g.class_stride, n, width), Pack<A>(0), Pack<A>(0), by);
       for (int64_t i = 0; i < numbers; i += width)
-        store(d + i, load<A>(d + i) * load<A>(g.log + i));
+        store(d + i, load<A>(d + i) * load<A>(by.log + i));
     }
-    if (labels.all_count) return;
-    A ones[width];
-    for (int64_t j = 0; j < width; ++j)
-      ones[j] = labels.label[rows.team.lanes_are_rows ? j : 0] >= 0;
-    const Pack<A> count = load<A>(ones), zero(0);
+    if (all_count) return;
+    const Pack<A> zero(0);
     for (int64_t i = 0; i < numbers; i += width)
-      store(d + i, select(count == zero, zero, load<A>(d + i)));
-  }
-  // The classes that the labels name.
-  void write_peaks(int64_t first, int64_t last) const {
-    double d[width];
-    const bool logits = rows.q.is_logits();
-    labels.each(
-        rows.team, logits, zq, [&](auto v, int i, const auto& q) __attribute__((always_inline)) {
-          using V = decltype(v);
-          const Prob<V> p{lanes_at(v, labels.peak + i) + lanes_at(v, labels.background + i), V(0)};
-          const V of_row = lanes_at(v, total + i);
-          const V w = logits ? gradient_by_q<F, kLogits>(p, q, of_row)
-                             : gradient_by_q<F, kLogProbs>(p, q, of_row);
-          put(d + i, lanes_at(v, scale + i) * w);
-        });
-    for (int64_t j = 0; j < rows.team.rows; ++j)
-      if (first <= labels.label[j] && labels.label[j] < last)
-        store_number(to, at.gradient + j * row_stride(r, to) + labels.label[j] * to.class_stride,
-                     d[j]);
+      store(d + i, select(counting == zero, zero, load<A>(d + i)));
   }
 };
 
 template <class F, class A, bool by_q>
 void write_gradient(Rows& r, int64_t begin, int64_t end) {
+  Given<F, A, by_q> given(r);
   if (r.segment) {
-    Gradient<F, A, by_q> team(r, false, nullptr, nullptr, nullptr);
+    Gradient<F, A, by_q> team(r, false, nullptr, nullptr, nullptr, &given);
     return each_segment(r, begin, end, [&](int64_t row, int64_t, int64_t first, int64_t last) {
-      team.move_to(Cursor(r, row), row + 1);
+      const Cursor at(r, row);
+      const Run run{at, 1};
+      given.move_to(run);
+      team.move_to(run, 0);
       each_stretch(last - first, kBlock,
                    [&](int64_t from, int64_t n) { team.take(first + from, n); });
-      team.finish(first, last);
+      given.write_peaks(run, first, last);
     });
   }
   Room<A> room;
-  Teams<Gradient<F, A, by_q>> teams(r, Team::pays(r), room.p.of, room.q.of, room.out.of);
-  for (Cursor at(r, begin); at.row < end;) {
-    const int n = teams.move_to(at, end);
-    teams.of[0].rows.each_stretch([&](int64_t first, int64_t classes) {
-      for (int i = 0; i < n; ++i) teams.of[i].take(first, classes);
-    });
-    for (int i = 0; i < n; ++i) teams.of[i].finish(0, r.classes);
-  }
+  Teams<Gradient<F, A, by_q>> teams(r, Team::pays(r), room.p.of, room.q.of, room.out.of, &given);
+  each_run(r, begin, end, [&](const Run& run) {
+    given.move_to(run);
+    for (int64_t j = 0; j < run.n;) {
+      const int n = teams.move_to(run, j);
+      teams.of[0].rows.each_stretch([&](int64_t first, int64_t classes) {
+        for (int i = 0; i < n; ++i) teams.of[i].take(first, classes);
+      });
+      for (int i = 0; i < n; ++i) teams.of[i].finish();
+    }
+    given.write_peaks(run, 0, r.classes);
+  });
 }
 
 }  // namespace

@@ -1,81 +1,98 @@
-// labels.inl -- what the class indices of a team's rows contribute: a peak in p, read and written
+// labels.inl -- what the class indices of a run's rows contribute: a peak in p, read and written
 // alone.
 //
-// Knows sources; must not know any formula by name, tensors, threads, or torch. Read next:
-// picks.inl, rows.inl.
+// Which rows are ignored cannot be foreseen, so nothing here branches on it. Knows sources; must
+// not know any formula by name, tensors, threads, or torch. Read next: values.inl, picks.inl.
 #pragma once
 #include "cpu/reduce.inl"
 
 namespace torch_infotheory {
 namespace {
 
-// Whether a row with this label counts; one that is out of range is noted.
-TI_LANE bool counts(Rows& r, int64_t label) {
-  if (label == r.ignore_index) return false;
-  if (label >= 0 && label < r.classes) return true;
-  __atomic_store_n(&r.bad_label, label, __ATOMIC_RELAXED);
-  __atomic_store_n(&r.has_bad_label, true, __ATOMIC_RELAXED);
-  return false;
-}
+// Only formulas linear in p are given labels.
+template <class F>
+constexpr bool takes_labels = F::linear && F::arity == 2;
 
-// The labels of a team's rows, and log q at each of them. Rows without labels all count.
-template <class A>
+// The labels of a run's rows, and log q at each of them. Rows without labels all count.
 struct Labels {
-  static constexpr int width = Pack<A>::width;
   static constexpr int64_t kNone = -1;  // the label of a row that does not count
-  int64_t label[width];
-  double log_q[width], peak[width], background[width];
-  bool all_count, any_counts;
+  static constexpr int step = Pack<double>::width;
+  int64_t n = 0, label[Run::most];
+  double log_q[Run::most], peak[Run::most], background[Run::most];
+  double counting[Run::most];  // 1, or 0 for a row that does not
+  bool all_count = true, any_counts = true;
 
-  void read(Rows& r, const Cursor& at, const Pair<A>& rows) {
-    all_count = any_counts = true;
+  template <class A>
+  void read(Rows& r, const Run& run, const Target<A>& target) {
     if (r.p.kind != kLabels) return;
-    const int64_t n = rows.team.rows, step = row_stride(r, r.p);
-    for (int64_t j = n; j < width; ++j) label[j] = kNone;
+    n = run.n;
+    const int64_t lines = row_stride(r, r.p);
     with_labels(r.p, [&](const auto* x) {
-      for (int64_t j = 0; j < n; ++j) label[j] = x[at.p + j * step];
+      for (int64_t j = 0; j < n; ++j) label[j] = x[run.at.p + j * lines];
     });
-    // Without branches: which rows are ignored cannot be foreseen.
-    int64_t counting = 0;
-    bool all_in_range = true;
-    for (int64_t j = 0; j < width; ++j) {
-      const bool in_range = uint64_t(label[j]) < uint64_t(r.classes),
-                 ignored = label[j] == r.ignore_index, here = (j < n) & in_range & !ignored;
-      all_in_range &= (j >= n) | in_range | ignored;
-      counting += here;
-      peak[j] = here, background[j] = 0;
+    int64_t others = 0, bad = 0;
+    for (int64_t j = 0; j < n; ++j) {
+      const bool out = uint64_t(label[j]) >= uint64_t(r.classes),
+                 ignored = label[j] == r.ignore_index;
+      others += out | ignored;
+      bad += out & !ignored;
     }
-    for (int64_t j = 0; j < n && !all_in_range; ++j) counts(r, label[j]);
-    for (int64_t j = 0; j < width; ++j) label[j] = peak[j] > 0 ? label[j] : kNone;
-    all_count = counting == n, any_counts = counting > 0;
-    read_log_q(r, at.q, rows.q);
-    if (rows.target.plain) return;
-    for (int64_t j = 0; j < n; ++j)
-      if (label[j] >= 0)
-        peak[j] = rows.target.peak(label[j]), background[j] = rows.target.background(label[j]);
+    if (bad) note_bad(r);
+    all_count = others == 0, any_counts = others < n;
+    for (int64_t j = 0; j < n && !all_count; ++j)
+      if (uint64_t(label[j]) >= uint64_t(r.classes) || label[j] == r.ignore_index) label[j] = kNone;
+    for (int64_t j = 0; j < n; ++j) {
+      counting[j] = peak[j] = label[j] != kNone;
+      background[j] = 0;
+    }
+    if (target.plain || !any_counts) return;
+    for (int64_t j = 0; j < n; ++j) {
+      const int64_t c = place(j);
+      peak[j] = label[j] == kNone ? 0 : target.peak(c);
+      background[j] = label[j] == kNone ? 0 : target.background(c);
+    }
   }
-  // Calls visit(V(), i, q), q at the labels of the rows that visit gets, given their normalisers.
+  bool counts(int64_t j) const { return all_count || label[j] != kNone; }
+  // log q at the labels, or what stands for it in memory.
+  void look_up(const Rows& r, const Run& run) {
+    const int64_t lines = row_stride(r, r.q);
+    for (int64_t j = 0; j < n; ++j) log_q[j] = 0;
+    if (!any_counts) return;
+    load_numbers(
+        r.q, n, [&](int64_t j) { return run.at.q + j * lines + place(j) * r.q.class_stride; },
+        log_q);
+    for (int64_t j = 0; j < n; ++j) log_q[j] = label[j] == kNone ? 0 : log_q[j];
+  }
+  // visit(j, q): q at the labels of rows [j, j + step), given the normalisers of logits.
   template <class Visit>
-  TI_LANE void each(const Team& team, bool logits, const Normalisers<A>& zq, Visit visit) const {
-    each_of_team<A>(team, [&](auto v, int i) __attribute__((always_inline)) {
-      const auto log_at =
-          logits ? lanes_at(v, log_q + i) - lanes_at(v, zq.z + i) - lanes_at(v, zq.rest + i)
-                 : lanes_at(v, log_q + i);
-      visit(v, i, Prob<decltype(v)>{exp(log_at), log_at});
-    });
+  TI_LANE void each(bool logits, const Normalisers& zq, Visit visit) const {
+    for (int64_t j = 0; j < n; j += step) {
+      Pack<double> log = load<double>(log_q + j);
+      if (logits) log = log - load<double>(zq.z + j) - load<double>(zq.rest + j);
+      visit(j, Prob<Pack<double>>{exp(log), log});
+    }
+  }
+  // visit(j, label) for rows that count, with a label in [first, last).
+  template <class Visit>
+  TI_LANE void each_within(int64_t first, int64_t last, Visit visit) const {
+    int64_t row[Run::most], rows = 0;
+    for (int64_t j = 0; j < n; ++j) {
+      row[rows] = j;
+      rows += (label[j] >= first) & (label[j] < last);
+    }
+    for (int64_t i = 0; i < rows; ++i) visit(row[i], label[row[i]]);
   }
 
  private:
-  void read_log_q(const Rows& r, int64_t at, const Source<A>& q) {
-    const int64_t step = row_stride(r, r.q);
-    if (q.tile)
-      for (int64_t j = 0; j < width; ++j) {
-        const double x = q.tile[(label[j] < 0 ? 0 : label[j]) * width + j];
-        log_q[j] = label[j] < 0 ? 0 : x;
-      }
-    else
-      for (int64_t j = 0; j < width; ++j)
-        log_q[j] = label[j] < 0 ? 0 : load_number(r.q, at + j * step + label[j] * r.q.class_stride);
+  // Of a row that does not count, any class.
+  int64_t place(int64_t j) const { return label[j] == kNone ? 0 : label[j]; }
+  // One label out of range, any of them.
+  void note_bad(Rows& r) const {
+    for (int64_t j = 0; j < n; ++j) {
+      if (label[j] == r.ignore_index || uint64_t(label[j]) < uint64_t(r.classes)) continue;
+      __atomic_store_n(&r.bad_label, label[j], __ATOMIC_RELAXED);
+      __atomic_store_n(&r.has_bad_label, true, __ATOMIC_RELAXED);
+    }
   }
 };
 

@@ -24,15 +24,10 @@ struct Team {
     if (r.rank == 0 || r.elementwise || r.sizes[r.rank - 1] < 2) return false;
     return x.class_stride == 1 ? r.classes <= kFewClasses : x.row_strides[r.rank - 1] == 1;
   }
-  // The rows from here on that the lanes can take: they must follow each other in the last
-  // dimension.
+  // Of `left` rows of a run as many as the lanes can take.
   template <class A>
-  void take(const Rows& r, const Cursor& at, int64_t end) {
-    if (!lanes_are_rows) return;
-    const int64_t in_line = r.sizes[r.rank - 1] - at.index[r.rank - 1], left = end - at.row;
-    rows = Pack<A>::width;
-    if (in_line < rows) rows = in_line;
-    if (left < rows) rows = left;
+  void take(int64_t left) {
+    if (lanes_are_rows) rows = left < Pack<A>::width ? left : Pack<A>::width;
   }
   template <class A>
   int64_t classes_per_block() const {
@@ -62,12 +57,24 @@ inline bool is_tiled(const Team& team, const Rows& r) {
 template <class A>
 constexpr Type own_type = sizeof(A) == sizeof(double) ? kDouble : kFloat;
 
-// The log-normalisers of a team's rows: z, and the rest that a double does not hold where the
-// logits lie far from 0.
+// Numbers of a team's rows as its lanes see them: of each row its own, or of the one row in all
+// lanes.
 template <class A>
+TI_LANE Wide<A> of_rows(const Team& team, const double* numbers) {
+  return team.lanes_are_rows ? Wide<A>(numbers) : Wide<A>(*numbers);
+}
+// The log-normalisers of rows: z, and the rest that a double does not hold where the logits lie far
+// from 0.
 struct Normalisers {
-  double z[Pack<A>::width], rest[Pack<A>::width];
+  const double *z, *rest;
 };
+
+template <class A>
+TI_LANE void split(const Wide<A>& z, const Wide<A>& rest, Pack<A>& high, Pack<A>& low) {
+  high = z.narrowed();
+  low = map([](auto z, auto high, auto rest) { return z - high + rest; }, z, Wide<A>(high), rest)
+            .narrowed();
+}
 
 // One operand of the team's rows.
 template <class A>
@@ -167,21 +174,11 @@ struct Source {
   }
   // From here on, logits are read as log-probabilities. In two parts, for z itself is not exact in
   // A.
-  void normalise(const Normalisers<A>& by, const Team& team) {
-    if (!is_logits()) return;
-    if (team.lanes_are_rows) {
-      split(by, high, low);
-    } else {
-      high = Pack<A>(A(by.z[0]));
-      low = Pack<A>(by.z[0] - double(A(by.z[0])) + by.rest[0]);
-    }
+  void normalise(const Wide<A>& z, const Wide<A>& rest) {
+    if (is_logits()) split(z, rest, high, low);
   }
-  static void split(const Normalisers<A>& by, Pack<A>& high, Pack<A>& low) {
-    const Wide<A> z(by.z);
-    high = z.narrowed();
-    low = map([](auto z, auto high, auto rest) { return z - high + rest; }, z, Wide<A>(high),
-              Wide<A>(by.rest))
-              .narrowed();
+  void normalise(const Normalisers& by, const Team& team) {
+    normalise(of_rows<A>(team, by.z), of_rows<A>(team, by.rest));
   }
 };
 

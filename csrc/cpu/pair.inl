@@ -85,12 +85,13 @@ struct Pair {
         target(rows),
         fused(fused_as()) {}
 
-  void move_to(const Cursor& at, int64_t end) {
-    team.take<A>(r, at, end);
-    if (p.kind != kLabels) p.move_to(r, r.p, at.p, team);
-    if (r.q.data) q.move_to(r, r.q, at.q, team);
+  // To as many rows as there are lanes for, from row j of a run on.
+  void move_to(const Run& run, int64_t j) {
+    team.take<A>(run.n - j);
+    if (p.kind != kLabels) p.move_to(r, r.p, run.at.p + j * row_stride(r, r.p), team);
+    if (r.q.data) q.move_to(r, r.q, run.at.q + j * row_stride(r, r.q), team);
   }
-  void normalise(const Normalisers<A>& zp, const Normalisers<A>& zq) {
+  void normalise(const Normalisers& zp, const Normalisers& zq) {
     p.normalise(zp, team);
     q.normalise(zq, team);
   }

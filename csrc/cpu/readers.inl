@@ -76,12 +76,23 @@ Turn<A> tile_writer(Type type) {
       type, [](auto tag) -> Turn<A> { return from_tile<A, typename decltype(tag)::type>; });
 }
 
-// A number, and numbers `step` apart: read into double, written from it.
-inline double load_number(const Operand& from, int64_t offset) {
-  return with_type<double>(from.type, [&](auto tag) {
-    return double(
-        widen<1>(static_cast<const typename decltype(tag)::type*>(from.data) + offset)[0]);
+// Numbers that lie anywhere: read into double, written from it.
+template <class T>
+TI_LANE double number_at(const T* x) {
+  return double(widen<1>(x)[0]);
+}
+// to[j] = the number at place_of(j), for n of them.
+template <class Place>
+TI_LANE void load_numbers(const Operand& from, int64_t n, Place place_of, double* to) {
+  with_type<double>(from.type, [&](auto tag) __attribute__((always_inline)) {
+    const auto* x = static_cast<const typename decltype(tag)::type*>(from.data);
+    for (int64_t j = 0; j < n; ++j) to[j] = number_at(x + place_of(j));
   });
+}
+inline double load_number(const Operand& from, int64_t offset) {
+  double number;
+  load_numbers(from, 1, [&](int64_t) { return offset; }, &number);
+  return number;
 }
 template <class T>
 TI_LANE void put_number(T* to, double number) {

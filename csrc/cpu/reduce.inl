@@ -6,125 +6,28 @@
 // centred term.
 //
 // Knows sources and the names score, term, slope_p, d_lq, centred; must not know any formula by
-// name, tensors, threads, or torch. Read next: rows.inl.
+// name, tensors, threads, or torch. Read next: values.inl.
 #pragma once
-#include "cpu/sums.inl"
+#include "cpu/results.inl"
 
 namespace torch_infotheory {
 namespace {
-
-// One double or a pack of them, by the type of the first argument or of the value.
-TI_LANE double lanes_at(double, const double* x) { return *x; }
-TI_LANE Pack<double> lanes_at(Pack<double>, const double* x) { return load<double>(x); }
-TI_LANE void put(double* to, double x) { *to = x; }
-TI_LANE void put(double* to, Pack<double> x) { store(to, x); }
-
-// What comes of a row. V holds a row, or several: the arithmetic is the same.
-template <class V>
-struct Outcome {
-  V value, zp, zq, d_lp, d_lq;
-  V rest_p, rest_q;  // of the normalisers
-  V mass_p, mass_q;  // the totals that p and q state; 1 for logits
-};
-
-// a + b - sum, exactly.                                     Knuth, The Art of Computer Programming,
-// volume 2, theorem 4.2.2B.
-template <class V>
-TI_LANE V rest_of(V a, V b, V sum) {
-  const V of_b = sum - a;
-  return (a - (sum - of_b)) + (b - of_b);
-}
-
-// The sums of a row or of several.
-template <class V>
-struct Moments {
-  V p, q, value, high_p, high_q;
-};
-template <class F, class V>
-TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
-  const V log_p = p_logits ? log(s.p) : V(0), log_q = q_logits ? log(s.q) : V(0), one(1);
-  Outcome<V> out;
-  out.zp = s.high_p + log_p;
-  out.zq = s.high_q + log_q;
-  out.rest_p = rest_of(s.high_p, log_p, out.zp);
-  out.rest_q = rest_of(s.high_q, log_q, out.zq);
-  out.mass_p = p_logits ? one : s.p;
-  out.mass_q = q_logits ? one : s.q;
-  if constexpr (F::linear) {
-    const V value = (s.value + times0(s.p, F::score(-log_p, -log_q))) / (p_logits ? s.p : one);
-    // A NaN must show even where its factor is 0.
-    out.value = select(s.p + s.q == s.p + s.q, value, V(NAN));
-    out.d_lp = value + out.mass_p * F::score(V(1), V(0));
-    out.d_lq = out.mass_p * F::score(V(0), V(1));
-  }
-  return out;
-}
-
-// Outcomes of a team, row by row.
-template <class A>
-struct Results {
-  static constexpr int width = Pack<A>::width;
-  Normalisers<A> zp, zq;
-  double value[width], d_lp[width], d_lq[width], mass_p[width], mass_q[width];
-  // From row j on, as many as V holds.
-  template <class V>
-  TI_LANE void set(int64_t j, const Outcome<V>& x) {
-    put(value + j, x.value);
-    put(zp.z + j, x.zp), put(zp.rest + j, x.rest_p);
-    put(zq.z + j, x.zq), put(zq.rest + j, x.rest_q);
-    put(d_lp + j, x.d_lp), put(d_lq + j, x.d_lq);
-    put(mass_p + j, x.mass_p), put(mass_q + j, x.mass_q);
-  }
-  void clear(int64_t j) { value[j] = zp.z[j] = zq.z[j] = d_lp[j] = d_lq[j] = 0; }
-  // Row j: the first of another team.
-  template <class B>
-  void set(int64_t j, const Results<B>& x) {
-    value[j] = x.value[0], zp.z[j] = x.zp.z[0], zq.z[j] = x.zq.z[0];
-    d_lp[j] = x.d_lp[0], d_lq[j] = x.d_lq[0];
-  }
-};
-
-// visit(V(), i) for the rows of a team: for the one row that was dealt to the lanes as double, or
-// for as many as a pack of double holds from row i on.
-template <class A, class Visit>
-TI_LANE void each_of_team(const Team& team, Visit visit) {
-  constexpr int step = Pack<double>::width;
-  if (!team.lanes_are_rows) return visit(double(), 0);
-  for (int i = 0; i < Pack<A>::width; i += step) visit(Pack<double>(0), i);
-}
-// What visit gets of a sum, and of a pack.
-template <class A>
-TI_LANE double lanes_of(double, const Wide<A>& x, int) {
-  return x.total();
-}
-template <class A>
-TI_LANE Pack<double> lanes_of(Pack<double>, const Wide<A>& x, int i) {
-  return x.part[i / Pack<double>::width];
-}
-template <class A>
-TI_LANE double reference_of(double, Pack<A> x, int) {
-  return double(x.v[0]);  // one reference for all lanes
-}
-template <class A>
-TI_LANE Pack<double> reference_of(Pack<double>, Pack<A> x, int i) {
-  return Wide<A>(x).part[i / Pack<double>::width];
-}
 
 // A team's rows on the way to their outcomes.
 template <class F, class A>
 struct Reduction {
   Pair<A> rows;
-  Cursor at;
+  int64_t at = 0;  // the first of its rows, in the run
   Sums<A> sums;
-  Results<A> out;
+  Results& out;
 
-  Reduction(const Rows& r, bool lanes_are_rows, A* tile_p, A* tile_q)
-      : rows(r, lanes_are_rows, tile_p, tile_q), at(r, 0) {}
+  Reduction(const Rows& r, bool lanes_are_rows, A* tile_p, A* tile_q, Results* results)
+      : rows(r, lanes_are_rows, tile_p, tile_q), out(*results) {}
 
-  void move_to(const Cursor& to, int64_t end) {
-    at = to;
+  void move_to(const Run& run, int64_t j) {
+    at = j;
     sums = Sums<A>();
-    rows.move_to(at, end);
+    rows.move_to(run, j);
   }
   // The first reading.
   void take(int64_t first, int64_t n) {
@@ -135,13 +38,9 @@ struct Reduction {
     add_moments(first, n);
     sums.count_block();
   }
-  void normalise() {
-    const Wide<A> p = sums.p.all(), q = sums.q.all(), value = sums.value.all();
-    each_of_team<A>(rows.team, [&](auto v, int i) __attribute__((always_inline)) {
-      set_outcome(i, Moments<decltype(v)>{lanes_of(v, p, i), lanes_of(v, q, i),
-                                          lanes_of(v, value, i), reference_of(v, rows.p.high, i),
-                                          reference_of(v, rows.q.high, i)});
-    });
+  void keep_moments() {
+    put(out.p, sums.p), put(out.q, sums.q), put(out.sum, sums.value);
+    put(out.high_p, rows.p.high), put(out.high_q, rows.q.high);
     go_on();
   }
   // The second reading, where the first was not enough.
@@ -149,13 +48,13 @@ struct Reduction {
     fold_terms<F>(rows, first, n, sums);
     sums.count_block();
   }
-  void finish() {
-    if constexpr (!F::linear) {
-      const Wide<A> value = sums.value.all(), d_lp = sums.d_lp.all(), d_lq = sums.d_lq.all();
-      each_of_team<A>(rows.team, [&](auto v, int i) __attribute__((always_inline)) {
-        set_terms(i, lanes_of(v, value, i), lanes_of(v, d_lp, i), lanes_of(v, d_lq, i));
-      });
-    }
+  void keep_terms() { put(out.value, sums.value), put(out.d_lp, sums.p), put(out.d_lq, sums.q); }
+  // What is known once all rows of a run have been read.
+  void settle(int64_t n) {
+    if constexpr (F::linear)
+      settle(0, n);
+    else
+      out.show_nan(n);
   }
 
   // ---- the same for a row that was cut: what is known of a part of it, and of all parts
@@ -165,7 +64,7 @@ struct Reduction {
   }
   void store_terms(Part& to) const {
     to.value = sums.value.all().total();
-    to.d_lp = sums.d_lp.all().total(), to.d_lq = sums.d_lq.all().total();
+    to.d_lp = sums.p.all().total(), to.d_lq = sums.q.all().total();
   }
   void merge(const Part* parts, int64_t n) {
     Moments<double> all{0, 0, 0, parts[0].high_p, parts[0].high_q};
@@ -180,15 +79,17 @@ struct Reduction {
       all.q += x.q * exp(dq);
       if constexpr (F::linear) all.value += times0(by_p, x.value + x.p * F::score(dp, dq));
     }
-    set_outcome(0, all);
+    out.p[0] = all.p, out.q[0] = all.q, out.sum[0] = all.value;
+    out.high_p[0] = all.high_p, out.high_q[0] = all.high_q;
     go_on();
   }
   void add_terms(const Part* parts, int64_t n) {
     if constexpr (!F::linear) {
-      Part all{};
-      for (int64_t i = 0; i < n; ++i)
-        all.value += parts[i].value, all.d_lp += parts[i].d_lp, all.d_lq += parts[i].d_lq;
-      set_terms(0, all.value, all.d_lp, all.d_lq);
+      out.value[0] = out.d_lp[0] = out.d_lq[0] = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        out.value[0] += parts[i].value;
+        out.d_lp[0] += parts[i].d_lp, out.d_lq[0] += parts[i].d_lq;
+      }
     }
   }
 
@@ -202,22 +103,30 @@ struct Reduction {
     if constexpr (F::arity == 2)
       sums.q.now = sums.q.now + rows.q.mass_of_block(rows.team, first, n, scratch);
   }
-  template <class V>
-  TI_LANE void set_outcome(int i, const Moments<V>& m) {
-    out.set(i, outcome<F>(m, rows.p.is_logits(), F::arity == 2 && rows.q.is_logits()));
+  // Into the results: of each lane its own, or of the one row that was dealt to all.
+  TI_LANE void put(double* to, const Total<A>& sum) const {
+    const Wide<A> all = sum.all();
+    if (rows.team.lanes_are_rows)
+      all.store_lanes(to + at);
+    else
+      to[at] = all.total();
   }
-  template <class V>
-  TI_LANE void set_terms(int i, V value, V d_lp, V d_lq) {
-    const V mass = lanes_at(value, out.mass_p + i) + lanes_at(value, out.mass_q + i);
-    put(out.value + i, select(mass == mass, value, V(NAN)));
-    put(out.d_lp + i, d_lp);
-    put(out.d_lq + i, d_lq);
+  TI_LANE void put(double* to, Pack<A> reference) const {
+    if (rows.team.lanes_are_rows)
+      Wide<A>(reference).store_lanes(to + at);
+    else
+      to[at] = double(reference.v[0]);
+  }
+  void settle(int64_t from, int64_t n) {
+    out.settle<F>(from, n, rows.p.is_logits(), F::arity == 2 && rows.q.is_logits());
   }
   // To the second reading.
   void go_on() {
-    if (F::linear) return;
-    rows.normalise(out.zp, out.zq);
-    sums = Sums<A>();
+    if constexpr (!F::linear) {
+      settle(at, rows.team.rows);
+      rows.normalise({out.zp + at, out.rest_p + at}, {out.zq + at, out.rest_q + at});
+      sums = Sums<A>();
+    }
   }
 };
 
@@ -231,25 +140,30 @@ void reduce(Reduction<F, A>* teams, int n) {
     });
   };
   each([](Reduction<F, A>& t, int64_t first, int64_t classes) { t.take(first, classes); });
-  for (int i = 0; i < n; ++i) teams[i].normalise();
-  if constexpr (!F::linear)
+  for (int i = 0; i < n; ++i) teams[i].keep_moments();
+  if constexpr (!F::linear) {
     each([](Reduction<F, A>& t, int64_t first, int64_t classes) { t.take_terms(first, classes); });
-  for (int i = 0; i < n; ++i) teams[i].finish();
+    for (int i = 0; i < n; ++i) teams[i].keep_terms();
+  }
 }
 
-// The row at `at`, in double and by the centred term.
+// Row j of a run, in double and by the centred term: the first of the results.
 template <class F>
-void reduce_small(Reduction<F, double>& row, const Cursor& at) {
-  row.move_to(at, at.row + 1);
+void reduce_small(Reduction<F, double>& row, const Run& run, int64_t j) {
+  Results& out = row.out;
+  Cursor at = run.at;
+  at.skip(j);
+  row.move_to({at, 1}, 0);
   reduce(&row, 1);
-  if (!totals_agree(row.rows.r, row.out.mass_p[0], row.out.mass_q[0], 0)) return;
+  row.settle(1);
+  if (!totals_agree(row.rows.r, out.mass_p[0], out.mass_q[0], 0)) return;
   Sums<double> sums;
-  row.rows.normalise(row.out.zp, row.out.zq);
+  row.rows.normalise({out.zp, out.rest_p}, {out.zq, out.rest_q});
   row.rows.each_stretch([&](int64_t first, int64_t n) {
     fold_centred<F>(row.rows, first, n, sums);
     sums.count_block();
   });
-  row.out.value[0] = sums.value.all().total();
+  out.value[0] = sums.value.all().total();
 }
 
 }  // namespace

@@ -4,8 +4,7 @@
 // know any formula by name, tensors, threads, or torch. Read first: values.inl and gradient.inl;
 // next: tables.inl.
 #pragma once
-#include "cpu/gradient.inl"
-#include "cpu/values.inl"
+#include "cpu/picks.inl"
 
 namespace torch_infotheory {
 namespace {
@@ -18,7 +17,8 @@ inline bool may_flush(const Rows& r) {
 
 template <class F, class A>
 void forward(Rows& r, int64_t begin, int64_t end, double*) {
-  if (r.picks()) return pick<F, A>(r, begin, end);
+  if constexpr (takes_labels<F>)
+    if (r.picks()) return pick<F, A>(r, begin, end);
   flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
     if (r.pointwise())
       write_terms<F, A>(r, begin, end);
@@ -31,7 +31,8 @@ void forward(Rows& r, int64_t begin, int64_t end, double*) {
 
 template <class F, class A>
 void backward(Rows& r, int64_t begin, int64_t end, double*) {
-  if (r.picks()) return scatter<F, A>(r, begin, end);
+  if constexpr (takes_labels<F>)
+    if (r.picks()) return scatter<F, A>(r, begin, end);
   flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
     if constexpr (F::arity == 2)
       if (r.by_q) return write_gradient<F, A, true>(r, begin, end);

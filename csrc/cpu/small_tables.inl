@@ -20,20 +20,22 @@ struct SmallTables {
   alignas(64) A cells[kFewCells * width];                          // x after x
   alignas(64) A of_x[kFewCells * width], of_y[kFewCells * width];  // log p(x), log p(y)
   Pack<A> high, low;
-  Pack<A> total;  // of the cells
-  Normalisers<A> z;
+  Pack<A> total;                           // of the cells
+  double z[width] = {}, rest[width] = {};  // the log-normaliser of each
 
   explicit SmallTables(const Rows& rows)
-      : r(rows), turn(tile_reader<A>(r.p.type)), high(0), low(0), z{} {}
+      : r(rows), turn(tile_reader<A>(r.p.type)), high(0), low(0) {}
   static bool pays(const Rows& r) {
     return r.x_classes * r.classes <= kFewCells && r.classes < 2 * width && r.rank > 0 &&
            r.sizes[r.rank - 1] > 1;
   }
 
-  void move_to(const Cursor& at, int64_t end) {
-    team.take<A>(r, at, end);
+  // To the tables from row j of a run on.
+  void move_to(const Run& run, int64_t j) {
+    team.take<A>(run.n - j);
+    const int64_t at = run.at.p + j * row_stride(r, r.p);
     for (int64_t x = 0; x < r.x_classes; ++x) {
-      const int64_t offset = (at.p + x * r.p_x_stride) * size_of(r.p.type);
+      const int64_t offset = (at + x * r.p_x_stride) * size_of(r.p.type);
       void* line = static_cast<char*>(const_cast<void*>(r.p.data)) + offset;
       turn({line, r.p.class_stride, row_stride(r, r.p), r.classes, team.rows},
            cells + x * r.classes * width);
@@ -46,13 +48,13 @@ struct SmallTables {
     const Wide<A> reference(top),
         logs = map([](auto sum) { return log(sum); }, Wide<A>(mass_of<A, A>(cells, all, top))),
         sum = map([](auto a, auto b) { return a + b; }, reference, logs);
-    sum.store_lanes(z.z);
+    sum.store_lanes(z);
     map([](auto a, auto b, auto sum) { return rest_of(a, b, sum); }, reference, logs, sum)
-        .store_lanes(z.rest);
+        .store_lanes(rest);
   }
   // From here on, logits are read as log-probabilities.
   void normalise() {
-    if (r.p.kind == kLogits) Source<A>::split(z, high, low);
+    if (r.p.kind == kLogits) split(Wide<A>(z), Wide<A>(rest), high, low);
   }
   void take_marginals() {
     with_kind(r.p.kind, [&]<Kind kind>() __attribute__((always_inline)) {

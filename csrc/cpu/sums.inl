@@ -37,16 +37,17 @@ struct Total {
   }
 };
 
-// What a formula sums.
+// What a formula sums: p, q and its terms, and in a second reading the derivatives by log p and log
+// q instead of p and q.
 template <class A>
 struct Sums {
   static constexpr int blocks_in_float = 16;
-  Total<A> p, q, value, d_lp, d_lq;
+  Total<A> p, q, value;
   int blocks = 0;
   TI_LANE Sums() {}
   TI_LANE void count_block() {
     if (++blocks % blocks_in_float) return;
-    p.flush(), q.flush(), value.flush(), d_lp.flush(), d_lq.flush();
+    p.flush(), q.flush(), value.flush();
   }
 };
 
@@ -82,8 +83,8 @@ void fold_terms(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
               by_lq.add(k, F::d_lq(x, y));
             });
             s.value.add(value);
-            s.d_lp.add(by_lp);
-            s.d_lq.add(by_lq);
+            s.p.add(by_lp);
+            s.q.add(by_lq);
           });
 }
 template <class F, class A>

@@ -23,15 +23,14 @@ struct Table {
   double total = 0;             // of the cells
   double sum_xy = 0;            // of p(x,y) log p(x,y)
   double sum_x = 0, sum_y = 0;  // of p(x) log p(x) and p(y) log p(y)
-  Normalisers<A> z;             // in the first
+  double z = 0;                 // the log-normaliser
 
   Table(const Rows& rows, double* scratch)
       : r(rows),
         line(rows, rows.p, row, nullptr),
         px(scratch),
         py(px + r.x_classes),
-        by_y(reinterpret_cast<A*>(py + r.classes)),
-        z{} {}
+        by_y(reinterpret_cast<A*>(py + r.classes)) {}
 
   void move_to(int64_t offset) {
     at = offset;
@@ -39,8 +38,8 @@ struct Table {
   }
   // From here on, logits are read as log-probabilities.
   void normalise(double log_normaliser, double rest = 0) {
-    z.z[0] = log_normaliser, z.rest[0] = rest;
-    line.normalise(z, row);
+    z = log_normaliser;
+    line.normalise(Wide<A>(z), Wide<A>(rest));
   }
 
   // fold(first, cells, packs, whole): cells of line x as they lie in memory, or as a block.

@@ -64,8 +64,8 @@ template <class F, class A>
 void reduce_small_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
   SmallTables<A> tables(r);
   double value[SmallTables<A>::width], total[SmallTables<A>::width];
-  for (Cursor at(r, begin); at.row < end; at.skip(tables.team.rows)) {
-    tables.move_to(at, end);
+  const auto take_team = [&](const Run& run, int64_t first) {
+    tables.move_to(run, first);
     tables.take_normalisers();
     tables.normalise();
     tables.take_marginals();
@@ -79,8 +79,11 @@ void reduce_small_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
     Wide<A>(sum).store_lanes(value);
     Wide<A>(tables.total).store_lanes(total);
     for (int64_t j = 0; j < tables.team.rows; ++j)
-      keep_table<F, A>(r, at, j, tables.z.z[j], total[j], value[j], scratch);
-  }
+      keep_table<F, A>(r, run.at, first + j, tables.z[j], total[j], value[j], scratch);
+  };
+  each_run(r, begin, end, [&](const Run& run) {
+    for (int64_t j = 0; j < run.n; j += tables.team.rows) take_team(run, j);
+  });
 }
 
 template <class F, class A>
@@ -90,7 +93,7 @@ void reduce_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
     table.move_to(at.p);
     table.take_normaliser();
     table.template take_cells<true>();
-    keep_table<F, A>(r, at, 0, table.z.z[0], table.total,
+    keep_table<F, A>(r, at, 0, table.z, table.total,
                      F::score(table.sum_xy, table.sum_x, table.sum_y), scratch);
   }
 }
@@ -100,13 +103,14 @@ void write_small_tables(Rows& r, int64_t begin, int64_t end) {
   SmallTables<A> tables(r);
   const Turn<A> turn = tile_writer<A>(r.gradient.type);
   const int64_t step = row_stride(r, r.gradient), size = size_of(r.gradient.type);
-  for (Cursor at(r, begin); at.row < end; at.skip(tables.team.rows)) {
-    tables.move_to(at, end);
-    double total[SmallTables<A>::width] = {}, scale[SmallTables<A>::width] = {};
+  double total[SmallTables<A>::width] = {}, scale[SmallTables<A>::width] = {};
+  const auto write_team = [&](const Run& run, int64_t first) {
+    tables.move_to(run, first);
     for (int64_t j = 0; j < tables.team.rows; ++j) {
-      tables.z.z[j] = r.saved[at.row + j];
-      total[j] = r.saved[r.rows + at.row + j];
-      scale[j] = r.scale * load_number(r.g, at.g + j * row_stride(r, r.g));
+      const int64_t row = run.at.row + first + j;
+      tables.z[j] = r.saved[row];
+      total[j] = r.saved[r.rows + row];
+      scale[j] = r.scale * load_number(r.g, run.at.g + (first + j) * row_stride(r, r.g));
     }
     tables.normalise();
     tables.take_marginals();
@@ -115,9 +119,13 @@ void write_small_tables(Rows& r, int64_t begin, int64_t end) {
                                     Pack<A> ly) __attribute__((always_inline)) {
       store(tables.cells + i, gradient_by_cell<F, kind>(cell, lx, ly, of_rows) * by);
     });
-    void* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) + at.gradient * size;
+    void* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) +
+               (run.at.gradient + first * step) * size;
     turn({to, 1, step, r.x_classes * r.classes, tables.team.rows}, tables.cells);
-  }
+  };
+  each_run(r, begin, end, [&](const Run& run) {
+    for (int64_t j = 0; j < run.n; j += tables.team.rows) write_team(run, j);
+  });
 }
 
 template <class F, class A>

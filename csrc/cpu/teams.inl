@@ -25,13 +25,13 @@ struct Teams {
   Teams(Rows& r, X... x)
       : of{T(r, x...), T(r, x...), T(r, x...), T(r, x...)},
         n(of[0].rows.team.lanes_are_rows && !of[0].rows.p.tile && !of[0].rows.q.tile ? most : 1) {}
-  // Moves to the rows from `at` on and `at` behind them; returns how many teams there are.
-  int move_to(Cursor& at, int64_t end) {
+  // Moves to the rows from row j of a run on, and j behind them; returns how many teams there are.
+  int move_to(const Run& run, int64_t& j) {
     int i = 0;
     do {
-      of[i].move_to(at, end);
-      at.skip(of[i].rows.team.rows);
-    } while (++i < n && at.row < end);
+      of[i].move_to(run, j);
+      j += of[i].rows.team.rows;
+    } while (++i < n && j < run.n);
     return i;
   }
 };

@@ -4,66 +4,75 @@
 // Knows sources and the names of a formula's parts; must not know any formula by name, tensors,
 // threads, or torch. Read first: reduce.inl; next: gradient.inl.
 #pragma once
-#include "cpu/picks.inl"
+#include "cpu/labels.inl"
 #include "cpu/teams.inl"
 
 namespace torch_infotheory {
 namespace {
 
-// What is kept of a team's rows.
-template <class F, class A>
-void keep(const Rows& r, const Cursor& at, int64_t n, const Results<A>& x) {
-  const double* const kept[] = {x.zp.z, x.d_lp, x.zq.z, x.d_lq};
-  for (int i = 0; r.saved && i < 2 * F::arity; ++i) {
-    double* to = r.saved + i * r.rows + at.row;
-    for (int64_t j = 0; j < n; ++j) to[j] = kept[i][j];
-  }
+// What is kept of a run's rows.
+template <class F>
+void keep(const Rows& r, const Run& run, Results& x) {
+  const double* const kept[] = {x.zp, x.d_lp, x.zq, x.d_lq};
+  const int64_t bytes = run.n * sizeof(double);
+  for (int i = 0; r.saved && i < 2 * F::arity; ++i)
+    __builtin_memcpy(r.saved + i * r.rows + run.at.row, kept[i], bytes);
   if (r.row_values) {
-    for (int64_t j = 0; j < n; ++j) r.row_values[at.row + j] = x.value[j];
+    __builtin_memcpy(r.row_values + run.at.row, x.value, bytes);
   } else {
-    double scaled[Results<A>::width];
-    for (int64_t j = 0; j < n; ++j) scaled[j] = x.value[j] * r.scale;
-    store_numbers(r.value, at.value, row_stride(r, r.value), scaled, n);
+    for (int64_t j = 0; j < run.n; ++j) x.value[j] *= r.scale;
+    store_numbers(r.value, run.at.value, row_stride(r, r.value), x.value, run.n);
   }
 }
 
-// The peaks of labels, which the reduction has not seen.
-template <class F, class A>
-void add_peaks(Reduction<F, A>& team, const Labels<A>& labels) {
-  const bool logits = team.rows.q.is_logits();
-  labels.each(team.rows.team, logits, team.out.zq,
-              [&](auto v, int i, const auto& q) __attribute__((always_inline)) {
-                using V = decltype(v);
-                const Prob<V> p{lanes_at(v, labels.peak + i), V(0)};
-                put(team.out.value + i, lanes_at(v, team.out.value + i) + F::term(p, q));
-                put(team.out.d_lq + i, lanes_at(v, team.out.d_lq + i) + F::d_lq(p, q));
+// The peaks of labels, which no reduction has seen.
+template <class F>
+void add_peaks(const Labels& labels, bool logits, Results& out) {
+  labels.each(logits, {out.zq, out.rest_q},
+              [&](int64_t j, const Prob<Pack<double>>& q) __attribute__((always_inline)) {
+                const Prob<Pack<double>> p{load<double>(labels.peak + j), Pack<double>(0)};
+                store(out.value + j, load<double>(out.value + j) + F::term(p, q));
+                store(out.d_lq + j, load<double>(out.d_lq + j) + F::d_lq(p, q));
               });
+  for (int64_t j = 0; j < labels.n && !labels.all_count; ++j)
+    if (labels.label[j] == Labels::kNone) out.clear(j);
 }
 
-// What is left to do once a team's rows are reduced.
+// Divergences that came out small, anew in double.
+template <class F, class A>
+void mend_small(const Rows& r, const Run& run, Results& out) {
+  int64_t small[Run::most], n = 0;
+  for (int64_t j = 0; j < run.n; ++j) {
+    small[n] = j;
+    n += out.value[j] < kSmall<A> && totals_agree(r, out.mass_p[j], out.mass_q[j], kRoundingOfSums);
+  }
+  if (n == 0) return;
+  Results exact;
+  Reduction<F, double> row(r, false, nullptr, nullptr, &exact);
+  for (int64_t i = 0; i < n; ++i) {
+    reduce_small(row, run, small[i]);
+    out.set(small[i], exact);
+  }
+}
+
+// What is to do before the classes of a run's rows are read, and once they are.
 template <class F, class A>
 struct Finish {
   Rows& r;
-  Labels<A> labels;
-  Reduction<F, double> small;
+  const Target<A> target;
+  Labels labels;
 
-  explicit Finish(Rows& rows) : r(rows), small(rows, false, nullptr, nullptr) {}
-  void operator()(Reduction<F, A>& team) {
-    const int64_t size = team.rows.team.rows;
-    labels.read(r, team.at, team.rows);
-    if (r.p.kind == kLabels) add_peaks(team, labels);
-    for (int64_t j = 0; j < size && !labels.all_count; ++j)
-      if (labels.label[j] < 0) team.out.clear(j);
+  explicit Finish(Rows& rows) : r(rows), target(rows) {}
+  void begin(const Run& run) { labels.read(r, run, target); }
+  void end(const Run& run, Results& out) {
+    if constexpr (takes_labels<F>)
+      if (r.p.kind == kLabels) {
+        labels.look_up(r, run);
+        add_peaks<F>(labels, r.q.kind == kLogits, out);
+      }
     if constexpr (F::divergence)
-      for (int64_t j = 0; j < size && !r.elementwise; ++j)
-        if (team.out.value[j] < kSmall<A> &&
-            totals_agree(r, team.out.mass_p[j], team.out.mass_q[j], kRoundingOfSums)) {
-          Cursor row = team.at;
-          row.skip(j);
-          reduce_small(small, row);
-          team.out.set(j, small.out);
-        }
-    keep<F>(r, team.at, size, team.out);
+      if (!r.elementwise) mend_small<F, A>(r, run, out);
+    keep<F>(r, run, out);
   }
 };
 
@@ -75,7 +84,7 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
   alignas(64) A terms[kBlock];
   Pair<A> row(r, /*lanes_are_rows=*/false, nullptr, nullptr);
   for (Cursor at(r, begin); at.row < end; at.next()) {
-    row.move_to(at, end);
+    row.move_to({at, 1}, 0);
     char* to = static_cast<char*>(const_cast<void*>(r.value.data)) + at.value * size;
     row.each_stretch([&](int64_t first, int64_t n) {
       row.template fold<F::arity>(
@@ -97,42 +106,59 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
 
 template <class F, class A>
 void forward_segments(Rows& r, int64_t begin, int64_t end) {
-  Reduction<F, A> team(r, false, nullptr, nullptr);
-  const auto each = [&](int64_t row, int64_t first, int64_t last, auto take) {
-    team.move_to(Cursor(r, row), row + 1);
-    if (r.stage != Stage::kMoments) team.merge(r.parts + row * r.segments(), r.segments());
-    each_stretch(last - first, kBlock, [&](int64_t from, int64_t n) { take(first + from, n); });
+  Results out;
+  Reduction<F, A> team(r, false, nullptr, nullptr, &out);
+  const auto move_to = [&](const Run& row) {
+    team.move_to(row, 0);
+    if (r.stage != Stage::kMoments) team.merge(r.parts + row.at.row * r.segments(), r.segments());
+  };
+  const auto each = [&](auto take, auto store) {
+    each_segment(r, begin, end, [&](int64_t row, int64_t unit, int64_t first, int64_t last) {
+      move_to({Cursor(r, row), 1});
+      each_stretch(last - first, kBlock, [&](int64_t from, int64_t n) { take(first + from, n); });
+      store(r.parts[unit]);
+    });
   };
   if (r.stage == Stage::kMoments)
-    each_segment(r, begin, end, [&](int64_t row, int64_t unit, int64_t first, int64_t last) {
-      each(row, first, last, [&](int64_t from, int64_t n) { team.take(from, n); });
-      team.store_moments(r.parts[unit]);
-    });
+    each([&](int64_t first, int64_t n) { team.take(first, n); },
+         [&](Part& part) { team.store_moments(part); });
   if constexpr (!F::linear)
     if (r.stage == Stage::kTerms)
-      each_segment(r, begin, end, [&](int64_t row, int64_t unit, int64_t first, int64_t last) {
-        each(row, first, last, [&](int64_t from, int64_t n) { team.take_terms(from, n); });
-        team.store_terms(r.parts[unit]);
-      });
+      each([&](int64_t first, int64_t n) { team.take_terms(first, n); },
+           [&](Part& part) { team.store_terms(part); });
   if (r.stage != Stage::kFinish) return;
   Finish<F, A> finish(r);
   for (int64_t row = begin; row < end; ++row) {
-    each(row, 0, 0, [](int64_t, int64_t) {});
+    const Cursor at(r, row);
+    const Run run{at, 1};
+    finish.begin(run);
+    move_to(run);
     team.add_terms(r.parts + row * r.segments(), r.segments());
-    finish(team);
+    team.settle(1);
+    finish.end(run, out);
   }
 }
 
 template <class F, class A>
 void forward_rows(Rows& r, int64_t begin, int64_t end) {
   Room<A> room;
-  Teams<Reduction<F, A>> teams(r, Team::pays(r), room.p.of, room.q.of);
+  Results out;
+  const bool by_rows = Team::pays(r);
+  Teams<Reduction<F, A>> teams(r, by_rows, room.p.of, room.q.of, &out);
   Finish<F, A> finish(r);
-  for (Cursor at(r, begin); at.row < end;) {
-    const int n = teams.move_to(at, end);
-    reduce(teams.of, n);
-    for (int i = 0; i < n; ++i) finish(teams.of[i]);
-  }
+  each_run(r, begin, end, [&](const Run& run) {
+    finish.begin(run);
+    for (int64_t j = 0; j < run.n;) {
+      if (!by_rows && !finish.labels.counts(j)) {
+        out.clear(j++);
+        continue;
+      }
+      const int n = teams.move_to(run, j);
+      reduce(teams.of, n);
+    }
+    teams.of[0].settle(run.n);
+    finish.end(run, out);
+  });
 }
 
 }  // namespace
