@@ -3,12 +3,15 @@
 // The simulator's pretend CUDA runtime (fakecuda) calls the simulator through its C interface. This
 // library is loaded before it and stands in between: it loads the PTX of all files, makes warnings
 // errors, and keeps the report, the device and the stream of every launch until Python takes them.
+// It also lets one thread at a time into fakecuda, which keeps its memory in plain maps: a thread
+// of autograd may still free what it held when the thread that waited for it goes on.
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <map>
+#include <mutex>
 #include <sstream>
 #include <string>
 
@@ -26,12 +29,14 @@ std::string launches, taken;
 std::string variant;  // see recorder_use
 uint32_t most_blocks = UINT32_MAX;
 std::map<const void*, int> granted;  // dynamic shared memory that a kernel has asked for
+std::recursive_mutex simulator;      // fakecuda calls back into this file
 
 template <class Function>
 Function* next(Function*, const char* name) {
   return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
 }
 #define NEXT(function) next(&function, #function)
+#define ONE_THREAD_AT_A_TIME const std::lock_guard<std::recursive_mutex> lock(simulator)
 
 }  // namespace
 
@@ -48,6 +53,7 @@ int cudaDeviceGetAttribute(int* value, int attribute, int device) {
   return NEXT(cudaDeviceGetAttribute)(value, attribute, device);
 }
 int cudaFuncSetAttribute(const void* kernel, int, int value) {
+  ONE_THREAD_AT_A_TIME;
   granted[kernel] = value;
   return 0;
 }
@@ -61,13 +67,36 @@ void before_launch(const void* kernel, void* on) {
 }
 int cudaLaunchKernel(const void* kernel, Size grid, Size block, void** arguments, size_t shared,
                      void* on) {
+  ONE_THREAD_AT_A_TIME;
   before_launch(kernel, on);
   return NEXT(cudaLaunchKernel)(kernel, grid, block, arguments, shared, on);
 }
 int __cudaLaunchKernel(void* kernel, Size grid, Size block, void** arguments, size_t shared,
                        void* on) {
+  ONE_THREAD_AT_A_TIME;
   before_launch(kernel, on);
   return NEXT(__cudaLaunchKernel)(kernel, grid, block, arguments, shared, on);
+}
+
+int cudaMalloc(void** memory, size_t bytes) {
+  ONE_THREAD_AT_A_TIME;
+  return NEXT(cudaMalloc)(memory, bytes);
+}
+int cudaFree(void* memory) {
+  ONE_THREAD_AT_A_TIME;
+  return NEXT(cudaFree)(memory);
+}
+int cudaMemcpyAsync(void* to, const void* from, size_t bytes, int kind, void* on) {
+  ONE_THREAD_AT_A_TIME;
+  return NEXT(cudaMemcpyAsync)(to, from, bytes, kind, on);
+}
+int cudaMemsetAsync(void* memory, int value, size_t bytes, void* on) {
+  ONE_THREAD_AT_A_TIME;
+  return NEXT(cudaMemsetAsync)(memory, value, bytes, on);
+}
+int cudaPointerGetAttributes(void* attributes, const void* memory) {
+  ONE_THREAD_AT_A_TIME;
+  return NEXT(cudaPointerGetAttributes)(attributes, memory);
 }
 
 // Takes the simulator's options from CUDA_SIM_OPTIONS, as "key=value key=value".
@@ -125,6 +154,7 @@ int ptxsim_launch_ptrs(ptxsim_ctx* sim, const char* name, uint32_t gx, uint32_t 
 // For Python: the launches since the last call, as JSON; the simulator's options; and further PTX,
 // whose kernels have names with `ending`: they run from recorder_use(ending) on.
 const char* recorder_take() {
+  ONE_THREAD_AT_A_TIME;
   taken = "[" + launches + "]";
   launches.clear();
   return taken.c_str();
