@@ -13,7 +13,8 @@ namespace torch_infotheory {
 namespace {
 
 constexpr int64_t kBlock = 512;
-constexpr int64_t kAhead = 1024;  // bytes of a row asked for before they are read
+constexpr int64_t kAhead = 2048;       // bytes of a row asked for before they are read
+constexpr int64_t kAheadOfTile = 256;  // of each line of a tile
 
 // Which numbers of memory the packs of a stretch are: number j of pack k lies at k * step + j *
 // lane. The lanes are classes of one row, or rows (lanes.inl). A pack has `full` of them, the last
@@ -190,9 +191,11 @@ void to_tile(const Field& field, A* tile) {
   constexpr int width = Pack<A>::width;
   const T* x = static_cast<const T*>(field.at);
   if (field.row_stride == 1) {
-    for (int64_t c = 0; c < field.classes; ++c, x += field.class_stride)
+    for (int64_t c = 0; c < field.classes; ++c, x += field.class_stride) {
+      __builtin_prefetch(reinterpret_cast<const char*>(x) + kAheadOfTile);
       store(tile + c * width,
             field.rows == width ? load<A>(x) : load_lanes<A>(x, 1, field.rows, A(0)));
+    }
     return;
   }
   for (int64_t j = 0; j < width; ++j) {

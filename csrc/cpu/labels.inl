@@ -56,12 +56,12 @@ struct Labels {
   // log q at the labels, or what stands for it in memory.
   void look_up(const Rows& r, const Run& run) {
     const int64_t lines = row_stride(r, r.q);
-    for (int64_t j = 0; j < n; ++j) log_q[j] = 0;
+    if (!any_counts) __builtin_memset(log_q, 0, sizeof log_q);
     if (!any_counts) return;
     load_numbers(
         r.q, n, [&](int64_t j) { return run.at.q + j * lines + place(j) * r.q.class_stride; },
         log_q);
-    for (int64_t j = 0; j < n; ++j) log_q[j] = label[j] == kNone ? 0 : log_q[j];
+    for (int64_t j = 0; j < n && !all_count; ++j) log_q[j] = label[j] == kNone ? 0 : log_q[j];
   }
   // visit(j, q): q at the labels of rows [j, j + step), given the normalisers of logits.
   template <class Visit>

@@ -39,8 +39,9 @@ struct Reduction {
     sums.count_block();
   }
   void keep_moments() {
-    put(out.p, sums.p), put(out.q, sums.q), put(out.sum, sums.value);
-    put(out.high_p, rows.p.high), put(out.high_q, rows.q.high);
+    if (rows.target.dense)  // or else these are 0, as the results are to begin with
+      put(out.p, sums.p), put(out.sum, sums.value), put(out.high_p, rows.p.high);
+    if constexpr (F::arity == 2) put(out.q, sums.q), put(out.high_q, rows.q.high);
     go_on();
   }
   // The second reading, where the first was not enough.

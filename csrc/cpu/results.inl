@@ -52,7 +52,8 @@ TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
 struct Results {
   static constexpr int step = Pack<double>::width;
   static constexpr int64_t most = Run::most + step;
-  double p[most], q[most], sum[most], high_p[most], high_q[most];  // moments
+  double p[most] = {}, q[most] = {}, sum[most] = {}, high_p[most] = {},
+         high_q[most] = {};  // moments
   double value[most], zp[most], zq[most], rest_p[most], rest_q[most], d_lp[most], d_lq[most],
       mass_p[most], mass_q[most];
 

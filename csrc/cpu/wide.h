@@ -31,6 +31,12 @@ struct Wide {
     for (int i = 0; i < parts; ++i) store(lanes + i * step, part[i]);
   }
   TI_LANE Pack<A> narrowed() const {
+#if TI_PACK_BYTES == 64  // as for load
+    if constexpr (parts == 2)
+      return Pack<A>(
+          _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_maskz_cvtpd_ps(0xff, part[0].v)),
+                             _mm512_maskz_cvtpd_ps(0xff, part[1].v), 1));
+#endif
     A lanes[width];
     store_lanes(lanes);
     return load<A>(lanes);
