@@ -31,6 +31,20 @@ def test_no_worse_than_torch(subject: Subject, scenario: Scenario) -> None:
                 assert not accuracy.is_worse(errors, what), (dtype, size, what, errors)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "size", "dtype"),
+    [
+        ("perplexity", "log_probs", (32000,), torch.float32),
+        ("mutual_information", "logits", (512, 512), torch.float64),
+    ],
+)
+def test_large_sums(name: str, kind: str, size: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Where the error of a large entropy would be that of a value many times: a few epsilons."""
+    subject = next(s for s in SUBJECTS if (s.name, s.kinds) == (name, (kind,)))
+    errors = accuracy.trial(subject, SCENARIOS[0], (2, *size), dtype)
+    assert max(errors["ours"], errors.get("ours, gradient", 0)) < 6, errors
+
+
 def test_the_errors_are_those_of_the_function() -> None:
     """A function that is off by a known factor has the error that it should have."""
     entropy = next(subject for subject in SUBJECTS if subject.name == "entropy")

@@ -94,7 +94,7 @@ struct Stretch {
       const Pack<A> log = (v - high) - low;
       return {exp(log), log};
     } else if constexpr (kind == kLogProbs) {
-      return {exp(v), v};
+      return {unbiased_exp(v), v};
     } else {
       const Pack<A> p = checked_probability<kind>(v);
       return {p, kind == kProbs ? log(p) : p};  // no formula reads the logarithm of kWeights

@@ -43,6 +43,12 @@ TI_LANE Pack<A> exp(Pack<A> x) {
   const P power = number((bits(shifted) + F::bias) << F::mantissa, x);
   return select(x < P(F::least), P(0), sum * power);
 }
+// For exponentials that are summed as they are. (Errors that grow with |x| cancel where the sum
+// becomes a divisor.)
+template <class A>
+TI_LANE Pack<A> unbiased_exp(Pack<A> x) {
+  return exp(x);
+}
 
 // x = (1 + f) 2^k with 1 + f in [sqrt(1/2), sqrt(2)). What is no positive number is written so that
 // log(1 + f) + k log 2 is its logarithm: k is infinite for 0 and infinity, f is NaN below 0.
@@ -105,15 +111,23 @@ TI_LANE Pack<A> log(Pack<A> x) {
 #if TI_PACK_BYTES == 64
 // Shorter, for the loops that spend their time here. The coefficients come from tools/minimax.py.
 
-// e^x = 2^t as 2^floor(t) 2^(t - floor t). The rounding of t = x log2(e) makes the relative error
-// grow with |x|: (2 + 5 |x| / 4) ulp, where e^x falls faster.
-TI_LANE Pack<float> exp(Pack<float> x) {
+// 2^t as 2^floor(t) 2^(t - floor t), to 2 ulp.
+TI_LANE Pack<float> exp2(Pack<float> t) {
   using P = Pack<float>;
-  const P t = x * P(1.4426950408889634);
   const P fraction(_mm512_maskz_reduce_ps(kAll, t.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
   const P power = series(fraction, 1, 0x1.62e42cp-1, 0x1.ebfd3ap-3, 0x1.c68af6p-5, 0x1.3cfd82p-7,
                          0x1.473738p-10, 0x1.c4458p-13);
   return P(_mm512_maskz_scalef_ps(kAll, power.v, t.v));
+}
+constexpr double kLog2e = 1.4426950408889634;
+// The rounding of t = x log2(e) makes the relative error grow with |x|: (2 + 5 |x| / 4) ulp, where
+// e^x falls faster.
+TI_LANE Pack<float> exp(Pack<float> x) { return exp2(x * Pack<float>(kLog2e)); }
+// To (2 + |x|) ulp: without the |x| / 4 for log2(e) in float, which have one sign for all x.
+TI_LANE Pack<float> unbiased_exp(Pack<float> x) {
+  using P = Pack<float>;
+  const P rest = x * P(kLog2e - float(kLog2e));
+  return exp2(_mm512_fmadd_ps(x.v, P(kLog2e).v, rest.v));
 }
 // log x to 1.5 ulp.
 TI_LANE Pack<float> log(Pack<float> x) {

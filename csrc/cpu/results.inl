@@ -4,6 +4,7 @@
 // Read next: reduce.inl.
 #pragma once
 #include "cpu/sums.inl"
+#include "cpu/twofold.h"
 
 namespace torch_infotheory {
 namespace {
@@ -14,14 +15,6 @@ struct Outcome {
   V rest_p, rest_q;  // of the normalisers
   V mass_p, mass_q;  // the totals that p and q state; 1 for logits
 };
-
-// a + b - sum, exactly.                                     Knuth, The Art of Computer Programming,
-// volume 2, theorem 4.2.2B.
-template <class V>
-TI_LANE V rest_of(V a, V b, V sum) {
-  const V of_b = sum - a;
-  return (a - (sum - of_b)) + (b - of_b);
-}
 
 template <class V>
 struct Moments {

@@ -20,10 +20,10 @@ struct Table {
   double *px, *py;  // marginals, then their logarithms
   A* by_y;          // of one pack of cells and the next: running sums, then log p(y)
   int64_t at = 0;
-  double total = 0;             // of the cells
-  double sum_xy = 0;            // of p(x,y) log p(x,y)
-  double sum_x = 0, sum_y = 0;  // of p(x) log p(x) and p(y) log p(y)
-  double z = 0;                 // the log-normaliser
+  // Of the cells; of p(x,y) log p(x,y); of p(x) log p(x) and p(y) log p(y). In lanes, and twofold,
+  // for a score may be much less than the sums that it is made of.
+  Twofold<Pack<double>> total, sum_xy, sum_x, sum_y;
+  double z = 0;  // the log-normaliser
 
   Table(const Rows& rows, double* scratch)
       : r(rows),
@@ -85,7 +85,7 @@ struct Table {
   // The first reading: marginals and, if wanted, the entropy of the cells.
   template <bool want_entropy>
   void take_cells() {
-    total = sum_xy = 0;
+    sum_xy = {};
     const auto each_y = [&](auto f) __attribute__((always_inline)) {
       for (int64_t y = 0; y < r.classes; ++y) f(py[y], by_y[y]);
     };
@@ -107,31 +107,32 @@ struct Table {
         entropy = entropy + plogp.total();
       });
       px[x] = of_line;
-      total += of_line;
       if ((x + 1) % kLines == 0 || x + 1 == r.x_classes) {
         each_y([](double& sum, A& part) { sum += double(part), part = 0; });
-        sum_xy += sum(entropy);
+        for (const Pack<double> part : Wide<A>(entropy).part) sum_xy = sum_xy + part;
         entropy = Pack<A>(0);
       }
     }
-    sum_x = take_logs(px, r.x_classes);
-    sum_y = take_logs(py, r.classes);
+    total = take_logs(px, r.x_classes, sum_x);
+    take_logs(py, r.classes, sum_y);
     for (int64_t y = 0; y < r.classes; ++y) by_y[y] = A(py[y]);
     for (int64_t y = r.classes; y % width; ++y) by_y[y] = A(-INFINITY);  // a lane without a cell
   }
 
  private:
-  // Logarithms in place; returns the sum of p log p.
-  static double take_logs(double* p, int64_t n) {
+  // Logarithms in place; returns the sum of p.
+  static Twofold<Pack<double>> take_logs(double* p, int64_t n, Twofold<Pack<double>>& plogp) {
     constexpr int64_t step = Pack<double>::width;
-    Pack<double> sum_of(0);
+    Twofold<Pack<double>> mass;
+    plogp = {};
     for (int64_t i = 0; i < n; i += step) {
       const int64_t lanes = n - i < step ? n - i : step;
       const Pack<double> v = load_lanes<double>(p + i, 1, lanes, 0.), logs = log(v);
-      sum_of = sum_of + times0(v, logs);
+      mass = mass + v;
+      plogp = plogp + times0(v, logs);
       store_lanes(p + i, 1, lanes, logs);
     }
-    return sum(sum_of);
+    return mass;
   }
 };
 

@@ -25,7 +25,7 @@ double centred_value(const Rows& r, int64_t at, double* scratch) {
   table.move_to(at);
   table.take_normaliser();
   table.take_cells<true>();
-  const double total = table.total, excess = total * total - total;
+  const double total = sum(table.total).value(), excess = total * total - total;
   const bool rounded = r.p.kind == kLogits || fabs(excess) <= rounding_of_totals(r.p) * total;
   double value = rounded ? 0 : -excess;
   for (int64_t x = 0; x < r.x_classes; ++x)
@@ -86,6 +86,16 @@ void reduce_small_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
   });
 }
 
+// Logits are taken as if their cells totalled 1: what the total is beside it, the logarithm of the
+// normaliser has lost.
+template <class F, class A>
+double value_of(const Table<A>& table, Twofold<double> total) {
+  const double value = sum(F::score(table.sum_xy, table.sum_x, table.sum_y)).value();
+  if (table.r.p.kind != kLogits) return value;
+  const double excess = (total + -1.).value();
+  return (value - excess * F::score(1., 1., 1.)) / (1 + excess);
+}
+
 template <class F, class A>
 void reduce_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
   Table<A> table(r, scratch);
@@ -93,8 +103,8 @@ void reduce_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
     table.move_to(at.p);
     table.take_normaliser();
     table.template take_cells<true>();
-    keep_table<F, A>(r, at, 0, table.z, table.total,
-                     F::score(table.sum_xy, table.sum_x, table.sum_y), scratch);
+    const Twofold<double> total = sum(table.total);
+    keep_table<F, A>(r, at, 0, table.z, total.value(), value_of<F>(table, total), scratch);
   }
 }
 
