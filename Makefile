@@ -16,7 +16,8 @@ VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 BENCH_INSTALLED := $(VENV)/installed-bench
-EXTENSION := torch_infotheory/_C.abi3.so
+EXTENSION := torch_infotheory/_C$(shell $(PYTHON) -c 'import sysconfig; \
+    print(sysconfig.get_config_var("EXT_SUFFIX"))')
 CXX_FILES = $(shell find csrc tests examples benchmarks -regextype egrep \
                     -regex '.*\.(h|inl|cpp|cuh|cu)' 2>/dev/null)
 export PATH := $(VENV)/bin:$(PATH)

@@ -58,11 +58,9 @@ setup(
             depends=[str(path) for path in files if path.suffix not in suffixes],
             include_dirs=[str(csrc.resolve()), str((csrc / "include").resolve())],
             extra_compile_args=compiler_args,
-            py_limited_api=True,
         )
     ],
     cmdclass={"build_ext": BuildExtension},
     # The extension speaks the C++ interface of this one minor release.
     install_requires=[f"torch=={major}.{minor}.*"],
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

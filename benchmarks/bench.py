@@ -30,8 +30,10 @@ from measure import clock_of, first_line, floors, step, times
 from options import EACH_ALONE, OPTIONS, Options
 from tqdm import tqdm
 
+import torch_infotheory._C
+
 ROOT = Path(__file__).resolve().parents[1]
-EXTENSION = ROOT / "torch_infotheory" / "_C.abi3.so"
+EXTENSION = Path(torch_infotheory._C.__file__)
 STEPS = {"forward": False, "both": True}
 SECONDS = 0.5  # for each contender, step and case
 SECONDS_OF_OPTIONS = 0.1

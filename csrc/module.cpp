@@ -1,10 +1,139 @@
-// module.cpp -- torch_infotheory._C, an empty Python module: importing it loads the library, which
-// registers the ops.
+// module.cpp -- torch_infotheory._C: loading it registers the ops; its functions are those of the
+// C++ API, called with the arguments of the ops by position.
 //
-// Knows the stable ABI of Python and nothing else; no other file may know Python.
-#include <Python.h>
+// torch.ops reads the schema of an op at every call, which takes longer than reducing sixty rows.
+// These functions know their types instead, and take plain arguments only. For any other they
+// return NotImplemented, and the caller turns to torch.ops. Knows Python; no other file may.
+#include <ATen/PythonTorchFunctionTLS.h>
+#include <torch/csrc/Dtype.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/autograd/python_variable.h>
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "torch_infotheory/ops.h"
+
+namespace torch_infotheory {
+namespace {
+
+// What holds a dimension, or several, during a call.
+struct Dims {
+  c10::SmallVector<int64_t, 4> dims;
+  operator IntArrayRef() const { return dims; }
+};
+template <class T>
+using Held = std::conditional_t<std::is_same_v<T, IntArrayRef>, Dims, T>;
+
+// Each reads an argument, and says whether it is of the plain kind. The general path does what is
+// left: subclasses of Tensor, symbols, numbers of other libraries, errors.
+bool read(PyObject* x, Tensor& to) {
+  if (!THPVariable_CheckExact(x)) return false;
+  to = THPVariable_Unpack(x);
+  return true;
+}
+bool read(PyObject* x, bool& to) {
+  to = x == Py_True;
+  return PyBool_Check(x);
+}
+bool read(PyObject* x, int64_t& to) {
+  if (!PyLong_CheckExact(x)) return false;
+  int overflow;
+  to = PyLong_AsLongLongAndOverflow(x, &overflow);
+  return !overflow;
+}
+bool read(PyObject* x, double& to) {
+  if (!PyFloat_CheckExact(x)) return false;
+  to = PyFloat_AS_DOUBLE(x);
+  return true;
+}
+bool read(PyObject* x, string_view& to) {
+  if (!PyUnicode_CheckExact(x)) return false;
+  Py_ssize_t size;
+  const char* text = PyUnicode_AsUTF8AndSize(x, &size);
+  if (!text) PyErr_Clear();
+  to = text ? string_view(text, size) : string_view();
+  return text;
+}
+bool read(PyObject* x, ScalarType& to) {
+  if (!THPDtype_Check(x)) return false;
+  to = reinterpret_cast<THPDtype*>(x)->scalar_type;
+  return true;
+}
+bool read(PyObject* x, Dims& to) {
+  int64_t dim;
+  const auto add = [&](PyObject* item) {
+    if (!read(item, dim)) return false;
+    to.dims.push_back(dim);
+    return true;
+  };
+  if (!PyTuple_CheckExact(x) && !PyList_CheckExact(x)) return add(x);
+  PyObject** const items = PySequence_Fast_ITEMS(x);
+  return std::all_of(items, items + PySequence_Fast_GET_SIZE(x), add);
+}
+template <class T>
+bool read(PyObject* x, optional<T>& to) {
+  return x == Py_None || read(x, to.emplace());
+}
+
+template <auto function, class Signature>
+struct Binding;
+template <auto function, class... X>
+struct Binding<function, Tensor (*)(X...)> {
+  static PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t n) {
+    if (n != sizeof...(X) || at::impl::torch_function_mode_enabled()) return general();
+    return apply(given, std::index_sequence_for<X...>{});
+  }
+
+ private:
+  template <size_t... i>
+  static PyObject* apply(PyObject* const* given, std::index_sequence<i...>) {
+    HANDLE_TH_ERRORS
+    std::tuple<Held<std::decay_t<X>>...> values;
+    if (!(read(given[i], std::get<i>(values)) && ...)) return general();
+    Tensor value;
+    {
+      const pybind11::gil_scoped_release release;
+      value = function(std::get<i>(values)...);
+    }
+    return THPVariable_Wrap(std::move(value));
+    END_HANDLE_TH_ERRORS
+  }
+  static PyObject* general() { Py_RETURN_NOTIMPLEMENTED; }
+};
+
+template <auto function>
+PyMethodDef bound(const char* name) {
+  auto* const call = &Binding<function, decltype(function)>::call;
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL,
+          nullptr};
+}
+PyMethodDef functions[] = {
+    bound<&self_information>("self_information"),
+    bound<&entropy>("entropy"),
+    bound<&cross_entropy>("cross_entropy"),
+    bound<&kl_divergence>("kl_divergence"),
+    bound<&js_divergence>("js_divergence"),
+    bound<&perplexity>("perplexity"),
+    bound<&joint_entropy>("joint_entropy"),
+    bound<&conditional_entropy>("conditional_entropy"),
+    bound<&mutual_information>("mutual_information"),
+    bound<&pointwise_mutual_information>("pointwise_mutual_information"),
+    bound<&variation_of_information>("variation_of_information"),
+    bound<&cross_entropy_loss>("cross_entropy_loss"),
+    bound<&nll_loss>("nll_loss"),
+    bound<&kl_div>("kl_div"),
+    bound<&entropy_loss>("entropy_loss"),
+    bound<&js_div>("js_div"),
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+}  // namespace torch_infotheory
 
 PyMODINIT_FUNC PyInit__C() {
-  static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr};
+  static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1,
+                                   torch_infotheory::functions};
   return PyModule_Create(&definition);
 }

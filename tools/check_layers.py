@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "cuda": {"core"},
     "dispatch": {"core", "include"},
     "include": set(),
-    "": set(),  # module.cpp
+    "": {"include"},  # module.cpp
 }
 # Where kernels meet tensors: the dispatch keys of the devices implement the ops of dispatch/.
 KEYS = {CSRC / "cpu/cpu.cpp", CSRC / "cuda/cuda.cu"}

@@ -1,1 +1,8 @@
-# Importing the extension registers the operators; it has nothing else to offer.
+# Importing the extension registers the operators. Its functions are the ops, with all arguments of
+# their schemas by position; see _ops.py.
+from collections.abc import Callable
+from types import NotImplementedType
+
+from torch import Tensor
+
+def __getattr__(name: str) -> Callable[..., Tensor | NotImplementedType]: ...

@@ -71,6 +71,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from torch_infotheory._ops import functions
+
 __all__ = [
     "self_information",
     "entropy",
@@ -88,7 +90,7 @@ __all__ = [
 Kind: TypeAlias = Literal["probs", "log_probs", "logits"]
 Dim: TypeAlias = int | Sequence[int]
 
-_ops = torch.ops.torch_infotheory
+_ops = functions(__all__)
 
 
 # The dispatcher reports an argument of the wrong type as a RuntimeError, so types are checked here;
@@ -161,7 +163,7 @@ def self_information(
     See also:
         `entropy`, its mean; `pointwise_mutual_information`, what two events tell about each other.
     """
-    return _ops.self_information(p, dim, kind=_kind_of(kind), base=_base_of(base), dtype=dtype)
+    return _ops.self_information(p, dim, _kind_of(kind), _base_of(base), dtype)
 
 
 def entropy(
@@ -208,9 +210,7 @@ def entropy(
     See also:
         `perplexity`, its exponential; `joint_entropy` and `conditional_entropy` of two variables.
     """
-    return _ops.entropy(
-        p, dim, kind=_kind_of(kind), base=_base_of(base), keepdim=keepdim, dtype=dtype
-    )
+    return _ops.entropy(p, dim, _kind_of(kind), _base_of(base), keepdim, dtype)
 
 
 def cross_entropy(
@@ -263,10 +263,7 @@ def cross_entropy(
         `torch_infotheory.nn.functional.cross_entropy`, the loss with class labels, whose first
         argument is the prediction.
     """
-    p_kind, q_kind = _kinds_of(kind)
-    return _ops.cross_entropy(
-        p, q, dim, kind=p_kind, q_kind=q_kind, base=_base_of(base), keepdim=keepdim, dtype=dtype
-    )
+    return _ops.cross_entropy(p, q, dim, *_kinds_of(kind), _base_of(base), keepdim, dtype)
 
 
 def kl_divergence(
@@ -323,10 +320,7 @@ def kl_divergence(
         `js_divergence`, symmetric and bounded; `torch_infotheory.nn.functional.kl_div`, the loss
         with the arguments of torch, which is D(target || exp(input)).
     """
-    p_kind, q_kind = _kinds_of(kind)
-    return _ops.kl_divergence(
-        p, q, dim, kind=p_kind, q_kind=q_kind, base=_base_of(base), keepdim=keepdim, dtype=dtype
-    )
+    return _ops.kl_divergence(p, q, dim, *_kinds_of(kind), _base_of(base), keepdim, dtype)
 
 
 def js_divergence(
@@ -379,10 +373,7 @@ def js_divergence(
     See also:
         `kl_divergence`; `torch_infotheory.nn.functional.js_div`, the loss.
     """
-    p_kind, q_kind = _kinds_of(kind)
-    return _ops.js_divergence(
-        p, q, dim, kind=p_kind, q_kind=q_kind, base=_base_of(base), keepdim=keepdim, dtype=dtype
-    )
+    return _ops.js_divergence(p, q, dim, *_kinds_of(kind), _base_of(base), keepdim, dtype)
 
 
 def perplexity(
@@ -429,7 +420,7 @@ def perplexity(
         `entropy`. The perplexity of a language model is the exponential of its `cross_entropy` per
         token.
     """
-    return _ops.perplexity(p, dim, kind=_kind_of(kind), keepdim=keepdim, dtype=dtype)
+    return _ops.perplexity(p, dim, _kind_of(kind), keepdim, dtype)
 
 
 def joint_entropy(
@@ -477,15 +468,7 @@ def joint_entropy(
         `entropy` with several dimensions, the same number for any number of variables;
         `conditional_entropy`, `mutual_information`.
     """
-    return _ops.joint_entropy(
-        joint,
-        x_dim,
-        y_dim,
-        kind=_kind_of(kind),
-        base=_base_of(base),
-        keepdim=keepdim,
-        dtype=dtype,
-    )
+    return _ops.joint_entropy(joint, x_dim, y_dim, _kind_of(kind), _base_of(base), keepdim, dtype)
 
 
 def conditional_entropy(
@@ -534,13 +517,7 @@ def conditional_entropy(
         `joint_entropy`, `mutual_information`, `variation_of_information`.
     """
     return _ops.conditional_entropy(
-        joint,
-        x_dim,
-        y_dim,
-        kind=_kind_of(kind),
-        base=_base_of(base),
-        keepdim=keepdim,
-        dtype=dtype,
+        joint, x_dim, y_dim, _kind_of(kind), _base_of(base), keepdim, dtype
     )
 
 
@@ -592,13 +569,7 @@ def mutual_information(
         `kl_divergence`, which it equals for the table against the product of its marginals.
     """
     return _ops.mutual_information(
-        joint,
-        x_dim,
-        y_dim,
-        kind=_kind_of(kind),
-        base=_base_of(base),
-        keepdim=keepdim,
-        dtype=dtype,
+        joint, x_dim, y_dim, _kind_of(kind), _base_of(base), keepdim, dtype
     )
 
 
@@ -658,13 +629,7 @@ def pointwise_mutual_information(
         `mutual_information`, its mean; `self_information`.
     """
     return _ops.pointwise_mutual_information(
-        joint,
-        x_dim,
-        y_dim,
-        kind=_kind_of(kind),
-        base=_base_of(base),
-        normalized=normalized,
-        dtype=dtype,
+        joint, x_dim, y_dim, _kind_of(kind), _base_of(base), normalized, dtype
     )
 
 
@@ -713,11 +678,5 @@ def variation_of_information(
         `mutual_information`, the shared part; `conditional_entropy`, each of its two terms.
     """
     return _ops.variation_of_information(
-        joint,
-        x_dim,
-        y_dim,
-        kind=_kind_of(kind),
-        base=_base_of(base),
-        keepdim=keepdim,
-        dtype=dtype,
+        joint, x_dim, y_dim, _kind_of(kind), _base_of(base), keepdim, dtype
     )
