@@ -77,8 +77,10 @@ struct Rows {
 
   // forward: one value per row or, where rows have no meaning, one per class
   Operand value;
-  double* row_values =
-      nullptr;  // instead of `value`: one number per row, unrounded, to be reduced further
+  // Instead of `value`, unrounded and to be reduced further: the values of so many rows after each
+  // other, in one sum; and with labels what these rows count for in a mean.
+  double *row_values = nullptr, *row_weights = nullptr;
+  int64_t rows_per_sum = 1;
 
   // backward: d / d p or d / d q; g has one number per row or, where `g_per_class`, one per class
   Operand g, gradient;

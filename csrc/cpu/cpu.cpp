@@ -18,27 +18,27 @@ namespace torch_infotheory {
 
 namespace {
 
-const KernelTable& kernels() {
-  static const KernelTable table = [] {
+KernelTable kernels([[maybe_unused]] bool wide) {
 #if defined(__x86_64__)
-    const std::string isa = at::get_cpu_capability();  // honours ATEN_CPU_CAPABILITY
-    if (isa == "AVX512") return kernels_avx512();
-    if (isa == "AVX2") return kernels_avx2();
+  const std::string isa = at::get_cpu_capability();  // honours ATEN_CPU_CAPABILITY
+  if (isa == "AVX512" && wide) return kernels_avx512();
+  if (isa == "AVX2" || isa == "AVX512") return kernels_avx2();
 #endif
-    return kernels_default();
-  }();
-  return table;
+  return kernels_default();
 }
+// One class of each row gains nothing from the widest registers, while some processors lower their
+// clock for a while once these have been used: a small call, and what follows it, takes longer.
 template <class F>
-const Kernels& kernels_of() {
+const Kernels& kernels_for(const Rows& rows) {
+  static const KernelTable narrow = kernels(/*wide=*/false), wide = kernels(/*wide=*/true);
+  const KernelTable& of = rows.picks() ? narrow : wide;
   if constexpr (is_table<F>)
-    return kernels().tables[index_of<F>(TableFormulas{})];
+    return of.tables[index_of<F>(TableFormulas{})];
   else
-    return kernels().rows[index_of<F>(RowFormulas{})];
+    return of.rows[index_of<F>(RowFormulas{})];
 }
 
-// Numbers of rows in their order, several sums side by side: one alone would wait for each
-// addition.
+// Several sums side by side: one alone would wait for each addition.
 template <class Number>
 double sum_of(int64_t n, Number number) {
   constexpr int64_t sums = 8;
@@ -51,26 +51,17 @@ double sum_of(int64_t n, Number number) {
 }
 
 // What the mean divides by: the rows or, with labels, the weights of those that count.
-double rows_in_mean(const Operands& x, const Options& o, const Call& call) {
-  const Rows& r = call.rows;
+double rows_in_mean(const Operands& x, const Options& o, const Rows& r) {
   if (!o.has_labels()) return double(r.rows);
   const Tensor labels = x.p.contiguous();
   const Operand flat{labels.const_data_ptr(), kLabels, r.p.type, 0, nullptr};
-  return with_labels(flat, [&](const auto* label) {
-    if (!r.weight) return double(r.rows - std::count(label, label + r.rows, o.ignore_index));
-    // No branch in the loop: a label out of range is looked for where there is one.
-    const auto counts = [&](int64_t c) { return c >= 0 && c < r.classes && c != o.ignore_index; };
+  return with_labels(flat, [&](const auto* c) {
+    if (!r.weight) return double(r.rows - std::count(c, c + r.rows, o.ignore_index));
     const auto weights = [&](const auto* weight) {
-      bool all = true;
-      const double total = sum_of(r.classes ? r.rows : 0, [&](int64_t i) {
-        const int64_t c = label[i];
-        all &= counts(c) | (c == o.ignore_index);
-        return counts(c) ? double(weight[counts(c) ? c : 0]) : 0.;
+      return sum_of(r.classes ? r.rows : 0, [&](int64_t i) {
+        const ClassIndex label(r, c[i]);
+        return label.kept(double(weight[label.place]));
       });
-      for (int64_t i = 0; i < r.rows && !all; ++i)
-        TORCH_CHECK_INDEX(counts(label[i]) || label[i] == o.ignore_index, "Target ",
-                          int64_t(label[i]), " is out of bounds.");
-      return total;
     };
     return needs_double(x) ? weights(static_cast<const double*>(r.weight))
                            : weights(static_cast<const float*>(r.weight));
@@ -93,20 +84,24 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
   auto out = allocate<F, int64_t>(x, o, dtype);
   Tensor& value = std::get<0>(out);
   Call call = Call::forward<F>(x, o, value, std::get<1>(out));
+  Rows& rows = call.flat ? call.rows : call.finish();
   const bool reduced = o.is_reduced();
-  const int64_t numbers = reduced ? call.flat ? segments_of(p.numel()) : call.rows.rows : 0;
-  const auto row_values = std::make_unique_for_overwrite<double[]>(numbers);
-  if (reduced) call.rows.row_values = row_values.get();
-  const Kernel kernel = kernels_of<F>().forward[needs_double(x)];
+  const int64_t sums = !reduced ? 0 : call.flat ? segments_of(p.numel()) : pieces_of(rows);
+  const auto memory = std::make_unique_for_overwrite<double[]>(2 * sums);
+  if (reduced) rows.row_values = memory.get();
+  if (reduced && !call.flat) rows.rows_per_sum = rows_per_piece(rows);
+  if (o.reduction == kMean && o.has_labels()) rows.row_weights = memory.get() + sums;
+  const Kernel kernel = kernels_for<F>(call.rows).forward[needs_double(x)];
   if (call.flat) {
-    run_flat(kernel, call.rows, p.numel());
+    run_flat(kernel, rows, p.numel());
   } else {
-    run(kernel, call.finish(), is_table<F>, /*backward=*/false);
-    check_labels(call.rows);
+    run(kernel, rows, is_table<F>, /*backward=*/false);
+    check_labels(rows);
   }
   if (reduced) {
-    double total = sum_of(numbers, [&](int64_t i) { return row_values[i]; });
-    if (o.reduction == kMean) total /= rows_in_mean(x, o, call);
+    const auto sum = [&](const double* of) { return std::accumulate(of, of + sums, 0.); };
+    double total = sum(rows.row_values);
+    if (o.reduction == kMean) total /= rows.row_weights ? sum(rows.row_weights) : double(rows.rows);
     total *= o.scale;
     if (value.scalar_type() == at::kFloat)
       *value.mutable_data_ptr<float>() = float(total);
@@ -127,8 +122,8 @@ Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
   Tensor gradient = allocate_gradient<int64_t>(wrt ? *q : p);
   advise_huge_pages(gradient);
   Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
-  if (o.reduction == kMean) call.rows.scale /= rows_in_mean(x, o, call);
-  const Kernel kernel = kernels_of<F>().backward[needs_double(x)];
+  if (o.reduction == kMean) call.rows.scale /= rows_in_mean(x, o, call.rows);
+  const Kernel kernel = kernels_for<F>(call.rows).backward[needs_double(x)];
   if (call.flat) {
     run_flat(kernel, call.rows, p.numel());
   } else {

@@ -41,6 +41,14 @@ TI_LANE void chain(const P& p, const Q& q, int64_t packs, int64_t whole, Pack<A>
   });
 }
 
+// What arrives at the value of each row, in the unit of the value.
+inline void load_row_gradients(const Rows& r, const Run& run, double* g) {
+  const int64_t lines = row_stride(r, r.g), different = lines ? run.n : 1;
+  load_numbers(r.g, different, [&](int64_t j) { return run.at.g + j * lines; }, g);
+  const double first = g[0];
+  for (int64_t j = 0; j < run.n; ++j) g[j] = r.scale * (lines ? g[j] : first);
+}
+
 // What backward is given of a run's rows, and the part of their gradient that labels have.
 template <class F, class A, bool by_q>
 struct Given {
@@ -62,34 +70,35 @@ struct Given {
       if constexpr (F::arity == 2) kept(2, zq);
       kept(by_q ? 3 : 1, total);
     }
-    const int64_t lines = row_stride(r, r.g);
-    if (!r.g_per_class)
-      load_numbers(r.g, run.n, [&](int64_t j) { return run.at.g + j * lines; }, scale);
-    for (int64_t j = 0; j < run.n; ++j) scale[j] = r.g_per_class ? r.scale : r.scale * scale[j];
+    if (r.g_per_class)
+      for (int64_t j = 0; j < run.n; ++j) scale[j] = r.scale;
+    else
+      load_row_gradients(r, run, scale);
   }
   // The classes in [first, last) that the labels name.
   void write_peaks(const Run& run, int64_t first, int64_t last) {
     if constexpr (by_q && takes_labels<F>)
       if (r.p.kind == kLabels) {
+        using V = Pack<double>;
         const bool logits = r.q.kind == kLogits;
+        const double all_of_it = target.smoothing.kept + target.smoothing.spread;
         double d[Run::most];
         labels.look_up(r, run);
-        labels.each(
-            logits, {zq, none}, [&](int64_t j, const auto& q) __attribute__((always_inline)) {
-              using V = Pack<double>;
-              const Prob<V> p{load<double>(labels.peak + j) + load<double>(labels.background + j),
-                              V(0)};
-              const V of_row = load<double>(total + j);
-              const V w = logits ? gradient_by_q<F, kLogits>(p, q, of_row)
-                                 : gradient_by_q<F, kLogProbs>(p, q, of_row);
-              store(d + j, load<double>(scale + j) * w);
-            });
+        labels.each(all_of_it, logits, {zq, none},
+                    [&](int64_t j, const Prob<V>& p, const Prob<V>& q)
+                        __attribute__((always_inline)) {
+                          const V of_row = load<double>(total + j);
+                          const V w = logits ? gradient_by_q<F, kLogits>(p, q, of_row)
+                                             : gradient_by_q<F, kLogProbs>(p, q, of_row);
+                          store(d + j, load<double>(scale + j) * w);
+                        });
+        if (!labels.all_count) clear_where_zero(d, labels.counting, run.n);
         const Operand& to = r.gradient;
         const int64_t lines = row_stride(r, to);
         with_type<double>(to.type, [&](auto tag) {
           auto* x = static_cast<typename decltype(tag)::type*>(const_cast<void*>(to.data)) +
                     run.at.gradient;
-          labels.each_within(first, last, [&](int64_t j, int64_t label) {
+          labels.each_within(first, last, r.classes, [&](int64_t j, int64_t label) {
             put_number(x + j * lines + label * to.class_stride, d[j]);
           });
         });

@@ -46,9 +46,6 @@ struct Target {
   void chain(const Team& team, A* d, int64_t first, int64_t n) const {
     if (!plain) apply(team, d, first, n, smoothing.kept, 0);
   }
-  // What a label adds to the background of its class, and that background.
-  double peak(int64_t c) const { return weight_of(c) * smoothing.kept; }
-  double background(int64_t c) const { return weight_of(c) * smoothing.spread; }
 };
 
 // One probability for all classes of a stretch.

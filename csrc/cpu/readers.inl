@@ -104,7 +104,9 @@ inline void store_numbers(const Operand& to, int64_t offset, int64_t step, const
   with_type<double>(to.type, [&](auto tag) {
     using T = typename decltype(tag)::type;
     T* x = static_cast<T*>(const_cast<void*>(to.data)) + offset;
-    for (int64_t j = 0; j < n; ++j) put_number(x + j * step, numbers[j]);
+    each_in_line(n, step, [&](int64_t j, int64_t place) __attribute__((always_inline)) {
+      put_number(x + place, numbers[j]);
+    });
   });
 }
 inline void store_number(const Operand& to, int64_t offset, double number) {

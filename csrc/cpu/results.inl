@@ -41,6 +41,13 @@ TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
   return out;
 }
 
+// x_j becomes 0 where counting_j is.
+TI_LANE void clear_where_zero(double* x, const double* counting, int64_t n) {
+  const Pack<double> zero(0);
+  for (int64_t j = 0; j < n; j += Pack<double>::width)
+    store(x + j, select(load<double>(counting + j) == zero, zero, load<double>(x + j)));
+}
+
 // Of the rows of a run, side by side; with room behind the last for a pack that begins there.
 struct Results {
   static constexpr int step = Pack<double>::width;
@@ -75,6 +82,11 @@ struct Results {
       const Pack<double> mass = load<double>(mass_p + j) + load<double>(mass_q + j);
       store(value + j, select(mass == mass, load<double>(value + j), Pack<double>(NAN)));
     });
+  }
+  // The outcomes of those of n rows that do not count.
+  void clear_where_zero(const double* counting, int64_t n) {
+    double* const outcomes[] = {value, zp, zq, d_lp, d_lq};
+    for (double* const x : outcomes) torch_infotheory::clear_where_zero(x, counting, n);
   }
   // Of a row that does not count.
   void clear(int64_t j) {

@@ -55,7 +55,7 @@ void keep_table(Rows& r, const Cursor& at, int64_t j, double z, double total, do
   }
   if (total != total) value = NAN;
   if (r.row_values)
-    r.row_values[at.row + j] = value;
+    add_up(r, r.row_values, at.row + j, &value, 1);
   else
     store_number(r.value, at.value + j * row_stride(r, r.value), value * r.scale);
 }

@@ -10,32 +10,50 @@
 namespace torch_infotheory {
 namespace {
 
+// Numbers of n rows from `row` on, added to the sum of these rows; several side by side, for one
+// sum alone would wait for each addition.
+inline void add_up(const Rows& r, double* sums, int64_t row, const double* numbers, int64_t n) {
+  constexpr int64_t at_once = 8;
+  double part[at_once] = {};
+  int64_t j = 0;
+  for (; j + at_once <= n; j += at_once)
+    for (int64_t k = 0; k < at_once; ++k) part[k] += numbers[j + k];
+  for (int64_t k = 0; j + k < n; ++k) part[k] += numbers[j + k];
+  const double total = across<double, at_once>(
+      part, [](auto x, auto y) __attribute__((always_inline)) { return x + y; });
+  double& sum = sums[row / r.rows_per_sum];
+  sum = row % r.rows_per_sum ? sum + total : total;
+}
+// What a run's rows come to and, with labels, count for in a mean.
+inline void keep_values(const Rows& r, const Run& run, double* value, const double* weight) {
+  if (r.row_values) {
+    add_up(r, r.row_values, run.at.row, value, run.n);
+    if (r.row_weights) add_up(r, r.row_weights, run.at.row, weight, run.n);
+  } else {
+    for (int64_t j = 0; j < run.n; ++j) value[j] *= r.scale;
+    store_numbers(r.value, run.at.value, row_stride(r, r.value), value, run.n);
+  }
+}
 // What is kept of a run's rows.
 template <class F>
-void keep(const Rows& r, const Run& run, Results& x) {
+void keep(const Rows& r, const Run& run, Results& x, const double* weight) {
   const double* const kept[] = {x.zp, x.d_lp, x.zq, x.d_lq};
   const int64_t bytes = run.n * sizeof(double);
   for (int i = 0; r.saved && i < 2 * F::arity; ++i)
     __builtin_memcpy(r.saved + i * r.rows + run.at.row, kept[i], bytes);
-  if (r.row_values) {
-    __builtin_memcpy(r.row_values + run.at.row, x.value, bytes);
-  } else {
-    for (int64_t j = 0; j < run.n; ++j) x.value[j] *= r.scale;
-    store_numbers(r.value, run.at.value, row_stride(r, r.value), x.value, run.n);
-  }
+  keep_values(r, run, x.value, weight);
 }
 
 // The peaks of labels, which no reduction has seen.
 template <class F>
-void add_peaks(const Labels& labels, bool logits, Results& out) {
-  labels.each(logits, {out.zq, out.rest_q},
-              [&](int64_t j, const Prob<Pack<double>>& q) __attribute__((always_inline)) {
-                const Prob<Pack<double>> p{load<double>(labels.peak + j), Pack<double>(0)};
+void add_peaks(const Labels& labels, double kept, bool logits, Results& out) {
+  using V = Pack<double>;
+  labels.each(kept, logits, {out.zq, out.rest_q},
+              [&](int64_t j, const Prob<V>& p, const Prob<V>& q) __attribute__((always_inline)) {
                 store(out.value + j, load<double>(out.value + j) + F::term(p, q));
                 store(out.d_lq + j, load<double>(out.d_lq + j) + F::d_lq(p, q));
               });
-  for (int64_t j = 0; j < labels.n && !labels.all_count; ++j)
-    if (labels.label[j] == Labels::kNone) out.clear(j);
+  if (!labels.all_count) out.clear_where_zero(labels.counting, labels.n);
 }
 
 // Divergences that came out small, anew in double.
@@ -68,11 +86,11 @@ struct Finish {
     if constexpr (takes_labels<F>)
       if (r.p.kind == kLabels) {
         labels.look_up(r, run);
-        add_peaks<F>(labels, r.q.kind == kLogits, out);
+        add_peaks<F>(labels, target.smoothing.kept, r.q.kind == kLogits, out);
       }
     if constexpr (F::divergence)
       if (!r.elementwise) mend_small<F, A>(r, run, out);
-    keep<F>(r, run, out);
+    keep<F>(r, run, out, labels.weight);
   }
 };
 

@@ -172,7 +172,7 @@ struct Call {
 
   // In two parts, as two threads would take them.
   void run(Kernel kernel) {
-    const int64_t middle = rows.rows / 2;
+    const int64_t middle = rows.rows / 2 / rows.rows_per_sum * rows.rows_per_sum;
     kernel(rows, 0, middle, nullptr);
     kernel(rows, middle, rows.rows, nullptr);
     check.that(x87_is_free(), [&] { return what + ": the kernel leaves an MMX register in use"; });
@@ -254,14 +254,23 @@ void test_layout(Checks& check, const Quantity& f, int index, const Layout& layo
                   error_of(in_double, e) * (1 + e.terms));
     }
 
-    // Unrounded and without the factor, for a reduction over the rows.
-    std::vector<double> row_values(n, NAN);
-    r.row_values = row_values.data();
-    call.run(call.kernels.forward[in_double]);
-    r.row_values = nullptr;
-    for (int64_t row = 0; row < n; ++row)
-      call.near("row value", row, 0, row_values[row], expected[row].value,
-                error_of(in_double, expected[row]) * std::max(expected[row].terms, Real(1)));
+    // Unrounded and without the factor, for a reduction over the rows: each, or sums of several.
+    for (const int64_t in_sum : {1, 4}) {
+      std::vector<double> row_values(n, NAN);
+      r.row_values = row_values.data();
+      r.rows_per_sum = in_sum;
+      call.run(call.kernels.forward[in_double]);
+      r.row_values = nullptr;
+      r.rows_per_sum = 1;
+      for (int64_t first = 0; first < n; first += in_sum) {
+        Real sum = 0, bound = 0;
+        for (int64_t row = first; row < std::min(first + in_sum, n); ++row) {
+          sum += expected[row].value;
+          bound += error_of(in_double, expected[row]) * std::max(expected[row].terms, Real(1));
+        }
+        call.near("sum of row values", first, 0, row_values[first / in_sum], sum, bound);
+      }
+    }
 
     Grid g(kFloat, layout.sizes, layout.value, 1, 1);
     std::vector<Real> of_row;
