@@ -4,7 +4,7 @@ The peers stand in peers.py, the options of the drop-in losses in options.py. Kn
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from math import prod
@@ -54,10 +54,13 @@ class Case:
     operands: int = 1
     labelled: bool = False
     tables: bool = False
+    alike: bool = False  # the second operand is the first one, and a twentieth of noise
 
     def work(self, size: Size, dtype: torch.dtype, device: str) -> Work:
         generator = torch.Generator().manual_seed(0)
         inputs = [torch.randn(size.shape, generator=generator) for _ in range(self.operands)]
+        if self.alike:
+            inputs[1] = inputs[0] + 0.05 * inputs[1]
         others, options = [], {}
         if self.tables:
             inputs = [x.flatten(1).softmax(1).view(size.shape) for x in inputs]
@@ -135,6 +138,8 @@ MEASURES: tuple[Case, ...] = (
     of_logits("entropy", 1),
     of_logits("kl_divergence", 2),
     of_logits("js_divergence", 2),
+    # These rows are read a second time, in float64.
+    replace(of_logits("kl_divergence", 2), name="kl_divergence, alike", libraries={}, alike=True),
 )
 if hasattr(torch_infotheory, walkthrough.QUANTITY):  # in the copy of the tree
     added = partial(getattr(torch_infotheory, walkthrough.QUANTITY), kind="logits")

@@ -337,6 +337,11 @@ CUDA = """\
 - Times are those of CUDA events around a call, after the second-level cache was overwritten.
 """
 
+TARGETS = """\
+float32, one thread. [design.md](design.md#where-the-time-goes) says why some are not met.
+
+"""
+
 HALF_AND_THREADS = f"""\
 Ours only: the time in float32, the time in bfloat16 as a multiple of it (at most {HALF_PRECISION:g}
 is wanted), and how many times faster two threads are than one.
@@ -361,7 +366,7 @@ def chapters(parts: Sequence[dict]) -> Iterator[tuple[str, str]]:
     on_cpu = parts[0]["device"] == "cpu"
     sections = ("rows", "tables", "walkthrough")
     if on_cpu:
-        yield "Targets", "float32, one thread.\n\n" + targets(results(parts, sections))
+        yield "Targets", TARGETS + targets(results(parts, sections))
         yield "Half precision and threads", HALF_AND_THREADS + half_and_threads(parts)
     yield "Memory", MEMORY + memory(parts)
     for dtype in DTYPES:
