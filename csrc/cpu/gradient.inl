@@ -125,10 +125,10 @@ struct Gradient {
   Gradient(Rows& all, bool lanes_are_rows, A* tile_p, A* tile_q, A* tile_out,
            const Given<F, A, by_q>* of_rows)
       : r(all),
-        rows(all, lanes_are_rows, tile_p, tile_q),
+        rows(all, lanes_are_rows, where_turned(all.p, tile_p), where_turned(all.q, tile_q)),
         given(*of_rows),
         to(all.gradient),
-        tile(is_tiled(rows.team, all) ? tile_out : nullptr),
+        tile(is_tiled(rows.team, all) ? where_turned(to, tile_out) : nullptr),
         turn(tile_writer<A>(to.type)),
         write(writer<A>(to.type)),
         read_g(logarithm_reader<A>(all.g.type)),
@@ -184,6 +184,10 @@ struct Gradient {
   }
 
  private:
+  // A row is read once: where rows lie side by side, there is nothing to gain from a tile.
+  A* where_turned(const Operand& x, A* room) const {
+    return row_stride(r, x) == 1 ? nullptr : room;
+  }
   void chain(int64_t first, int64_t n, const Sink<A>& out) const {
     rows.template fold<F::arity>(
         first, n,
