@@ -71,7 +71,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from torch_infotheory._ops import functions
+from torch_infotheory._ops import functions as _functions
 
 __all__ = [
     "self_information",
@@ -90,7 +90,7 @@ __all__ = [
 Kind: TypeAlias = Literal["probs", "log_probs", "logits"]
 Dim: TypeAlias = int | Sequence[int]
 
-_ops = functions(__all__)
+_ops = _functions(__all__)
 
 
 # The dispatcher reports an argument of the wrong type as a RuntimeError, so types are checked here;

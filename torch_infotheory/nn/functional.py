@@ -24,10 +24,10 @@ from torch.overrides import (
     has_torch_function_variadic,
 )
 
-from torch_infotheory._ops import functions
+from torch_infotheory._ops import functions as _functions
 from torch_infotheory.measures import Dim, Kind, _base_of, _kind_of, _kinds_of
 
-_ops = functions(["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"])
+_ops = _functions(["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"])
 _BATCHMEAN = 3  # after torch's own numbers, which end at 2
 
 
