@@ -86,10 +86,13 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
   Call call = Call::forward<F>(x, o, value, std::get<1>(out));
   Rows& rows = call.flat ? call.rows : call.finish();
   const bool reduced = o.is_reduced();
-  const int64_t sums = !reduced ? 0 : call.flat ? segments_of(p.numel()) : pieces_of(rows);
+  const int64_t each = call.flat ? 1 : rows_per_piece(rows, /*backward=*/false),
+                sums = !reduced    ? 0
+                       : call.flat ? segments_of(p.numel())
+                                   : pieces_of(rows, each);
   const auto memory = std::make_unique_for_overwrite<double[]>(2 * sums);
   if (reduced) rows.row_values = memory.get();
-  if (reduced && !call.flat) rows.rows_per_sum = rows_per_piece(rows);
+  rows.rows_per_sum = each;
   if (o.reduction == kMean && o.has_labels()) rows.row_weights = memory.get() + sums;
   const Kernel kernel = kernels_for<F>(call.rows).forward[needs_double(x)];
   if (call.flat) {

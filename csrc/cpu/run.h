@@ -37,20 +37,18 @@ void run_cut(Kernel kernel, Rows& rows, bool backward) {
 }
 
 // A piece of work: so many rows, by sizes alone. A sum over rows adds up those of its pieces.
-int64_t rows_per_piece(const Rows& rows) {
-  const int64_t per_row = std::max<int64_t>(1, rows.classes * rows.x_classes),
+int64_t rows_per_piece(const Rows& rows, bool backward) {
+  const bool one_number = rows.picks() && !backward;
+  const int64_t per_row = one_number ? 1 : std::max<int64_t>(1, rows.classes * rows.x_classes),
                 least = std::max<int64_t>(1, kElementsPerThread / per_row);
   return least < Run::most ? least : least / Run::most * Run::most;
 }
-int64_t pieces_of(const Rows& rows) {
-  const int64_t each = rows_per_piece(rows);
-  return (rows.rows + each - 1) / each;
-}
+int64_t pieces_of(const Rows& rows, int64_t each) { return (rows.rows + each - 1) / each; }
 
 void run(Kernel kernel, Rows& rows, bool is_table, bool backward) {
   if (!is_table && is_cut(rows)) return run_cut(kernel, rows, backward);
-  const int64_t each = rows_per_piece(rows);
-  parallel_for(pieces_of(rows), 1, [&](int64_t begin, int64_t end) {
+  const int64_t each = rows_per_piece(rows, backward);
+  parallel_for(pieces_of(rows, each), 1, [&](int64_t begin, int64_t end) {
     std::vector<double> scratch(is_table ? scratch_of(rows) : 0);
     kernel(rows, begin * each, std::min(end * each, rows.rows), scratch.data());
   });
