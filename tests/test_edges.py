@@ -17,6 +17,7 @@ from torch.autograd import forward_ad, grad
 from torch.nn.functional import pad
 
 import torch_infotheory as ti
+from torch_infotheory.nn import functional
 
 INF, NAN = math.inf, math.nan
 FLOATS = (torch.float64, torch.float32)
@@ -286,3 +287,16 @@ def test_normalized_pointwise_mutual_information_by_hand(device: str) -> None:
         value = ti.pointwise_mutual_information(table, normalized=True)
         assert_near(value, tensor(expected, dtype=torch.float64))
         assert grad(value.sum(), table)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+@pytest.mark.parametrize("weight", [None, torch.empty(0)], ids=["plain", "weight"])
+def test_ignored_labels_of_no_classes(reduction: str, weight: Tensor | None) -> None:
+    """There is no class that could be read in the place of one that does not count."""
+    input = torch.empty(3, 0, requires_grad=True)
+    value = functional.nll_loss(input, torch.full((3,), -100), weight, reduction=reduction)
+    assert torch.equal(value, torch.zeros_like(value))
+    (gradient,) = torch.autograd.grad(value.sum(), input)
+    assert gradient.shape == input.shape
+    with pytest.raises(IndexError, match=r"Target 0 is out of bounds\."):
+        functional.nll_loss(input, torch.tensor([-100, 0, -100]), weight, reduction=reduction)

@@ -43,12 +43,13 @@ TI_LANE void each_pick(Rows& r, const Run& run, const T* labels, Weight weight, 
     all &= label.mask;
     bad |= label.bad;
   });
+  if (bad) note_bad(r, run);
+  if (r.classes == 0) return;  // there is no class 0 to read
   each_in_line(run.n, row_stride(r, r.p), [&](int64_t j, int64_t i) __attribute__((always_inline)) {
     if (all) return visit(j, Counted{int64_t(at[i])}, double(weight(at[i])));
     const ClassIndex label(r, at[i]);
     visit(j, label, label.kept(double(weight(label.place))));
   });
-  if (bad) note_bad(r, run);
 }
 // f(pack of a, pack of b) into a.
 template <class F>
@@ -67,7 +68,7 @@ void pick(Rows& r, int64_t begin, int64_t end) {
                 ahead = r.q.class_stride == 1 && step * size_of(r.q.type) <= kShortRow
                             ? Run::most * step
                             : 0;
-  double p[Run::most], log_q[Run::most];
+  double p[Run::most] = {}, log_q[Run::most] = {};
   with_memory<A>(
       r, r.q, [&](const auto* labels, const auto* x, auto weight) __attribute__((always_inline)) {
         each_run(r, begin, end, [&](const Run& run) __attribute__((always_inline)) {
@@ -104,6 +105,7 @@ void clear_rows(const Rows& r, T* x, int64_t n) {
 
 template <class F, class A>
 void scatter(Rows& r, int64_t begin, int64_t end) {
+  if (r.classes == 0) return;
   using V = Pack<double>;
   const int64_t step = row_stride(r, r.gradient);
   double g[Run::most], p[Run::most];
