@@ -1,10 +1,11 @@
 // blocks.inl -- from memory to probabilities and back, some 512 classes at a time.
 //
-// A Stretch is a piece of a row where it lies in memory; every class of it can be had as a
-// probability and as its logarithm. A Block holds the same in L1 cache, whatever type and kind the
-// memory has; so there are (kinds x types) readers plus (formulas) folds, not their product. Only
-// what people use most is folded straight from its Stretch. Knows sources and packs; must not know
-// any formula by name, tensors, or torch. Read next: readers.inl.
+// A Stretch is a piece of a row, in the type that is computed with: memory as it lies, or what
+// memory of another type was converted to. Every class of it can be had as a probability and as its
+// logarithm. A Block holds the same in L1 cache, whatever kind the memory has; so there are (types)
+// converters, (kinds) readers and (formulas) folds, not their product. Only what people use most is
+// folded straight from its Stretch. Knows sources and packs; must not know any formula by name,
+// tensors, or torch. Read next: readers.inl.
 #pragma once
 #include "core/sources.h"
 #include "cpu/wide.h"
@@ -76,25 +77,48 @@ TI_LANE void each_pack(int64_t packs, int64_t whole, F f) {
   }
 }
 
+// Pack `pack` of a walk over x; the lanes that it does not have are `rest`.
+template <class A, class T, bool whole>
+TI_LANE Pack<A> load_pack(const T* x, const Walk& walk, int64_t pack, Whole<whole>, A rest) {
+  const T* at = x + pack * walk.step;
+  if constexpr (whole) {
+    __builtin_prefetch(reinterpret_cast<const char*>(at) + kAhead);
+    return load<A>(at);
+  }
+  return load_lanes<A>(at, walk.lane, walk.lanes(pack), rest);
+}
+
+// Numbers of another type, side by side in whole packs.
+template <class A>
+using Convert = void (*)(const void* x, const Walk& walk, A* to);
+template <class A, class T>
+void convert(const void* x, const Walk& walk, A* to) {
+  const T* from = static_cast<const T*>(x);
+  each_pack(walk.packs, walk.whole(Pack<A>::width),
+            [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+              store(to + i * Pack<A>::width, load_pack(from, walk, i, w, A(0)));
+            });
+}
+
+// Classes of a team's rows as packs of A.
+template <class A>
+struct View {
+  const A* x;
+  Walk walk;
+};
 // A lane without a class holds what contributes nothing to any formula: probability 0.
-template <class A, class T, Kind k>
+template <class A, Kind k>
 struct Stretch {
   static constexpr Kind kind = k;
-  const T* x;
-  Walk walk;
+  View<A> of;
   Pack<A> high, low;  // logits are read relative to high + low, the log-normaliser once it is known
 
-  int64_t packs() const { return walk.packs; }
-  int64_t whole() const { return walk.whole(Pack<A>::width); }
+  int64_t packs() const { return of.walk.packs; }
+  int64_t whole() const { return of.walk.whole(Pack<A>::width); }
   template <bool whole>
-  TI_LANE Pack<A> raw(int64_t pack, Whole<whole>) const {
-    const T* at = x + pack * walk.step;
-    if constexpr (whole) {
-      __builtin_prefetch(reinterpret_cast<const char*>(at) + kAhead);
-      return load<A>(at);
-    }
+  TI_LANE Pack<A> raw(int64_t pack, Whole<whole> w) const {
     constexpr bool log = kind == kLogits || kind == kLogProbs;
-    return load_lanes<A>(at, walk.lane, walk.lanes(pack), log ? A(-INFINITY) : A(0));
+    return load_pack(of.x, of.walk, pack, w, log ? A(-INFINITY) : A(0));
   }
   template <bool whole>
   TI_LANE Prob<Pack<A>> at(int64_t pack, Whole<whole> w) const {
@@ -123,17 +147,13 @@ struct Block {
 };
 
 template <class A>
-using Read = void (*)(const void* x, const Walk& walk, Pack<A> high, Pack<A> low, Block<A>& to);
-template <class A>
-using Highest = Pack<A> (*)(const void* x, const Walk& walk, Pack<A> least);
-template <class A>
-using Mass = Pack<A> (*)(const void* x, const Walk& walk, Pack<A> high);
+using Read = void (*)(const View<A>& of, Pack<A> high, Pack<A> low, Block<A>& to);
 template <class A>
 using Write = void (*)(const A* from, void* to, const Walk& walk);
 
-template <class A, class T, Kind kind>
-void read(const void* x, const Walk& walk, Pack<A> high, Pack<A> low, Block<A>& to) {
-  const Stretch<A, T, kind> from{static_cast<const T*>(x), walk, high, low};
+template <class A, Kind kind>
+void read(const View<A>& of, Pack<A> high, Pack<A> low, Block<A>& to) {
+  const Stretch<A, kind> from{of, high, low};
   each_pack(from.packs(), from.whole(), [&](int64_t i, int, auto w) __attribute__((always_inline)) {
     const Prob<Pack<A>> c = from.at(i, w);
     store(to.p + i * Pack<A>::width, c.p);
@@ -141,20 +161,19 @@ void read(const void* x, const Walk& walk, Pack<A> high, Pack<A> low, Block<A>& 
   });
 }
 
-// Of logits the logarithms alone, which spares their exponentials; relative to 0, numbers as they
-// are.
-template <class A, class T>
-void read_logarithms(const void* x, const Walk& walk, Pack<A> high, Pack<A> low, Block<A>& to) {
-  const Stretch<A, T, kLogits> from{static_cast<const T*>(x), walk, high, low};
+// Of logits the logarithms alone, which spares their exponentials.
+template <class A>
+void read_logarithms(const View<A>& of, Pack<A> high, Pack<A> low, Block<A>& to) {
+  const Stretch<A, kLogits> from{of, high, low};
   each_pack(from.packs(), from.whole(), [&](int64_t i, int, auto w) __attribute__((always_inline)) {
     store(to.log + i * Pack<A>::width, from.at(i, w).log);
   });
 }
 
 // The maximum of each lane.
-template <class A, class T>
-Pack<A> highest_of(const void* x, const Walk& walk, Pack<A> least) {
-  const Stretch<A, T, kLogits> from{static_cast<const T*>(x), walk, least, least};
+template <class A>
+Pack<A> highest_of(const View<A>& of, Pack<A> least) {
+  const Stretch<A, kLogits> from{of, least, least};
   Pack<A> top[4] = {least, least, least, least};
   each_pack(from.packs(), from.whole(),
             [&](int64_t i, int k, auto w)
@@ -164,9 +183,9 @@ Pack<A> highest_of(const void* x, const Walk& walk, Pack<A> least) {
 
 // The sum of each lane's e^(x - high): all that a formula which only wants the normaliser has to
 // read.
-template <class A, class T>
-Pack<A> mass_of(const void* x, const Walk& walk, Pack<A> high) {
-  const Stretch<A, T, kLogits> from{static_cast<const T*>(x), walk, high, high};
+template <class A>
+Pack<A> mass_of(const View<A>& of, Pack<A> high) {
+  const Stretch<A, kLogits> from{of, high, high};
   Pack<A> sum[4];
   for (Pack<A>& part : sum) part = Pack<A>(0);
   each_pack(from.packs(), from.whole(),

@@ -118,7 +118,7 @@ struct Gradient {
   A* tile;  // or null
   Turn<A> turn;
   Write<A> write;
-  Read<A> read_g;
+  Convert<A> convert_g;
   Pack<A> total, scale, counting;
   bool all_count = true, any_counts = true;
 
@@ -131,7 +131,7 @@ struct Gradient {
         tile(is_tiled(rows.team, all) ? where_turned(to, tile_out) : nullptr),
         turn(tile_writer<A>(to.type)),
         write(writer<A>(to.type)),
-        read_g(logarithm_reader<A>(all.g.type)),
+        convert_g(converter<A>(all.g.type)),
         total(0),
         scale(0),
         counting(1) {
@@ -188,7 +188,7 @@ struct Gradient {
   A* where_turned(const Operand& x, A* room) const {
     return row_stride(r, x) == 1 ? nullptr : room;
   }
-  void chain(int64_t first, int64_t n, const Sink<A>& out) const {
+  void chain(int64_t first, int64_t n, const Sink<A>& out) {
     rows.template fold<F::arity>(
         first, n,
         [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
@@ -207,12 +207,11 @@ struct Gradient {
     if constexpr (!by_q) rows.target.chain(rows.team, d, first, n);
     const int64_t numbers = rows.team.template packs<A>(n) * width;
     if (r.g_per_class) {
-      Block<A> by;
-      read_g(
+      alignas(64) A by[kBlock];
+      convert_g(
           static_cast<const char*>(r.g.data) + (g + first * r.g.class_stride) * size_of(r.g.type),
-          Walk::along_classes(r.g.class_stride, n, width), Pack<A>(0), Pack<A>(0), by);
-      for (int64_t i = 0; i < numbers; i += width)
-        store(d + i, load<A>(d + i) * load<A>(by.log + i));
+          Walk::along_classes(r.g.class_stride, n, width), by);
+      for (int64_t i = 0; i < numbers; i += width) store(d + i, load<A>(d + i) * load<A>(by + i));
     }
     if (all_count) return;
     const Pack<A> zero(0);

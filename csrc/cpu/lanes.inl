@@ -87,39 +87,36 @@ struct Source {
   const char* data = nullptr;
   int64_t class_stride, lane_stride, size;
   Kind kind;
-  Type type;
   A* tile;  // or null
   Turn<A> turn;
+  Convert<A> convert;  // null where memory, or the tile, has the type computed with
   Read<A> read;
-  Highest<A> highest;
-  Mass<A> mass;
   Pack<A> high, low;
+  int64_t converted_from = -1;  // the first of the classes that have been converted
+  alignas(64) A converted[kBlock];
 
   Source(const Rows& r, const Operand& x, const Team& team, A* room)
       : class_stride(x.class_stride),
         lane_stride(row_stride(r, x)),
         size(size_of(x.type)),
         kind(x.kind),
-        type(x.type),
         tile(kind != kLabels && is_tiled(team, r) ? room : nullptr),
-        turn(tile_reader<A>(type)),
+        turn(tile_reader<A>(x.type)),
+        convert(tile || x.type == own_type<A> ? nullptr : converter<A>(x.type)),
+        read(reader<A>(kind)),
         high(0),
         low(0) {
     if (tile) {
       data = reinterpret_cast<const char*>(tile);
-      type = own_type<A>;
       class_stride = width;
       lane_stride = 1;
     }
-    read = reader<A>(kind, type);
-    highest = highest_reader<A>(type);
-    mass = mass_reader<A>(type);
   }
 
   bool is_logits() const { return kind == kLogits; }
-  // Whether its packs can be loaded as they lie.
+  // Whether its packs lie side by side.
   bool is_plain(const Team& team) const {
-    return type == own_type<A> && (team.lanes_are_rows ? lane_stride : class_stride) == 1;
+    return convert || (team.lanes_are_rows ? lane_stride : class_stride) == 1;
   }
   void move_to(const Rows& r, const Operand& x, int64_t offset, const Team& team) {
     const char* there = static_cast<const char*>(x.data) + offset * size;
@@ -128,35 +125,44 @@ struct Source {
            tile);
     else
       data = there;
+    converted_from = -1;
     high = Pack<A>(is_logits() ? -Format<A>::largest : A(0));
     low = Pack<A>(0);
   }
   // To other classes of the same row, which is in no tile.
   void point_to(const Operand& x, int64_t offset) {
     data = static_cast<const char*>(x.data) + offset * size;
+    converted_from = -1;
   }
-  const char* at(int64_t first) const {
-    return data + first * class_stride * (tile ? int64_t(sizeof(A)) : size);
-  }
-  Walk walk(const Team& team, int64_t n) const {
-    return team.lanes_are_rows
-               ? Walk::along_rows(class_stride, lane_stride, n, tile ? width : team.rows)
-               : Walk::along_classes(class_stride, n, width);
+  // n classes. (Each view is made where it is returned: a copy would wait for the one copied.)
+  View<A> view(const Team& team, int64_t first, int64_t n) {
+    const auto walk = [&](int64_t of_class, int64_t of_row, int64_t rows) {
+      return team.lanes_are_rows ? Walk::along_rows(of_class, of_row, n, rows)
+                                 : Walk::along_classes(of_class, n, width);
+    };
+    if (tile) return {tile + first * width, walk(width, 1, width)};
+    const char* there = data + first * class_stride * size;
+    if (!convert)
+      return {reinterpret_cast<const A*>(there), walk(class_stride, lane_stride, team.rows)};
+    if (converted_from != first)
+      convert(there, walk(class_stride, lane_stride, team.rows), converted);
+    converted_from = first;
+    return {converted, walk(team.lanes_are_rows ? width : 1, 1, width)};
   }
   template <Kind k>
-  TI_LANE Stretch<A, A, k> stretch(const Team& team, int64_t first, int64_t n) const {
-    return {reinterpret_cast<const A*>(at(first)), walk(team, n), high, low};
+  TI_LANE Stretch<A, k> stretch(const Team& team, int64_t first, int64_t n) {
+    return {view(team, first, n), high, low};
   }
-  void fill(const Team& team, int64_t first, int64_t n, Block<A>& to) const {
-    read(at(first), walk(team, n), high, low, to);
+  void fill(const Team& team, int64_t first, int64_t n, Block<A>& to) {
+    read(view(team, first, n), high, low, to);
   }
   // Where no probability is asked for.
   void read_logarithms() {
-    if (is_logits()) read = logarithm_reader<A>(type);
+    if (is_logits()) read = torch_infotheory::read_logarithms<A>;
   }
   // The sum of the probabilities of n classes, relative to the reference.
-  Pack<A> mass_of_block(const Team& team, int64_t first, int64_t n, Block<A>& scratch) const {
-    if (is_logits()) return mass(at(first), walk(team, n), high);
+  Pack<A> mass_of_block(const Team& team, int64_t first, int64_t n, Block<A>& scratch) {
+    if (is_logits()) return mass_of(view(team, first, n), high);
     Pack<A> sum(0);
     if (kind == kLabels) return sum;
     fill(team, first, n, scratch);
@@ -166,7 +172,7 @@ struct Source {
   // Takes the maximum of n classes into the reference; returns old - new, which is 0 or below.
   Pack<A> raise(const Team& team, int64_t first, int64_t n) {
     if (!is_logits()) return Pack<A>(0);
-    const Pack<A> old = high, top = highest(at(first), walk(team, n), old);
+    const Pack<A> old = high, top = highest_of(view(team, first, n), old);
     const auto above = top > old + Pack<A>(kSlack);
     if (!any(above, top)) return Pack<A>(0);
     high = team.lanes_are_rows ? select(above, top, old) : Pack<A>(torch_infotheory::highest(top));

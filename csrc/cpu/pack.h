@@ -192,6 +192,13 @@ TI_LANE Pack<A> load_lanes(const T* x, int64_t stride, int64_t lanes, A rest) {
   if constexpr (__is_same(A, float) && __is_same(T, float))
     if (stride == 1)
       return Pack<A>(_mm512_mask_loadu_ps(Pack<A>(rest).v, __mmask16((1u << lanes) - 1), x));
+  if constexpr (__is_same(A, float) && sizeof(T) == 2)
+    if (stride == 1) {
+      const __mmask16 there = __mmask16((1u << lanes) - 1);
+      const __m256i half = _mm256_maskz_loadu_epi16(there, x);
+      return Pack<A>(
+          _mm512_mask_mov_ps(Pack<A>(rest).v, there, load<A>(reinterpret_cast<const T*>(&half)).v));
+    }
 #endif
   T part[width] = {};
   for (int64_t j = 0; j < lanes; ++j) part[j] = x[j * stride];
@@ -204,6 +211,12 @@ TI_LANE void store_lanes(T* to, int64_t stride, int64_t lanes, Pack<A> a) {
 #if TI_PACK_BYTES == 64
   if constexpr (__is_same(A, float) && __is_same(T, float))
     if (stride == 1) return _mm512_mask_storeu_ps(to, __mmask16((1u << lanes) - 1), a.v);
+  if constexpr (__is_same(A, float) && sizeof(T) == 2)
+    if (stride == 1) {
+      __m256i half;
+      store(reinterpret_cast<T*>(&half), a);
+      return _mm256_mask_storeu_epi16(to, __mmask16((1u << lanes) - 1), half);
+    }
 #endif
   T part[Pack<A>::width];
   store(part, a);

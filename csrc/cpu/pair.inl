@@ -100,7 +100,7 @@ struct Pair {
   // fold(p, q, packs, whole) for n classes: as they lie in memory where that is among the common
   // cases, or else as blocks.
   template <int arity, class Fold>
-  TI_LANE void fold(int64_t first, int64_t n, Fold f) const {
+  TI_LANE void fold(int64_t first, int64_t n, Fold f) {
     if constexpr (fuses) {
       const auto both = [&](const auto& x, const auto& y) __attribute__((always_inline)) {
         const int64_t whole = x.whole();
@@ -122,7 +122,7 @@ struct Pair {
         case kLabelsAndLogits:
           if constexpr (arity == 2) {
             const auto y = q.template stretch<kLogits>(team, first, n);
-            return f(Constant<A>{Pack<A>(target.smoothing.spread), y.walk}, y, y.packs(),
+            return f(Constant<A>{Pack<A>(target.smoothing.spread), y.of.walk}, y, y.packs(),
                      y.whole());
           }
         default:

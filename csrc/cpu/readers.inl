@@ -28,36 +28,23 @@ TI_LANE auto with_type(Type type, F f) {
   }
 }
 template <class A>
-Read<A> reader(Kind kind, Type type) {
-  return with_type<A>(type, [&](auto tag) -> Read<A> {
-    using T = typename decltype(tag)::type;
-    switch (kind) {
-      case kLogits:
-        return read<A, T, kLogits>;
-      case kLogProbs:
-        return read<A, T, kLogProbs>;
-      case kWeights:
-        return read<A, T, kWeights>;
-      default:
-        return read<A, T, kProbs>;
-    }
-  });
+Read<A> reader(Kind kind) {
+  switch (kind) {
+    case kLogits:
+      return read<A, kLogits>;
+    case kLogProbs:
+      return read<A, kLogProbs>;
+    case kWeights:
+      return read<A, kWeights>;
+    default:
+      return read<A, kProbs>;
+  }
 }
 template <class A>
-Read<A> logarithm_reader(Type type) {
-  if (type == kDouble) return read_logarithms<A, double>;  // a gradient may be, whatever A is
+Convert<A> converter(Type type) {
+  if (type == kDouble) return convert<A, double>;  // a gradient may be, whatever A is
   return with_type<A>(
-      type, [](auto tag) -> Read<A> { return read_logarithms<A, typename decltype(tag)::type>; });
-}
-template <class A>
-Highest<A> highest_reader(Type type) {
-  return with_type<A>(
-      type, [](auto tag) -> Highest<A> { return highest_of<A, typename decltype(tag)::type>; });
-}
-template <class A>
-Mass<A> mass_reader(Type type) {
-  return with_type<A>(type,
-                      [](auto tag) -> Mass<A> { return mass_of<A, typename decltype(tag)::type>; });
+      type, [](auto tag) -> Convert<A> { return convert<A, typename decltype(tag)::type>; });
 }
 template <class A>
 Write<A> writer(Type type) {

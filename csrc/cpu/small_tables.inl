@@ -43,10 +43,10 @@ struct SmallTables {
   }
   void take_normalisers() {
     if (r.p.kind != kLogits) return;
-    const Walk all = Walk::along_rows(width, 1, r.x_classes * r.classes, width);
-    const Pack<A> top = highest_of<A, A>(cells, all, Pack<A>(-Format<A>::largest));
+    const View<A> all{cells, Walk::along_rows(width, 1, r.x_classes * r.classes, width)};
+    const Pack<A> top = highest_of(all, Pack<A>(-Format<A>::largest));
     const Wide<A> reference(top),
-        logs = map([](auto sum) { return log(sum); }, Wide<A>(mass_of<A, A>(cells, all, top))),
+        logs = map([](auto sum) { return log(sum); }, Wide<A>(mass_of(all, top))),
         sum = map([](auto a, auto b) { return a + b; }, reference, logs);
     sum.store_lanes(z);
     map([](auto a, auto b, auto sum) { return rest_of(a, b, sum); }, reference, logs, sum)
@@ -58,7 +58,7 @@ struct SmallTables {
   }
   void take_marginals() {
     with_kind(r.p.kind, [&]<Kind kind>() __attribute__((always_inline)) {
-      const Stretch<A, A, kind> from{cells, Walk::along_rows(width, 1, 0, width), high, low};
+      const Stretch<A, kind> from{{cells, Walk::along_rows(width, 1, 0, width)}, high, low};
       total = Pack<A>(0);
       for (int64_t y = 0; y < r.classes; ++y) store(of_y + y * width, Pack<A>(0));
       for (int64_t x = 0; x < r.x_classes; ++x) {
@@ -79,7 +79,7 @@ struct SmallTables {
   template <class Visit>
   TI_LANE void each_cell(Visit visit) const {
     with_kind(r.p.kind, [&]<Kind kind>() __attribute__((always_inline)) {
-      const Stretch<A, A, kind> from{cells, Walk::along_rows(width, 1, 0, width), high, low};
+      const Stretch<A, kind> from{{cells, Walk::along_rows(width, 1, 0, width)}, high, low};
       for (int64_t x = 0, i = 0; x < r.x_classes; ++x)
         for (int64_t y = 0; y < r.classes; ++y, ++i)
           visit.template operator()<kind>(i * width, from.at(i, Whole<true>{}),

@@ -52,7 +52,7 @@ struct Sums {
 };
 
 template <class F, class A>
-void fold_moments(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+void fold_moments(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
   rows.template fold<F::arity>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
@@ -70,7 +70,7 @@ void fold_moments(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
           });
 }
 template <class F, class A>
-void fold_terms(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+void fold_terms(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
   rows.template fold<F::arity>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
@@ -88,7 +88,7 @@ void fold_terms(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
           });
 }
 template <class F, class A>
-void fold_centred(const Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+void fold_centred(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
   rows.template fold<F::arity>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
