@@ -117,6 +117,7 @@ struct Kernels {
 struct KernelTable {
   const Kernels* rows;    // in the order of RowFormulas
   const Kernels* tables;  // in the order of TableFormulas
+  Kernel weigh[2];        // the rows of labels, into row_weights
 };
 // One table per instruction set of cpu/kernels_*.cpp.
 KernelTable kernels_default();

@@ -77,6 +77,14 @@ TI_LANE auto with_labels(const Operand& labels, Read read) {
       return read(static_cast<const int64_t*>(labels.data));
   }
 }
+// x, or 0: `mask` is all bits, or none.
+TI_LANE double masked(double x, int64_t mask) {
+  int64_t bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  bits &= mask;
+  __builtin_memcpy(&x, &bits, sizeof bits);
+  return x;
+}
 // A class index as it is used: where its row does not count, class 0, with nothing kept of it. By
 // the signs of numbers, for of conditions compilers make branches, or bytes that wait for each
 // other.
@@ -91,13 +99,7 @@ struct ClassIndex {
   }
   TI_LANE bool counts() const { return mask != 0; }
   TI_LANE int64_t kept(int64_t x) const { return x & mask; }
-  TI_LANE double kept(double x) const {
-    int64_t bits;
-    __builtin_memcpy(&bits, &x, sizeof bits);
-    bits &= mask;
-    __builtin_memcpy(&x, &bits, sizeof bits);
-    return x;
-  }
+  TI_LANE double kept(double x) const { return masked(x, mask); }
 
  private:
   TI_LANE static int64_t sign(int64_t x) { return x >> 63; }

@@ -28,44 +28,30 @@ KernelTable kernels([[maybe_unused]] bool wide) {
 }
 // One class of each row gains nothing from the widest registers, while some processors lower their
 // clock for a while once these have been used: a small call, and what follows it, takes longer.
-template <class F>
-const Kernels& kernels_for(const Rows& rows) {
+const KernelTable& kernels_for(const Rows& rows) {
   static const KernelTable narrow = kernels(/*wide=*/false), wide = kernels(/*wide=*/true);
-  const KernelTable& of = rows.picks() ? narrow : wide;
+  return rows.picks() ? narrow : wide;
+}
+template <class F>
+const Kernels& kernels_of(const Rows& rows) {
+  const KernelTable& of = kernels_for(rows);
   if constexpr (is_table<F>)
     return of.tables[index_of<F>(TableFormulas{})];
   else
     return of.rows[index_of<F>(RowFormulas{})];
 }
 
-// Several sums side by side: one alone would wait for each addition.
-template <class Number>
-double sum_of(int64_t n, Number number) {
-  constexpr int64_t sums = 8;
-  double part[sums] = {};
-  int64_t i = 0;
-  for (; i + sums <= n; i += sums)
-    for (int64_t k = 0; k < sums; ++k) part[k] += number(i + k);
-  for (int64_t k = 0; i + k < n; ++k) part[k] += number(i + k);
-  return std::accumulate(part, part + sums, 0.);
-}
-
 // What the mean divides by: the rows or, with labels, the weights of those that count.
-double rows_in_mean(const Operands& x, const Options& o, const Rows& r) {
-  if (!o.has_labels()) return double(r.rows);
-  const Tensor labels = x.p.contiguous();
-  const Operand flat{labels.const_data_ptr(), kLabels, r.p.type, 0, nullptr};
-  return with_labels(flat, [&](const auto* c) {
-    if (!r.weight) return double(r.rows - std::count(c, c + r.rows, o.ignore_index));
-    const auto weights = [&](const auto* weight) {
-      return sum_of(r.classes ? r.rows : 0, [&](int64_t i) {
-        const ClassIndex label(r, c[i]);
-        return label.kept(double(weight[label.place]));
-      });
-    };
-    return needs_double(x) ? weights(static_cast<const double*>(r.weight))
-                           : weights(static_cast<const float*>(r.weight));
-  });
+double rows_in_mean(const Operands& x, const Options& o, Rows& rows) {
+  if (!o.has_labels()) return double(rows.rows);
+  constexpr int64_t each = kElementsPerThread;
+  const int64_t sums = pieces_of(rows, each);
+  const auto memory = std::make_unique_for_overwrite<double[]>(sums);
+  rows.row_weights = memory.get();
+  rows.rows_per_sum = each;
+  run_pieces(kernels_for(rows).weigh[needs_double(x)], rows, each);
+  rows.row_weights = nullptr;
+  return std::accumulate(memory.get(), memory.get() + sums, 0.);
 }
 
 void check_labels(const Rows& rows) {
@@ -94,7 +80,7 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
   if (reduced) rows.row_values = memory.get();
   rows.rows_per_sum = each;
   if (o.reduction == kMean && o.has_labels()) rows.row_weights = memory.get() + sums;
-  const Kernel kernel = kernels_for<F>(call.rows).forward[needs_double(x)];
+  const Kernel kernel = kernels_of<F>(rows).forward[needs_double(x)];
   if (call.flat) {
     run_flat(kernel, rows, p.numel());
   } else {
@@ -125,13 +111,14 @@ Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
   Tensor gradient = allocate_gradient<int64_t>(wrt ? *q : p);
   advise_huge_pages(gradient);
   Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
-  if (o.reduction == kMean) call.rows.scale /= rows_in_mean(x, o, call.rows);
-  const Kernel kernel = kernels_for<F>(call.rows).backward[needs_double(x)];
+  Rows& rows = call.flat ? call.rows : call.finish();
+  if (o.reduction == kMean) rows.scale /= rows_in_mean(x, o, rows);
+  const Kernel kernel = kernels_of<F>(rows).backward[needs_double(x)];
   if (call.flat) {
-    run_flat(kernel, call.rows, p.numel());
+    run_flat(kernel, rows, p.numel());
   } else {
-    run(kernel, call.finish(), is_table<F>, /*backward=*/true);
-    check_labels(call.rows);
+    run(kernel, rows, is_table<F>, /*backward=*/true);
+    check_labels(rows);
   }
   return gradient;
 }

@@ -59,13 +59,14 @@ struct Run {
   int64_t n;
 };
 // visit(run) over rows [begin, end). The rows of a run belong to one sum.
-template <class Visit>
+template <int64_t most = Run::most, class Visit>
 TI_LANE void each_run(const Rows& r, int64_t begin, int64_t end, Visit visit) {
   for (Cursor at(r, begin); at.row < end;) {
     const int64_t in_line = r.rank ? r.sizes[r.rank - 1] - at.index[r.rank - 1] : 1;
     int64_t n = in_line < end - at.row ? in_line : end - at.row;
-    if (n > Run::most) n = Run::most;
-    const int64_t in_sum = r.row_values ? r.rows_per_sum - at.row % r.rows_per_sum : n;
+    if (n > most) n = most;
+    const bool sums = r.row_values || r.row_weights;
+    const int64_t in_sum = sums ? r.rows_per_sum - at.row % r.rows_per_sum : n;
     const Run run{at, n < in_sum ? n : in_sum};
     visit(run);
     at.skip(run.n);

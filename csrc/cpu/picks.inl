@@ -9,84 +9,100 @@
 namespace torch_infotheory {
 namespace {
 
-// take(labels, x, weight) with the labels and an operand of one number per class, in the types that
-// they have in memory, and the class weights.
-template <class A, class Take>
+// The labels of a run's rows that count, and all bits for each of them; 0 and no bits for the
+// others. Each loop here is short and has no branch, so that the processor waits for the memory of
+// many rows at once.
+struct Picks {
+  static constexpr int64_t most = 256;  // rows of a run
+  int64_t place[most], mask[most];
+
+  template <class T>
+  void read(Rows& r, const Run& run, const T* labels) {
+    int64_t bad = 0;
+    each_in_line(run.n, row_stride(r, r.p),
+                 [&](int64_t j, int64_t i) __attribute__((always_inline)) {
+                   const ClassIndex label(r, labels[run.at.p + i]);
+                   bad |= label.bad;
+                   place[j] = label.place;
+                   mask[j] = label.mask;
+                 });
+    if (bad) note_bad(r, run);
+  }
+  template <class A>
+  TI_LANE double weight_of(int64_t j, const A* weight) const {
+    return masked(weight ? double(weight[place[j]]) : 1., mask[j]);
+  }
+  // Of each row of x its number, and its weight. Of a row that does not count, what is read anyway.
+  template <class T, class A>
+  void load_from(const T* x, int64_t class_stride, int64_t row_stride, int64_t ahead,
+                 const A* weight, int64_t n, double* to, double* p) const {
+    for (int64_t j = 0, row = 0; j < n; ++j, row += row_stride) {
+      const T* number = x + ((row + place[j] * class_stride) & mask[j]);
+      if (ahead) __builtin_prefetch(number + ahead);
+      to[j] = number_at(number);
+      p[j] = weight_of(j, weight);
+    }
+  }
+  template <class T, class A>
+  void store_to(T* x, int64_t class_stride, int64_t row_stride, const A* weight, int64_t n,
+                const double* from) const {
+    for (int64_t j = 0, row = 0; j < n; ++j, row += row_stride) {
+      const double of_row = weight ? from[j] * double(weight[place[j]]) : from[j];
+      put_number(x + row + place[j] * class_stride, masked(of_row, mask[j]));
+    }
+  }
+};
+// take(labels, x): the labels, and an operand of one number per class, in the types that they have
+// in memory.
+template <class Take>
 TI_LANE void with_memory(const Rows& r, const Operand& of_classes, Take take) {
   with_labels(r.p, [&](const auto* labels) __attribute__((always_inline)) {
     with_type<double>(of_classes.type, [&](auto tag) __attribute__((always_inline)) {
-      auto* x = static_cast<typename decltype(tag)::type*>(const_cast<void*>(of_classes.data));
-      const auto* weight = static_cast<const A*>(r.weight);
-      if (weight)
-        take(labels, x, [&](int64_t c) __attribute__((always_inline)) { return weight[c]; });
-      else
-        take(labels, x, [](int64_t) __attribute__((always_inline)) { return A(1); });
+      using T = typename decltype(tag)::type;
+      take(labels, static_cast<T*>(const_cast<void*>(of_classes.data)));
     });
   });
 }
-// The label of a row that counts.
-struct Counted {
-  int64_t place;
-  template <class Number>
-  TI_LANE Number kept(Number x) const {
-    return x;
-  }
-};
-// visit(j, label, weight) for the rows of a run: short, and without a branch, so that the processor
-// waits for the memory of many rows at once. Shorter where all count, as most do.
-template <class T, class Weight, class Visit>
-TI_LANE void each_pick(Rows& r, const Run& run, const T* labels, Weight weight, Visit visit) {
-  const T* at = labels + run.at.p;
-  int64_t all = -1, bad = 0;
-  each_in_line(run.n, row_stride(r, r.p), [&](int64_t, int64_t i) __attribute__((always_inline)) {
-    const ClassIndex label(r, at[i]);
-    all &= label.mask;
-    bad |= label.bad;
-  });
-  if (bad) note_bad(r, run);
-  if (r.classes == 0) return;  // there is no class 0 to read
-  each_in_line(run.n, row_stride(r, r.p), [&](int64_t j, int64_t i) __attribute__((always_inline)) {
-    if (all) return visit(j, Counted{int64_t(at[i])}, double(weight(at[i])));
-    const ClassIndex label(r, at[i]);
-    visit(j, label, label.kept(double(weight(label.place))));
-  });
-}
-// f(pack of a, pack of b) into a.
-template <class F>
-TI_LANE void zip(double* a, const double* b, int64_t n, F f) {
-  for (int64_t j = 0; j < n; j += Pack<double>::width)
-    store(a + j, f(load<double>(a + j), load<double>(b + j)));
-}
-
-// Rows of so few bytes that those of the next run are worth asking for.
-constexpr int64_t kShortRow = 256;
+// Rows of so few bytes that others are worth asking for, so many rows ahead.
+constexpr int64_t kShortRow = 256, kRowsAhead = 64;
 
 template <class F, class A>
 void pick(Rows& r, int64_t begin, int64_t end) {
   using V = Pack<double>;
-  const int64_t step = row_stride(r, r.q),
-                ahead = r.q.class_stride == 1 && step * size_of(r.q.type) <= kShortRow
-                            ? Run::most * step
-                            : 0;
-  double p[Run::most] = {}, log_q[Run::most] = {};
-  with_memory<A>(
-      r, r.q, [&](const auto* labels, const auto* x, auto weight) __attribute__((always_inline)) {
-        each_run(r, begin, end, [&](const Run& run) __attribute__((always_inline)) {
-          each_pick(r, run, labels, weight,
-                    [&](int64_t j, const auto& label, double w) __attribute__((always_inline)) {
-                      p[j] = w;
-                      // Of a row that does not count, what has been read already.
-                      const auto* const at =
-                          x + run.at.q + label.kept(j * step + label.place * r.q.class_stride);
-                      if (ahead) __builtin_prefetch(at + ahead);
-                      log_q[j] = number_at(at);
-                    });
-          zip(log_q, p, run.n, [](V log_q, V p) __attribute__((always_inline)) {
-            return F::term(Prob<V>{p, V(0)}, Prob<V>{V(0), log_q});
-          });
-          keep_values(r, run, log_q, p);
-        });
-      });
+  const int64_t step = row_stride(r, r.q), stride = r.q.class_stride;
+  const bool short_rows = stride == 1 && step * size_of(r.q.type) <= kShortRow;
+  const int64_t ahead = short_rows ? kRowsAhead * step : 0;
+  double p[Picks::most], log_q[Picks::most];
+  Picks picks;
+  with_memory(r, r.q, [&](const auto* labels, const auto* x) __attribute__((always_inline)) {
+    each_run<Picks::most>(r, begin, end, [&](const Run& run) {
+      picks.read(r, run, labels);
+      if (r.classes)
+        picks.load_from(x + run.at.q, stride, step, ahead, static_cast<const A*>(r.weight), run.n,
+                        log_q, p);
+      else  // there is no class to read
+        __builtin_memset(p, 0, sizeof p), __builtin_memset(log_q, 0, sizeof log_q);
+      for (int64_t j = 0; j < run.n; j += V::width)
+        store(log_q + j,
+              F::term(Prob<V>{load<double>(p + j), V(0)}, Prob<V>{V(0), load<double>(log_q + j)}));
+      keep_values(r, run, log_q, p);
+    });
+  });
+}
+
+// What the rows count for in a mean.
+template <class A>
+void weigh(Rows& r, int64_t begin, int64_t end, double*) {
+  double p[Picks::most];
+  Picks picks;
+  with_labels(r.p, [&](const auto* labels) {
+    each_run<Picks::most>(r, begin, end, [&](const Run& run) {
+      picks.read(r, run, labels);
+      for (int64_t j = 0; j < run.n; ++j)
+        p[j] = r.classes ? picks.weight_of(j, static_cast<const A*>(r.weight)) : 0;
+      add_up(r, r.row_weights, run.at.row, p, run.n);
+    });
+  });
 }
 
 // Zeros in n rows of a gradient. In a fresh one the classes of a row lie side by side, or rows do.
@@ -105,31 +121,23 @@ void clear_rows(const Rows& r, T* x, int64_t n) {
 
 template <class F, class A>
 void scatter(Rows& r, int64_t begin, int64_t end) {
-  if (r.classes == 0) return;
   using V = Pack<double>;
-  const int64_t step = row_stride(r, r.gradient);
-  double g[Run::most], p[Run::most];
-  int64_t place[Run::most];
-  with_memory<A>(
-      r, r.gradient, [&](const auto* labels, auto* x, auto weight) __attribute__((always_inline)) {
-        each_run(r, begin, end, [&](const Run& run) __attribute__((always_inline)) {
-          auto* const to = x + run.at.gradient;
-          clear_rows(r, to, run.n);
-          load_row_gradients(r, run, g);
-          each_pick(r, run, labels, weight,
-                    [&](int64_t j, const auto& label, double w) __attribute__((always_inline)) {
-                      p[j] = w;
-                      g[j] = label.kept(g[j]);
-                      place[j] = j * step + label.place * r.gradient.class_stride;
-                    });
-          // The formula is linear: its derivative by log q does not depend on q.
-          zip(g, p, run.n, [](V g, V p) __attribute__((always_inline)) {
-            const V any(0);
-            return g * gradient_by_q<F, kLogProbs>(Prob<V>{p, any}, Prob<V>{any, any}, any);
-          });
-          for (int64_t j = 0; j < run.n; ++j) put_number(to + place[j], g[j]);
-        });
-      });
+  const int64_t step = row_stride(r, r.gradient), stride = r.gradient.class_stride;
+  double g[Picks::most];
+  Picks picks;
+  with_memory(r, r.gradient, [&](const auto* labels, auto* x) __attribute__((always_inline)) {
+    each_run<Picks::most>(r, begin, end, [&](const Run& run) {
+      clear_rows(r, x + run.at.gradient, run.n);
+      picks.read(r, run, labels);
+      if (r.classes == 0) return;
+      load_row_gradients(r, run, g);
+      // The formula is linear in p, and in log q: its derivative does not depend on q.
+      const V any(0),
+          slope = gradient_by_q<F, kLogProbs>(Prob<V>{V(1), any}, Prob<V>{any, any}, any);
+      for (int64_t j = 0; j < run.n; j += V::width) store(g + j, load<double>(g + j) * slope);
+      picks.store_to(x + run.at.gradient, stride, step, static_cast<const A*>(r.weight), run.n, g);
+    });
+  });
 }
 
 }  // namespace

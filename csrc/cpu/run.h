@@ -45,13 +45,15 @@ int64_t rows_per_piece(const Rows& rows, bool backward) {
 }
 int64_t pieces_of(const Rows& rows, int64_t each) { return (rows.rows + each - 1) / each; }
 
-void run(Kernel kernel, Rows& rows, bool is_table, bool backward) {
-  if (!is_table && is_cut(rows)) return run_cut(kernel, rows, backward);
-  const int64_t each = rows_per_piece(rows, backward);
+void run_pieces(Kernel kernel, Rows& rows, int64_t each, bool is_table = false) {
   parallel_for(pieces_of(rows, each), 1, [&](int64_t begin, int64_t end) {
     std::vector<double> scratch(is_table ? scratch_of(rows) : 0);
     kernel(rows, begin * each, std::min(end * each, rows.rows), scratch.data());
   });
+}
+void run(Kernel kernel, Rows& rows, bool is_table, bool backward) {
+  if (!is_table && is_cut(rows)) return run_cut(kernel, rows, backward);
+  run_pieces(kernel, rows, rows_per_piece(rows, backward), is_table);
 }
 
 // Elements without rows: contiguous memory in segments that do not depend on the number of

@@ -195,6 +195,9 @@ const Kernels* table_kernels(List<F...>) {
 
 }  // namespace
 
-KernelTable TI_ISA() { return {row_kernels(RowFormulas{}), table_kernels(TableFormulas{})}; }
+KernelTable TI_ISA() {
+  return {
+      row_kernels(RowFormulas{}), table_kernels(TableFormulas{}), {weigh<float>, weigh<double>}};
+}
 
 }  // namespace torch_infotheory
