@@ -36,6 +36,24 @@ bool needs_double(const Operands& x) {
   return x.p.scalar_type() == at::kDouble || (x.q && x.q->scalar_type() == at::kDouble);
 }
 
+// Class weights in the type computed with. Few of them, on the CPU, are converted by hand: an op of
+// torch takes as long as a small loss.
+Tensor weights_as(ScalarType type, const Tensor& weight) {
+  if (weight.scalar_type() == type) return weight.is_contiguous() ? weight : weight.contiguous();
+  if (!weight.device().is_cpu() || type != at::kFloat || weight.scalar_type() == at::kDouble)
+    return weight.to(type).contiguous();
+  const Tensor to = new_empty(weight.sizes(), weight.options().dtype(type));
+  const auto copy = [&](const auto* from) {
+    float* const numbers = to.mutable_data_ptr<float>();
+    for (int64_t c = 0; c < weight.size(0); ++c) numbers[c] = float(from[c * weight.stride(0)]);
+  };
+  if (weight.scalar_type() == at::kHalf)
+    copy(weight.const_data_ptr<at::Half>());
+  else
+    copy(weight.const_data_ptr<at::BFloat16>());
+  return to;
+}
+
 // Rows, with the memory that it points into.
 struct Call {
   Rows rows;
@@ -106,7 +124,7 @@ struct Call {
     c.rows.p = c.template operand<F>(0, x.p, dim, o.p_kind());
     if (x.q) c.rows.q = c.template operand<F>(1, *x.q, dim, o.q_kind());
     if (x.weight) {
-      c.weight = x.weight->to(needs_double(x) ? at::kDouble : at::kFloat).contiguous();
+      c.weight = weights_as(needs_double(x) ? at::kDouble : at::kFloat, *x.weight);
       c.rows.weight = c.weight.const_data_ptr();
     }
     c.rows.label_smoothing = o.label_smoothing;
