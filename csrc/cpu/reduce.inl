@@ -49,13 +49,23 @@ struct Reduction {
     fold_terms<F>(rows, first, n, sums);
     sums.count_block();
   }
+  // A third one, of divergences that came out small; rows from `at` on.
+  void take_centred(double* to) {
+    sums = Sums<A>();
+    rows.normalise({out.zp + at, out.rest_p + at}, {out.zq + at, out.rest_q + at});
+    rows.each_stretch([&](int64_t first, int64_t n) {
+      fold_centred<F>(rows, first, n, sums);
+      sums.count_block();
+    });
+    put(to, sums.value);
+  }
   void keep_terms() { put(out.value, sums.value), put(out.d_lp, sums.p), put(out.d_lq, sums.q); }
-  // What is known once all rows of a run have been read.
-  void settle(int64_t n) {
+  // What is known once n rows from row `from` of a run on have been read.
+  void settle(int64_t from, int64_t n) {
     if constexpr (F::linear)
-      settle(0, n);
+      outcomes(from, n);
     else
-      out.show_nan(n);
+      out.show_nan(from, n);
   }
 
   // ---- the same for a row that was cut: what is known of a part of it, and of all parts
@@ -118,13 +128,13 @@ struct Reduction {
     else
       to[at] = double(reference.v[0]);
   }
-  void settle(int64_t from, int64_t n) {
+  void outcomes(int64_t from, int64_t n) {
     out.settle<F>(from, n, rows.p.is_logits(), F::arity == 2 && rows.q.is_logits());
   }
   // To the second reading.
   void go_on() {
     if constexpr (!F::linear) {
-      settle(at, rows.team.rows);
+      outcomes(at, rows.team.rows);
       rows.normalise({out.zp + at, out.rest_p + at}, {out.zq + at, out.rest_q + at});
       sums = Sums<A>();
     }
@@ -148,23 +158,17 @@ void reduce(Reduction<F, A>* teams, int n) {
   }
 }
 
-// Row j of a run, in double and by the centred term: the first of the results.
+// A team's rows, in double and by the centred term where their totals allow it.
 template <class F>
-void reduce_small(Reduction<F, double>& row, const Run& run, int64_t j) {
-  Results& out = row.out;
-  Cursor at = run.at;
-  at.skip(j);
-  row.move_to({at, 1}, 0);
-  reduce(&row, 1);
-  row.settle(1);
-  if (!totals_agree(row.rows.r, out.mass_p[0], out.mass_q[0], 0)) return;
-  Sums<double> sums;
-  row.rows.normalise({out.zp, out.rest_p}, {out.zq, out.rest_q});
-  row.rows.each_stretch([&](int64_t first, int64_t n) {
-    fold_centred<F>(row.rows, first, n, sums);
-    sums.count_block();
-  });
-  out.value[0] = sums.value.all().total();
+void reduce_small(Reduction<F, double>& team) {
+  Results& out = team.out;
+  const int64_t at = team.at, n = team.rows.team.rows;
+  reduce(&team, 1);
+  team.settle(at, n);
+  double centred[Results::most];
+  team.take_centred(centred);
+  for (int64_t j = at; j < at + n; ++j)
+    if (totals_agree(team.rows.r, out.mass_p[j], out.mass_q[j], 0)) out.value[j] = centred[j];
 }
 
 }  // namespace

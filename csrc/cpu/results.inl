@@ -77,8 +77,8 @@ struct Results {
     });
   }
   // Where the terms do not: those of probability 0.
-  void show_nan(int64_t n) {
-    each_pack_of_rows(0, n, [&](int64_t j) __attribute__((always_inline)) {
+  void show_nan(int64_t from, int64_t n) {
+    each_pack_of_rows(from, n, [&](int64_t j) __attribute__((always_inline)) {
       const Pack<double> mass = load<double>(mass_p + j) + load<double>(mass_q + j);
       store(value + j, select(mass == mass, load<double>(value + j), Pack<double>(NAN)));
     });
@@ -93,10 +93,10 @@ struct Results {
     p[j] = q[j] = sum[j] = high_p[j] = high_q[j] = 0;
     value[j] = zp[j] = zq[j] = d_lp[j] = d_lq[j] = 0;
   }
-  // Row j: the first of others.
+  // Row j of others.
   void set(int64_t j, const Results& x) {
-    value[j] = x.value[0], zp[j] = x.zp[0], zq[j] = x.zq[0];
-    d_lp[j] = x.d_lp[0], d_lq[j] = x.d_lq[0];
+    value[j] = x.value[j], zp[j] = x.zp[j], zq[j] = x.zq[j];
+    d_lp[j] = x.d_lp[j], d_lq[j] = x.d_lq[j];
   }
 };
 

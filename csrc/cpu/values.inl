@@ -59,17 +59,26 @@ void add_peaks(const Labels& labels, double kept, bool logits, Results& out) {
 // Divergences that came out small, anew in double.
 template <class F, class A>
 void mend_small(const Rows& r, const Run& run, Results& out) {
-  int64_t small[Run::most], n = 0;
+  bool small[Run::most], any_small = false;
   for (int64_t j = 0; j < run.n; ++j) {
-    small[n] = j;
-    n += out.value[j] < kSmall<A> && totals_agree(r, out.mass_p[j], out.mass_q[j], kRoundingOfSums);
+    small[j] =
+        out.value[j] < kSmall<A> && totals_agree(r, out.mass_p[j], out.mass_q[j], kRoundingOfSums);
+    any_small |= small[j];
   }
-  if (n == 0) return;
+  if (!any_small) return;
+  Tile<double> p, q;
   Results exact;
-  Reduction<F, double> row(r, false, nullptr, nullptr, &exact);
-  for (int64_t i = 0; i < n; ++i) {
-    reduce_small(row, run, small[i]);
-    out.set(small[i], exact);
+  Reduction<F, double> rows(r, Team::pays(r), p.of, q.of, &exact);
+  Team& team = rows.rows.team;
+  for (int64_t first = 0; first < run.n; first += team.rows) {
+    team.take<double>(run.n - first);
+    bool any_of_team = false;
+    for (int64_t j = first; j < first + team.rows; ++j) any_of_team |= small[j];
+    if (!any_of_team) continue;
+    rows.move_to(run, first);
+    reduce_small(rows);
+    for (int64_t j = first; j < first + team.rows; ++j)
+      if (small[j]) out.set(j, exact);
   }
 }
 
@@ -152,7 +161,7 @@ void forward_segments(Rows& r, int64_t begin, int64_t end) {
     finish.begin(run);
     move_to(run);
     team.add_terms(r.parts + row * r.segments(), r.segments());
-    team.settle(1);
+    team.settle(0, 1);
     finish.end(run, out);
   }
 }
@@ -174,7 +183,7 @@ void forward_rows(Rows& r, int64_t begin, int64_t end) {
       const int n = teams.move_to(run, j);
       reduce(teams.of, n);
     }
-    teams.of[0].settle(run.n);
+    teams.of[0].settle(0, run.n);
     finish.end(run, out);
   });
 }
