@@ -14,8 +14,7 @@ namespace torch_infotheory {
 namespace {
 
 constexpr int64_t kBlock = 512;
-constexpr int64_t kAhead = 2048;       // bytes of a row asked for before they are read
-constexpr int64_t kAheadOfTile = 256;  // of each line of a tile
+constexpr int64_t kAhead = 2048;  // bytes of a row asked for before they are read
 
 // Which numbers of memory the packs of a stretch are: number j of pack k lies at k * step + j *
 // lane. The lanes are classes of one row, or rows (lanes.inl). A pack has `full` of them, the last
@@ -214,31 +213,44 @@ struct Field {
 template <class A>
 using Turn = void (*)(const Field& field, A* tile);
 
+// visit(first, n, stride) over the classes of a field, as many at a time as a pack has lanes; with
+// a stride that the compiler knows where they lie side by side.
+template <int width, class Visit>
+TI_LANE void each_square(const Field& field, Visit visit) {
+  for (int64_t first = 0; first < field.classes; first += width) {
+    const int64_t left = field.classes - first, n = left < width ? left : width;
+    if (field.class_stride == 1)
+      visit(first, n, 1);
+    else
+      visit(first, n, field.class_stride);
+  }
+}
 template <class A, class T>
 void to_tile(const Field& field, A* tile) {
   constexpr int width = Pack<A>::width;
   const T* x = static_cast<const T*>(field.at);
   if (field.row_stride == 1) {
     for (int64_t c = 0; c < field.classes; ++c, x += field.class_stride) {
-      __builtin_prefetch(reinterpret_cast<const char*>(x) + kAheadOfTile);
       store(tile + c * width,
             field.rows == width ? load<A>(x) : load_lanes<A>(x, 1, field.rows, A(0)));
     }
     return;
   }
-  for (int64_t j = 0; j < width; ++j) {
-    // A lane without a row repeats the first: nothing comes of it.
-    const T* row = x + (j < field.rows ? j * field.row_stride : 0);
-    if constexpr (__is_same(A, T)) {
-      for (int64_t c = 0; c < field.classes; ++c) tile[c * width + j] = row[c * field.class_stride];
-    } else {
-      A line[width];
-      each_stretch(field.classes, width, [&](int64_t first, int64_t n) {
-        store(line, load_lanes<A>(row + first * field.class_stride, field.class_stride, n, A(0)));
-        for (int64_t c = 0; c < n; ++c) tile[(first + c) * width + j] = line[c];
-      });
-    }
-  }
+  each_square<width>(field,
+                     [&](int64_t first, int64_t n, int64_t stride) __attribute__((always_inline)) {
+                       Pack<A> square[width];
+                       const T* row = x + first * stride;
+    // A lane without a row repeats the last one: nothing comes of it.
+#pragma GCC unroll 16
+                       for (int j = 0; j < width; ++j) {
+                         square[j] = load_lanes<A>(row, stride, n, A(0));
+                         row += j + 1 < field.rows ? field.row_stride : 0;
+                       }
+                       transpose(square);
+#pragma GCC unroll 16
+                       for (int c = 0; c < width; ++c)
+                         if (c < n) store(tile + (first + c) * width, square[c]);
+                     });
 }
 template <class A, class T>
 void from_tile(const Field& field, A* tile) {
@@ -249,18 +261,18 @@ void from_tile(const Field& field, A* tile) {
       store_lanes(x, 1, field.rows, load<A>(tile + c * width));
     return;
   }
-  for (int64_t j = 0; j < field.rows; ++j) {
-    T* row = x + j * field.row_stride;
-    if constexpr (__is_same(A, T)) {
-      for (int64_t c = 0; c < field.classes; ++c) row[c * field.class_stride] = tile[c * width + j];
-    } else {
-      A line[width];
-      each_stretch(field.classes, width, [&](int64_t first, int64_t n) {
-        for (int64_t c = 0; c < n; ++c) line[c] = tile[(first + c) * width + j];
-        store_lanes(row + first * field.class_stride, field.class_stride, n, load<A>(line));
-      });
-    }
-  }
+  each_square<width>(field,
+                     [&](int64_t first, int64_t n, int64_t stride) __attribute__((always_inline)) {
+                       Pack<A> square[width];
+#pragma GCC unroll 16
+                       for (int c = 0; c < width; ++c)
+                         square[c] = c < n ? load<A>(tile + (first + c) * width) : Pack<A>(0);
+                       transpose(square);
+                       T* row = x + first * stride;
+#pragma GCC unroll 16
+                       for (int j = 0; j < width; ++j, row += field.row_stride)
+                         if (j < field.rows) store_lanes(row, stride, n, square[j]);
+                     });
 }
 
 // f.operator()<kind>().

@@ -34,11 +34,14 @@ struct SmallTables {
   void move_to(const Run& run, int64_t j) {
     team.take<A>(run.n - j);
     const int64_t at = run.at.p + j * row_stride(r, r.p);
-    for (int64_t x = 0; x < r.x_classes; ++x) {
+    // The cells in one go, or line by line.
+    const bool in_line = r.p_x_stride == r.classes * r.p.class_stride;
+    const int64_t lines = in_line ? 1 : r.x_classes, in_each = r.x_classes * r.classes / lines;
+    for (int64_t x = 0; x < lines; ++x) {
       const int64_t offset = (at + x * r.p_x_stride) * size_of(r.p.type);
       void* line = static_cast<char*>(const_cast<void*>(r.p.data)) + offset;
-      turn({line, r.p.class_stride, row_stride(r, r.p), r.classes, team.rows},
-           cells + x * r.classes * width);
+      turn({line, r.p.class_stride, row_stride(r, r.p), in_each, team.rows},
+           cells + x * in_each * width);
     }
   }
   void take_normalisers() {

@@ -210,6 +210,45 @@ void test_stores(Checks& check, Format16 format, const char* name) {
   }
 }
 
+// Some lanes of a pack, side by side in memory or apart: no other number is read, or written.
+template <class A, class T>
+void test_some_lanes(Checks& check, Format16 format, const char* name) {
+  constexpr int width = Pack<A>::width, most = 3 * width;
+  const uint16_t one = encoded(format, 1), two = encoded(format, 2), nan = encoded(format, NAN);
+  for (const int stride : {1, 2})
+    for (int lanes = 1; lanes <= width; ++lanes) {
+      T memory[most];
+      for (int i = 0; i < most; ++i) memory[i].bits = nan;
+      for (int j = 0; j < lanes; ++j) memory[j * stride].bits = two;
+      const Pack<A> got = load_lanes<A>(memory, stride, lanes, A(7));
+      store_lanes(memory, stride, lanes, Pack<A>(1));
+      for (int j = 0; j < width; ++j)
+        check.that(got.v[j] == (j < lanes ? 2 : 7), [&] {
+          return text("lane %d of %d of %s: got %g", j, lanes, name, double(got.v[j]));
+        });
+      for (int i = 0; i < most; ++i) {
+        const bool written = i % stride == 0 && i / stride < lanes;
+        check.that(memory[i].bits == (written ? one : nan), [&] {
+          return text("%s %d after %d lanes: %#x", name, i, lanes, memory[i].bits);
+        });
+      }
+    }
+}
+
+template <class A>
+void test_transpose(Checks& check, const char* type) {
+  constexpr int width = Pack<A>::width;
+  Pack<A> square[width];
+  for (int i = 0; i < width; ++i)
+    for (int j = 0; j < width; ++j) square[i].v[j] = A(100 * i + j);
+  transpose(square);
+  for (int i = 0; i < width; ++i)
+    for (int j = 0; j < width; ++j)
+      check.that(square[i].v[j] == A(100 * j + i), [&] {
+        return text("transpose of %s at (%d, %d): got %g", type, i, j, double(square[i].v[j]));
+      });
+}
+
 template <class A>
 void test_lanes(Checks& check, const char* type) {
   constexpr int width = Pack<A>::width;
@@ -288,6 +327,11 @@ int test_pack(const char* instruction_set) {
   test_stores<float, Half>(check, kHalfFormat, "half");
   test_stores<double, BFloat16>(check, kBFloat16Format, "bfloat16");
   test_stores<double, Half>(check, kHalfFormat, "half");
+  test_some_lanes<float, BFloat16>(check, kBFloat16Format, "bfloat16");
+  test_some_lanes<float, Half>(check, kHalfFormat, "half");
+  test_some_lanes<double, BFloat16>(check, kBFloat16Format, "bfloat16");
+  test_transpose<float>(check, "float");
+  test_transpose<double>(check, "double");
   test_lanes<float>(check, "float");
   test_lanes<double>(check, "double");
   return check.report(instruction_set);
