@@ -14,7 +14,9 @@ namespace torch_infotheory {
 namespace {
 
 constexpr int64_t kBlock = 512;
-constexpr int64_t kAhead = 2048;  // bytes of a row asked for before they are read
+// Bytes of a row asked for before they are read. Not where lanes are rows: one class after the
+// other lies in a page of its own, which is looked up at once for each line that is asked for.
+constexpr int64_t kAhead = 2048;
 
 // Which numbers of memory the packs of a stretch are: number j of pack k lies at k * step + j *
 // lane. The lanes are classes of one row, or rows (lanes.inl). A pack has `full` of them, the last
@@ -81,7 +83,7 @@ template <class A, class T, bool whole>
 TI_LANE Pack<A> load_pack(const T* x, const Walk& walk, int64_t pack, Whole<whole>, A rest) {
   const T* at = x + pack * walk.step;
   if constexpr (whole) {
-    __builtin_prefetch(reinterpret_cast<const char*>(at) + kAhead);
+    if (walk.step == Pack<A>::width) __builtin_prefetch(reinterpret_cast<const char*>(at) + kAhead);
     return load<A>(at);
   }
   return load_lanes<A>(at, walk.lane, walk.lanes(pack), rest);
