@@ -6,7 +6,7 @@ import torch
 import torch_infotheory  # noqa: F401
 
 OPS = torch.ops.torch_infotheory
-PROBS, LOGITS, LABELS = 0, 2, 3
+PROBS, LOG_PROBS, LOGITS, LABELS = range(4)
 REST = (0, -100, 0.0, 1.0)  # reduction, ignore_index, label_smoothing, scale
 X = torch.randn(3, 4)
 
@@ -56,3 +56,29 @@ def test_a_bad_label_writes_no_stray_gradient():
         OPS._cross_entropy_backward(
             torch.ones(3), labels, X, None, saved, -1, kinds(LABELS, LOGITS), *REST, 1
         )
+
+
+def test_a_bad_label_of_no_classes_is_noted():
+    saved = torch.zeros(0, 3, dtype=torch.float64)
+    with pytest.raises(IndexError, match="Target 1 is out of bounds"):
+        OPS._cross_entropy_backward(
+            torch.ones(3),
+            torch.tensor([-100, 1, -100]),
+            X[:, :0],
+            None,
+            saved,
+            -1,
+            kinds(LABELS, LOG_PROBS),
+            *REST,
+            1,
+        )
+
+
+@pytest.mark.parametrize("shape", [(4, 0, 3), (4, 3, 0)])
+def test_the_gradient_of_tables_without_cells(shape):
+    tables = torch.empty(4, 7, 9)[:, : shape[1], : shape[2]]
+    saved = torch.zeros(2, 4, dtype=torch.float64)
+    gradient = OPS._mutual_information_backward(
+        torch.ones(4), tables, None, None, saved, -1, PROBS, *REST, 0
+    )
+    assert gradient.shape == shape

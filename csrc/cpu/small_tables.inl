@@ -36,7 +36,8 @@ struct SmallTables {
     const int64_t at = run.at.p + j * row_stride(r, r.p);
     // The cells in one go, or line by line.
     const bool in_line = r.p_x_stride == r.classes * r.p.class_stride;
-    const int64_t lines = in_line ? 1 : r.x_classes, in_each = r.x_classes * r.classes / lines;
+    const int64_t lines = in_line ? 1 : r.x_classes,
+                  in_each = in_line ? r.x_classes * r.classes : r.classes;
     for (int64_t x = 0; x < lines; ++x) {
       const int64_t offset = (at + x * r.p_x_stride) * size_of(r.p.type);
       void* line = static_cast<char*>(const_cast<void*>(r.p.data)) + offset;
