@@ -33,15 +33,32 @@ struct Picks {
     return masked(weight ? double(weight[place[j]]) : 1., mask[j]);
   }
   // Of each row of x its number, and its weight. Of a row that does not count, what is read anyway.
+  // Not inlined: its loop would share the registers of all of them.
   template <class T, class A>
-  void load_from(const T* x, int64_t class_stride, int64_t row_stride, int64_t ahead,
-                 const A* weight, int64_t n, double* to, double* p) const {
+  __attribute__((noinline)) void load_from(const T* x, int64_t class_stride, int64_t row_stride,
+                                           int64_t ahead, const A* weight, int64_t n, double* to,
+                                           double* p) const {
     for (int64_t j = 0, row = 0; j < n; ++j, row += row_stride) {
       const T* number = x + ((row + place[j] * class_stride) & mask[j]);
       if (ahead) __builtin_prefetch(number + ahead);
       to[j] = number_at(number);
       p[j] = weight_of(j, weight);
     }
+  }
+  // Both in one loop, for rows that lie far apart: each number is in a page of its own, and where
+  // many are asked for at once they hold each other up.
+  template <class L, class T, class A>
+  static void read_and_load(Rows& r, const Run& run, const L* labels, const T* x, const A* weight,
+                            double* to, double* p) {
+    const int64_t line = row_stride(r, r.p), step = row_stride(r, r.q);
+    int64_t bad = 0;
+    for (int64_t j = 0; j < run.n; ++j) {
+      const ClassIndex label(r, labels[run.at.p + j * line]);
+      bad |= label.bad;
+      to[j] = number_at(x + label.kept(j * step + label.place));
+      p[j] = label.kept(weight ? double(weight[label.place]) : 1.);
+    }
+    if (bad) note_bad(r, run);
   }
   template <class T, class A>
   void store_to(T* x, int64_t class_stride, int64_t row_stride, const A* weight, int64_t n,
@@ -70,16 +87,19 @@ template <class F, class A>
 void pick(Rows& r, int64_t begin, int64_t end) {
   using V = Pack<double>;
   const int64_t step = row_stride(r, r.q), stride = r.q.class_stride;
-  const bool short_rows = stride == 1 && step * size_of(r.q.type) <= kShortRow;
-  const int64_t ahead = short_rows ? kRowsAhead * step : 0;
+  const bool short_rows = step * size_of(r.q.type) <= kShortRow,
+             apart = stride == 1 && !short_rows && r.classes > 0;
+  const int64_t ahead = stride == 1 && short_rows ? kRowsAhead * step : 0;
+  const A* weight = static_cast<const A*>(r.weight);
   double p[Picks::most], log_q[Picks::most];
   Picks picks;
   with_memory(r, r.q, [&](const auto* labels, const auto* x) __attribute__((always_inline)) {
     each_run<Picks::most>(r, begin, end, [&](const Run& run) {
-      picks.read(r, run, labels);
-      if (r.classes)
-        picks.load_from(x + run.at.q, stride, step, ahead, static_cast<const A*>(r.weight), run.n,
-                        log_q, p);
+      const auto* first = x + run.at.q;
+      if (apart)
+        Picks::read_and_load(r, run, labels, first, weight, log_q, p);
+      else if (picks.read(r, run, labels); r.classes > 0)
+        picks.load_from(first, stride, step, ahead, weight, run.n, log_q, p);
       else  // there is no class to read
         __builtin_memset(p, 0, sizeof p), __builtin_memset(log_q, 0, sizeof log_q);
       for (int64_t j = 0; j < run.n; j += V::width)
