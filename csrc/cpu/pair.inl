@@ -22,7 +22,7 @@ struct Target {
         plain(!r.weight && r.label_smoothing == 0),
         dense(r.p.kind != kLabels || r.label_smoothing != 0) {}
 
-  double weight_of(int64_t c) const { return weight ? double(weight[c]) : 1; }
+  TI_LANE double weight_of(int64_t c) const { return weight ? double(weight[c]) : 1; }
 
   // to_i = w_i (kept to_i + spread)
   void apply(const Team& team, A* to, int64_t first, int64_t n, double kept, double spread) const {

@@ -29,42 +29,42 @@ struct Picks {
     if (bad) note_bad(r, run);
   }
   template <class A>
-  TI_LANE double weight_of(int64_t j, const A* weight) const {
-    return masked(weight ? double(weight[place[j]]) : 1., mask[j]);
+  TI_LANE double weight_of(int64_t j, const Target<A>& target) const {
+    return masked(target.weight_of(place[j]), mask[j]);
   }
   // Of each row of x its number, and its weight. Of a row that does not count, what is read anyway.
   // Not inlined: its loop would share the registers of all of them.
   template <class T, class A>
   __attribute__((noinline)) void load_from(const T* x, int64_t class_stride, int64_t row_stride,
-                                           int64_t ahead, const A* weight, int64_t n, double* to,
-                                           double* p) const {
+                                           int64_t ahead, const Target<A>& target, int64_t n,
+                                           double* to, double* p) const {
     for (int64_t j = 0, row = 0; j < n; ++j, row += row_stride) {
       const T* number = x + ((row + place[j] * class_stride) & mask[j]);
       if (ahead) __builtin_prefetch(number + ahead);
       to[j] = number_at(number);
-      p[j] = weight_of(j, weight);
+      p[j] = weight_of(j, target);
     }
   }
   // Both in one loop, for rows that lie far apart: each number is in a page of its own, and where
   // many are asked for at once they hold each other up.
   template <class L, class T, class A>
-  static void read_and_load(Rows& r, const Run& run, const L* labels, const T* x, const A* weight,
-                            double* to, double* p) {
+  static void read_and_load(Rows& r, const Run& run, const L* labels, const T* x,
+                            const Target<A>& target, double* to, double* p) {
     const int64_t line = row_stride(r, r.p), step = row_stride(r, r.q);
     int64_t bad = 0;
     for (int64_t j = 0; j < run.n; ++j) {
       const ClassIndex label(r, labels[run.at.p + j * line]);
       bad |= label.bad;
       to[j] = number_at(x + label.kept(j * step + label.place));
-      p[j] = label.kept(weight ? double(weight[label.place]) : 1.);
+      p[j] = label.kept(target.weight_of(label.place));
     }
     if (bad) note_bad(r, run);
   }
   template <class T, class A>
-  void store_to(T* x, int64_t class_stride, int64_t row_stride, const A* weight, int64_t n,
+  void store_to(T* x, int64_t class_stride, int64_t row_stride, const Target<A>& target, int64_t n,
                 const double* from) const {
     for (int64_t j = 0, row = 0; j < n; ++j, row += row_stride) {
-      const double of_row = weight ? from[j] * double(weight[place[j]]) : from[j];
+      const double of_row = from[j] * target.weight_of(place[j]);
       put_number(x + row + place[j] * class_stride, masked(of_row, mask[j]));
     }
   }
@@ -80,6 +80,7 @@ TI_LANE void with_memory(const Rows& r, const Operand& of_classes, Take take) {
     });
   });
 }
+
 // Rows of so few bytes that others are worth asking for, so many rows ahead.
 constexpr int64_t kShortRow = 256, kRowsAhead = 64;
 
@@ -90,16 +91,16 @@ void pick(Rows& r, int64_t begin, int64_t end) {
   const bool short_rows = step * size_of(r.q.type) <= kShortRow,
              apart = stride == 1 && !short_rows && r.classes > 0;
   const int64_t ahead = stride == 1 && short_rows ? kRowsAhead * step : 0;
-  const A* weight = static_cast<const A*>(r.weight);
+  const Target<A> target(r);
   double p[Picks::most], log_q[Picks::most];
   Picks picks;
   with_memory(r, r.q, [&](const auto* labels, const auto* x) __attribute__((always_inline)) {
     each_run<Picks::most>(r, begin, end, [&](const Run& run) {
       const auto* first = x + run.at.q;
       if (apart)
-        Picks::read_and_load(r, run, labels, first, weight, log_q, p);
+        Picks::read_and_load(r, run, labels, first, target, log_q, p);
       else if (picks.read(r, run, labels); r.classes > 0)
-        picks.load_from(first, stride, step, ahead, weight, run.n, log_q, p);
+        picks.load_from(first, stride, step, ahead, target, run.n, log_q, p);
       else  // there is no class to read
         __builtin_memset(p, 0, sizeof p), __builtin_memset(log_q, 0, sizeof log_q);
       for (int64_t j = 0; j < run.n; j += V::width)
@@ -113,13 +114,13 @@ void pick(Rows& r, int64_t begin, int64_t end) {
 // What the rows count for in a mean.
 template <class A>
 void weigh(Rows& r, int64_t begin, int64_t end, double*) {
+  const Target<A> target(r);
   double p[Picks::most];
   Picks picks;
   with_labels(r.p, [&](const auto* labels) {
     each_run<Picks::most>(r, begin, end, [&](const Run& run) {
       picks.read(r, run, labels);
-      for (int64_t j = 0; j < run.n; ++j)
-        p[j] = r.classes ? picks.weight_of(j, static_cast<const A*>(r.weight)) : 0;
+      for (int64_t j = 0; j < run.n; ++j) p[j] = r.classes ? picks.weight_of(j, target) : 0;
       add_up(r, r.row_weights, run.at.row, p, run.n);
     });
   });
@@ -143,6 +144,7 @@ template <class F, class A>
 void scatter(Rows& r, int64_t begin, int64_t end) {
   using V = Pack<double>;
   const int64_t step = row_stride(r, r.gradient), stride = r.gradient.class_stride;
+  const Target<A> target(r);
   double g[Picks::most];
   Picks picks;
   with_memory(r, r.gradient, [&](const auto* labels, auto* x) __attribute__((always_inline)) {
@@ -155,7 +157,7 @@ void scatter(Rows& r, int64_t begin, int64_t end) {
       const V any(0),
           slope = gradient_by_q<F, kLogProbs>(Prob<V>{V(1), any}, Prob<V>{any, any}, any);
       for (int64_t j = 0; j < run.n; j += V::width) store(g + j, load<double>(g + j) * slope);
-      picks.store_to(x + run.at.gradient, stride, step, static_cast<const A*>(r.weight), run.n, g);
+      picks.store_to(x + run.at.gradient, stride, step, target, run.n, g);
     });
   });
 }

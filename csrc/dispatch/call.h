@@ -39,7 +39,7 @@ bool needs_double(const Operands& x) {
 // Class weights in the type computed with. Few of them, on the CPU, are converted by hand: an op of
 // torch takes as long as a small loss.
 Tensor weights_as(ScalarType type, const Tensor& weight) {
-  if (weight.scalar_type() == type) return weight.is_contiguous() ? weight : weight.contiguous();
+  if (weight.scalar_type() == type) return weight.contiguous();
   if (!weight.device().is_cpu() || type != at::kFloat || weight.scalar_type() == at::kDouble)
     return weight.to(type).contiguous();
   const Tensor to = new_empty(weight.sizes(), weight.options().dtype(type));
