@@ -223,35 +223,6 @@ TI_LANE void store_lanes(T* to, int64_t stride, int64_t lanes, Pack<A> a) {
   for (int64_t j = 0; j < lanes; ++j) to[j * stride] = part[j];
 }
 
-// ---- as many packs as they have lanes, as the rows of a square
-template <int... j>
-struct Lanes {};
-template <int n, int... j>
-struct LanesUpTo : LanesUpTo<n - 1, n - 1, j...> {};
-template <int... j>
-struct LanesUpTo<0, j...> {
-  using type = Lanes<j...>;
-};
-
-// Lanes of a and b that differ by `step` change places: those of a with that bit, of b without it.
-template <int step, class A, int... j>
-TI_LANE void exchange(Pack<A>& a, Pack<A>& b, Lanes<j...>) {
-  constexpr int width = Pack<A>::width;
-  const auto x = a.v, y = b.v;
-  a.v = __builtin_shufflevector(x, y, (j & step ? width + j - step : j)...);
-  b.v = __builtin_shufflevector(x, y, (j & step ? width + j : j + step)...);
-}
-template <class A, int step = 1, int... j>
-TI_LANE void transpose(Pack<A>* rows, Lanes<j...> lanes) {
-  if constexpr (step < Pack<A>::width) {
-    ((j & step ? void() : exchange<step>(rows[j], rows[j | step], lanes)), ...);
-    transpose<A, 2 * step>(rows, lanes);
-  }
-}
-TI_PACK void transpose(Pack<A>* rows) {
-  transpose(rows, typename LanesUpTo<Pack<A>::width>::type());
-}
-
 // ---- all lanes together, by halves
 template <class A, int width, class F>
 TI_LANE A across(const A* lanes, F f) {

@@ -1,10 +1,10 @@
-// readers.inl -- the functions of blocks.inl for a type and a kind that are known at run time only,
-// and single numbers.
+// readers.inl -- the functions of blocks.inl and tiles.inl for a type and a kind that are known at
+// run time only, and single numbers.
 //
 // Knows sources and packs; must not know any formula by name, tensors, or torch. Read next:
 // lanes.inl.
 #pragma once
-#include "cpu/blocks.inl"
+#include "cpu/tiles.inl"
 
 namespace torch_infotheory {
 namespace {

@@ -1,7 +1,9 @@
-// pack.inl -- tests of cpu/pack.h and of the arithmetic of core/lanes.h, for one register width.
+// pack.inl -- tests of cpu/pack.h, cpu/square.h and the arithmetic of core/lanes.h, for one
+// register width.
 //
 // Included by pack_*.cpp, which set the width and the instruction set. Every number that a pack
 // gives is compared with long double, or with the conversions of check.h, one lane at a time.
+#include "cpu/square.h"
 #include "cpu/wide.h"
 
 namespace torch_infotheory {
