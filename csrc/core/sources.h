@@ -77,32 +77,17 @@ TI_LANE auto with_labels(const Operand& labels, Read read) {
       return read(static_cast<const int64_t*>(labels.data));
   }
 }
-// x, or 0: `mask` is all bits, or none.
-TI_LANE double masked(double x, int64_t mask) {
-  int64_t bits;
-  __builtin_memcpy(&bits, &x, sizeof bits);
-  bits &= mask;
-  __builtin_memcpy(&x, &bits, sizeof bits);
-  return x;
-}
-// A class index as it is used: where its row does not count, class 0, with nothing kept of it. By
-// the signs of numbers, for of conditions compilers make branches, or bytes that wait for each
-// other.
+// A class index, or as many as there are lanes: whether its row counts, and whether it is none of
+// the classes. Only one whose row counts may be used as an index.
+template <class I>
 struct ClassIndex {
-  int64_t bad, mask, place;  // `bad` and `mask`: all bits, or none
-  TI_LANE ClassIndex(const Rows& r, int64_t c) {
-    const int64_t inside = sign(~c & int64_t(uint64_t(c) - uint64_t(r.classes))),
-                  gap = c ^ r.ignore_index, unlike = sign(gap | int64_t(0 - uint64_t(gap)));
-    bad = ~inside & unlike;
-    mask = inside & unlike;
-    place = kept(c);
+  using Test = decltype(I() == I());
+  Test counts, bad;
+  TI_LANE ClassIndex(I c, int64_t classes, int64_t ignore_index) {
+    const Test no{}, inside = (c >= 0) & (c < classes), ignored = c == ignore_index;
+    counts = inside & (ignored == no);
+    bad = (inside == no) & (ignored == no);
   }
-  TI_LANE bool counts() const { return mask != 0; }
-  TI_LANE int64_t kept(int64_t x) const { return x & mask; }
-  TI_LANE double kept(double x) const { return masked(x, mask); }
-
- private:
-  TI_LANE static int64_t sign(int64_t x) { return x >> 63; }
 };
 // The class index of a row.
 TI_LANE int64_t label_at(const Operand& labels, int64_t offset) {

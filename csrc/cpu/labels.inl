@@ -13,14 +13,43 @@ namespace {
 template <class F>
 constexpr bool takes_labels = F::linear && F::arity == 2;
 
+// The labels of as many rows as there are lanes of doubles. A row that does not count has class 0.
+struct LabelsOfRows {
+  Indices place, counts;  // `counts`: all bits, or none
+  TI_LANE Pack<double> kept(Pack<double> x) const { return number(bits(x) & counts, x); }
+};
+// Numbers x[0], x[stride], ... in the first lanes, `rest` in the others.
+template <class T>
+TI_LANE Indices load_indices(const T* x, int64_t stride, int64_t n, int64_t rest) {
+  constexpr int width = Pack<double>::width;
+  if (stride == 1 && n >= width) return __builtin_convertvector((load_raw<T, width>(x)), Indices);
+  Indices some = Indices{} + rest;
+  for (int64_t k = 0; k < width && k < n; ++k) some[k] = x[k * stride];
+  return some;
+}
 // One label out of range, any of them.
-inline void note_bad(Rows& r, const Run& run) {
+template <class T>
+void note_bad(Rows& r, const Run& run, const T* labels) {
   for (int64_t j = 0; j < run.n; ++j) {
-    const int64_t c = label_at(r.p, run.at.p + j * row_stride(r, r.p));
-    if (!ClassIndex(r, c).bad) continue;
+    const int64_t c = labels[run.at.p + j * row_stride(r, r.p)];
+    if (!ClassIndex<int64_t>(c, r.classes, r.ignore_index).bad) continue;
     __atomic_store_n(&r.bad_label, c, __ATOMIC_RELAXED);
     __atomic_store_n(&r.has_bad_label, true, __ATOMIC_RELAXED);
   }
+}
+// visit(j, labels of rows from j on) over a run. Rows behind its last do not count.
+template <class T, class Visit>
+TI_LANE void each_labels(Rows& r, const Run& run, const T* labels, Visit visit) {
+  const int64_t n = run.n, step = row_stride(r, r.p), classes = r.classes, ignored = r.ignore_index;
+  const T* x = labels + run.at.p;
+  Indices bad{};
+  for (int64_t j = 0; j < n; j += Pack<double>::width) {
+    const Indices c = load_indices(x + j * step, step, n - j, ignored);
+    const ClassIndex<Indices> index(c, classes, ignored);
+    bad |= index.bad;
+    visit(j, LabelsOfRows{c & index.counts, index.counts});
+  }
+  if (any(bad, Pack<double>())) note_bad(r, run, labels);
 }
 
 // The labels of a run's rows, and log q at each of them. A row that does not count has class 0,
@@ -36,22 +65,17 @@ struct Labels {
   void read(Rows& r, const Run& run, const Target<A>& target) {
     if (r.p.kind != kLabels) return;
     n = run.n;
-    int64_t others = 0, bad = 0;
+    Pack<double> rows(0);
     with_labels(r.p, [&](const auto* x) __attribute__((always_inline)) {
-      each_in_line(n, row_stride(r, r.p),
-                   [&](int64_t j, int64_t place) __attribute__((always_inline)) {
-                     const ClassIndex l(r, x[run.at.p + place]);
-                     others += !l.counts();
-                     bad += l.bad;
-                     label[j] = l.place;
-                     weight[j] = counting[j] = l.kept(1.);
-                   });
+      each_labels(r, run, x, [&](int64_t j, const LabelsOfRows& of) __attribute__((always_inline)) {
+        const Pack<double> one = of.kept(Pack<double>(1));
+        rows = rows + one;
+        store(counting + j, one);
+        store(weight + j, of.kept(target.weights_of(of.place)));
+        __builtin_memcpy(label + j, &of.place, sizeof of.place);
+      });
     });
-    if (bad) note_bad(r, run);
-    all_count = others == 0, any_counts = others < n;
-    if (!target.weight || !any_counts) return;
-    for (int64_t j = 0; j < n; ++j) weight[j] = target.weight_of(label[j]);
-    if (!all_count) clear_where_zero(weight, counting, n);
+    all_count = sum(rows) == n, any_counts = sum(rows) > 0;
   }
   bool counts(int64_t j) const { return all_count || counting[j] != 0; }
   // log q at the labels, or what stands for it in memory.

@@ -177,6 +177,9 @@ TI_LANE void store(T* to, Pack<A> a) {
   narrow<Pack<A>::width>(to, __builtin_convertvector(a.v, Via));
 }
 
+// Places in memory, one for each lane of doubles.
+using Indices = Pack<double>::Mask;
+
 // `a` in the first lanes, 0 in the others.
 TI_PACK Pack<A> first_lanes(Pack<A> a, int64_t lanes) {
   A kept[Pack<A>::width];

@@ -17,12 +17,15 @@ struct Target {
   bool plain, dense;  // nothing to apply; anything besides the peak of a label
 
   Target(const Rows& r)
-      : weight(static_cast<const A*>(r.weight)),
+      : weight(r.classes ? static_cast<const A*>(r.weight) : nullptr),
         smoothing(r.label_smoothing, r.classes),
         plain(!r.weight && r.label_smoothing == 0),
         dense(r.p.kind != kLabels || r.label_smoothing != 0) {}
 
-  TI_LANE double weight_of(int64_t c) const { return weight ? double(weight[c]) : 1; }
+  // At one class per lane.
+  TI_LANE Pack<double> weights_of(Indices places) const {
+    return weight ? load_at(weight, places) : Pack<double>(1);
+  }
 
   // to_i = w_i (kept to_i + spread)
   void apply(const Team& team, A* to, int64_t first, int64_t n, double kept, double spread) const {

@@ -9,66 +9,10 @@
 namespace torch_infotheory {
 namespace {
 
-// The labels of a run's rows that count, and all bits for each of them; 0 and no bits for the
-// others. Each loop here is short and has no branch, so that the processor waits for the memory of
-// many rows at once.
-struct Picks {
-  static constexpr int64_t most = 256;  // rows of a run
-  int64_t place[most], mask[most];
+constexpr int64_t kPicks = 256;  // rows of a run
+// Rows of so few bytes that others are worth asking for, so many rows ahead.
+constexpr int64_t kShortRow = 256, kRowsAhead = 160;
 
-  template <class T>
-  void read(Rows& r, const Run& run, const T* labels) {
-    int64_t bad = 0;
-    each_in_line(run.n, row_stride(r, r.p),
-                 [&](int64_t j, int64_t i) __attribute__((always_inline)) {
-                   const ClassIndex label(r, labels[run.at.p + i]);
-                   bad |= label.bad;
-                   place[j] = label.place;
-                   mask[j] = label.mask;
-                 });
-    if (bad) note_bad(r, run);
-  }
-  template <class A>
-  TI_LANE double weight_of(int64_t j, const Target<A>& target) const {
-    return masked(target.weight_of(place[j]), mask[j]);
-  }
-  // Of each row of x its number, and its weight. Of a row that does not count, what is read anyway.
-  // Not inlined: its loop would share the registers of all of them.
-  template <class T, class A>
-  __attribute__((noinline)) void load_from(const T* x, int64_t class_stride, int64_t row_stride,
-                                           int64_t ahead, const Target<A>& target, int64_t n,
-                                           double* to, double* p) const {
-    for (int64_t j = 0, row = 0; j < n; ++j, row += row_stride) {
-      const T* number = x + ((row + place[j] * class_stride) & mask[j]);
-      if (ahead) __builtin_prefetch(number + ahead);
-      to[j] = number_at(number);
-      p[j] = weight_of(j, target);
-    }
-  }
-  // Both in one loop, for rows that lie far apart: each number is in a page of its own, and where
-  // many are asked for at once they hold each other up.
-  template <class L, class T, class A>
-  static void read_and_load(Rows& r, const Run& run, const L* labels, const T* x,
-                            const Target<A>& target, double* to, double* p) {
-    const int64_t line = row_stride(r, r.p), step = row_stride(r, r.q);
-    int64_t bad = 0;
-    for (int64_t j = 0; j < run.n; ++j) {
-      const ClassIndex label(r, labels[run.at.p + j * line]);
-      bad |= label.bad;
-      to[j] = number_at(x + label.kept(j * step + label.place));
-      p[j] = label.kept(target.weight_of(label.place));
-    }
-    if (bad) note_bad(r, run);
-  }
-  template <class T, class A>
-  void store_to(T* x, int64_t class_stride, int64_t row_stride, const Target<A>& target, int64_t n,
-                const double* from) const {
-    for (int64_t j = 0, row = 0; j < n; ++j, row += row_stride) {
-      const double of_row = from[j] * target.weight_of(place[j]);
-      put_number(x + row + place[j] * class_stride, masked(of_row, mask[j]));
-    }
-  }
-};
 // take(labels, x): the labels, and an operand of one number per class, in the types that they have
 // in memory.
 template <class Take>
@@ -81,32 +25,43 @@ TI_LANE void with_memory(const Rows& r, const Operand& of_classes, Take take) {
   });
 }
 
-// Rows of so few bytes that others are worth asking for, so many rows ahead.
-constexpr int64_t kShortRow = 256, kRowsAhead = 64;
-
+// The sum is added up in the order of the rows, each addition waiting for the one before: rows that
+// lie far apart are read a fifth faster than where all of them may be asked for at once.
+template <class F, class A, class L, class T>
+__attribute__((noinline)) void pick_run(Rows& r, const Run& run, const Target<A> target,
+                                        const L* labels, const T* x) {
+  using V = Pack<double>;
+  const int64_t line = row_stride(r, r.q), stride = r.q.class_stride,
+                ahead = stride == 1 && line * sizeof(T) <= kShortRow ? kRowsAhead * line : 0;
+  double value[kPicks], total = 0;
+  V weights(0);
+  Indices rows;
+  for (int k = 0; k < V::width; ++k) rows[k] = k * line;
+  each_labels(r, run, labels,
+              [&](int64_t j, const LabelsOfRows& of) __attribute__((always_inline)) {
+                Indices at = rows + of.place;
+                if (stride != 1) at = rows + of.place * stride;  // ten instructions with AVX2
+                at &= of.counts;
+                rows += V::width * line;
+                if (ahead)
+                  for (int k = 0; k < V::width; ++k) __builtin_prefetch(x + at[k] + ahead);
+                const V p = of.kept(target.weights_of(of.place)),
+                        term = F::term(Prob<V>{p, V(0)}, Prob<V>{V(0), load_at(x, at)});
+                store(value + j, term);
+                total += sum(term);
+                weights = weights + p;
+              });
+  if (!r.row_values) return store_values(r, run, value);
+  add_to_sum(r, r.row_values, run.at.row, total);
+  if (r.row_weights) add_to_sum(r, r.row_weights, run.at.row, sum(weights));
+}
 template <class F, class A>
 void pick(Rows& r, int64_t begin, int64_t end) {
-  using V = Pack<double>;
-  const int64_t step = row_stride(r, r.q), stride = r.q.class_stride;
-  const bool short_rows = step * size_of(r.q.type) <= kShortRow,
-             apart = stride == 1 && !short_rows && r.classes > 0;
-  const int64_t ahead = stride == 1 && short_rows ? kRowsAhead * step : 0;
   const Target<A> target(r);
-  double p[Picks::most], log_q[Picks::most];
-  Picks picks;
-  with_memory(r, r.q, [&](const auto* labels, const auto* x) __attribute__((always_inline)) {
-    each_run<Picks::most>(r, begin, end, [&](const Run& run) {
-      const auto* first = x + run.at.q;
-      if (apart)
-        Picks::read_and_load(r, run, labels, first, target, log_q, p);
-      else if (picks.read(r, run, labels); r.classes > 0)
-        picks.load_from(first, stride, step, ahead, target, run.n, log_q, p);
-      else  // there is no class to read
-        __builtin_memset(p, 0, sizeof p), __builtin_memset(log_q, 0, sizeof log_q);
-      for (int64_t j = 0; j < run.n; j += V::width)
-        store(log_q + j,
-              F::term(Prob<V>{load<double>(p + j), V(0)}, Prob<V>{V(0), load<double>(log_q + j)}));
-      keep_values(r, run, log_q, p);
+  with_memory(r, r.q, [&]<class T>(const auto* labels, const T* x) __attribute__((always_inline)) {
+    const T none{};  // where there is no class to read
+    each_run<kPicks>(r, begin, end, [&](const Run& run) {
+      pick_run<F>(r, run, target, labels, r.classes ? x + run.at.q : &none);
     });
   });
 }
@@ -115,13 +70,14 @@ void pick(Rows& r, int64_t begin, int64_t end) {
 template <class A>
 void weigh(Rows& r, int64_t begin, int64_t end, double*) {
   const Target<A> target(r);
-  double p[Picks::most];
-  Picks picks;
   with_labels(r.p, [&](const auto* labels) {
-    each_run<Picks::most>(r, begin, end, [&](const Run& run) {
-      picks.read(r, run, labels);
-      for (int64_t j = 0; j < run.n; ++j) p[j] = r.classes ? picks.weight_of(j, target) : 0;
-      add_up(r, r.row_weights, run.at.row, p, run.n);
+    each_run<kPicks>(r, begin, end, [&](const Run& run) {
+      Pack<double> weights(0);
+      each_labels(r, run, labels,
+                  [&](int64_t, const LabelsOfRows& of) __attribute__((always_inline)) {
+                    weights = weights + of.kept(target.weights_of(of.place));
+                  });
+      add_to_sum(r, r.row_weights, run.at.row, sum(weights));
     });
   });
 }
@@ -143,21 +99,23 @@ void clear_rows(const Rows& r, T* x, int64_t n) {
 template <class F, class A>
 void scatter(Rows& r, int64_t begin, int64_t end) {
   using V = Pack<double>;
-  const int64_t step = row_stride(r, r.gradient), stride = r.gradient.class_stride;
+  const int64_t line = row_stride(r, r.gradient), stride = r.gradient.class_stride;
   const Target<A> target(r);
-  double g[Picks::most];
-  Picks picks;
+  double g[kPicks];
+  // The formula is linear in p, and in log q: its derivative does not depend on q.
+  const V any(0), slope = gradient_by_q<F, kLogProbs>(Prob<V>{V(1), any}, Prob<V>{any, any}, any);
   with_memory(r, r.gradient, [&](const auto* labels, auto* x) __attribute__((always_inline)) {
-    each_run<Picks::most>(r, begin, end, [&](const Run& run) {
+    each_run<kPicks>(r, begin, end, [&](const Run& run) {
       clear_rows(r, x + run.at.gradient, run.n);
-      picks.read(r, run, labels);
-      if (r.classes == 0) return;
       load_row_gradients(r, run, g);
-      // The formula is linear in p, and in log q: its derivative does not depend on q.
-      const V any(0),
-          slope = gradient_by_q<F, kLogProbs>(Prob<V>{V(1), any}, Prob<V>{any, any}, any);
-      for (int64_t j = 0; j < run.n; j += V::width) store(g + j, load<double>(g + j) * slope);
-      picks.store_to(x + run.at.gradient, stride, step, target, run.n, g);
+      each_labels(
+          r, run, labels, [&](int64_t j, const LabelsOfRows& of) __attribute__((always_inline)) {
+            const V d = of.kept(load<double>(g + j) * slope * target.weights_of(of.place));
+            auto* row = x + run.at.gradient + j * line;
+            const int64_t rows = r.classes == 0 ? 0 : run.n - j < V::width ? run.n - j : V::width;
+            for (int64_t k = 0; k < rows; ++k)
+              put_number(row + k * line + of.place[k] * stride, d.v[k]);
+          });
     });
   });
 }

@@ -68,6 +68,13 @@ template <class T>
 TI_LANE double number_at(const T* x) {
   return double(widen<1>(x)[0]);
 }
+// x[places[0]], x[places[1]], ...
+template <class T>
+TI_LANE Pack<double> load_at(const T* x, Indices places) {
+  Pack<double> v;
+  for (int k = 0; k < Pack<double>::width; ++k) v.v[k] = number_at(x + places[k]);
+  return v;
+}
 // to[j] = the number at place_of(j), for n of them.
 template <class Place>
 TI_LANE void load_numbers(const Operand& from, int64_t n, Place place_of, double* to) {

@@ -10,8 +10,12 @@
 namespace torch_infotheory {
 namespace {
 
-// Numbers of n rows from `row` on, added to the sum of these rows; several side by side, for one
-// sum alone would wait for each addition.
+// The total of some rows from `row` on, added to the sum that they belong to.
+inline void add_to_sum(const Rows& r, double* sums, int64_t row, double total) {
+  double& sum = sums[row / r.rows_per_sum];
+  sum = row % r.rows_per_sum ? sum + total : total;
+}
+// Numbers of n rows; several side by side, for one sum alone would wait for each addition.
 inline void add_up(const Rows& r, double* sums, int64_t row, const double* numbers, int64_t n) {
   constexpr int64_t at_once = 8;
   double part[at_once] = {};
@@ -19,20 +23,14 @@ inline void add_up(const Rows& r, double* sums, int64_t row, const double* numbe
   for (; j + at_once <= n; j += at_once)
     for (int64_t k = 0; k < at_once; ++k) part[k] += numbers[j + k];
   for (int64_t k = 0; j + k < n; ++k) part[k] += numbers[j + k];
-  const double total = across<double, at_once>(
-      part, [](auto x, auto y) __attribute__((always_inline)) { return x + y; });
-  double& sum = sums[row / r.rows_per_sum];
-  sum = row % r.rows_per_sum ? sum + total : total;
+  add_to_sum(r, sums, row,
+             across<double, at_once>(
+                 part, [](auto x, auto y) __attribute__((always_inline)) { return x + y; }));
 }
-// What a run's rows come to and, with labels, count for in a mean.
-inline void keep_values(const Rows& r, const Run& run, double* value, const double* weight) {
-  if (r.row_values) {
-    add_up(r, r.row_values, run.at.row, value, run.n);
-    if (r.row_weights) add_up(r, r.row_weights, run.at.row, weight, run.n);
-  } else {
-    for (int64_t j = 0; j < run.n; ++j) value[j] *= r.scale;
-    store_numbers(r.value, run.at.value, row_stride(r, r.value), value, run.n);
-  }
+// The values of a run's rows, in the unit asked for.
+inline void store_values(const Rows& r, const Run& run, double* value) {
+  for (int64_t j = 0; j < run.n; ++j) value[j] *= r.scale;
+  store_numbers(r.value, run.at.value, row_stride(r, r.value), value, run.n);
 }
 // What is kept of a run's rows.
 template <class F>
@@ -41,7 +39,9 @@ void keep(const Rows& r, const Run& run, Results& x, const double* weight) {
   const int64_t bytes = run.n * sizeof(double);
   for (int i = 0; r.saved && i < 2 * F::arity; ++i)
     __builtin_memcpy(r.saved + i * r.rows + run.at.row, kept[i], bytes);
-  keep_values(r, run, x.value, weight);
+  if (!r.row_values) return store_values(r, run, x.value);
+  add_up(r, r.row_values, run.at.row, x.value, run.n);
+  if (r.row_weights) add_up(r, r.row_weights, run.at.row, weight, run.n);
 }
 
 // The peaks of labels, which no reduction has seen.

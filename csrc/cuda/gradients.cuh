@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
       device::device_check(!label.bad);
       const int64_t here = label.label - part.first;
       if (label.has_peak() && here >= 0 && here < part.classes) label_here = int(here);
-      if (!label.row_counts() || r.picks()) {
+      if (!label.counts || r.picks()) {
         const Blank<A, n> nothing{Split::of<n>(part.classes, to.misaligned())};
         return sweep<Parking::kNone, 1>(team, nothing,
                                         [&](const auto& at, const auto&, const auto&) {

@@ -9,18 +9,18 @@ namespace {
 
 struct Label {
   int64_t label = -1;
-  bool given = false, ignored = false, bad = false;
+  bool given = false, bad = false;
+  bool counts = true;  // the row has a value, and the label, if given, may be used as an index
 
   __device__ __forceinline__ Label(const Rows& r, const Offsets& at, bool there) {
     if (r.p.kind != kLabels || !there) return;
     given = true;
     label = label_at(r.p, at.of[DeviceRows::kP]);
-    ignored = label == r.ignore_index;
-    bad = !ignored && (label < 0 || label >= r.classes);
+    const ClassIndex<int64_t> index(label, r.classes, r.ignore_index);
+    counts = index.counts;
+    bad = index.bad;
   }
-  // Whether the row has a value, and a label that may be used as an index.
-  __device__ __forceinline__ bool row_counts() const { return !ignored && !bad; }
-  __device__ __forceinline__ bool has_peak() const { return given && row_counts(); }
+  __device__ __forceinline__ bool has_peak() const { return given && counts; }
 };
 
 __device__ __forceinline__ double weight_of_class(const DeviceRows& d, int64_t c) {
@@ -59,7 +59,7 @@ __device__ __forceinline__ void finish(const DeviceRows& d, int64_t row, const O
     out.d_lq += F::d_lq(p, q);
   }
   device::device_check(!label.bad);
-  if (!label.row_counts()) out = Results();
+  if (!label.counts) out = Results();
   const double kept[] = {out.zp, out.d_lp, out.zq, out.d_lq};
 #pragma unroll
   for (int i = 0; r.saved && i < 2 * F::arity; ++i) r.saved[i * r.rows + row] = kept[i];

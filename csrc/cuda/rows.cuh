@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksToShare<F, A, type, p_kin
   const Target<A> target(d.rows);
   team.each(d.rows.rows * d.geometry.parts, [&](int64_t unit, bool there) {
     Part part = part_of(d, unit, there);
-    if (!Label(d.rows, part.at, there).row_counts() || d.rows.picks()) part.classes = 0;
+    if (!Label(d.rows, part.at, there).counts || d.rows.picks()) part.classes = 0;
     Both rows(d.rows.p, d.rows.q, part);
     if constexpr (F::linear) {
       Moments<A> m(rows.p.is_logits(), F::arity == 2 && rows.q.is_logits());

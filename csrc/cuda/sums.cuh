@@ -16,7 +16,7 @@ struct Totals {
 __device__ __forceinline__ double weight_of_row(const DeviceRows& d, int64_t row) {
   const Label label(d.rows, locate(d, row), true);
   device::device_check(!label.bad);
-  return label.row_counts() ? weight_of_class(d, label.label) : 0;
+  return label.counts ? weight_of_class(d, label.label) : 0;
 }
 
 // out[block] = the sum of what its threads find by of(i), for i in [0, numbers).
