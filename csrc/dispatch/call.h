@@ -36,30 +36,13 @@ bool needs_double(const Operands& x) {
   return x.p.scalar_type() == at::kDouble || (x.q && x.q->scalar_type() == at::kDouble);
 }
 
-// Class weights in the type computed with. Few of them, on the CPU, are converted by hand: an op of
-// torch takes as long as a small loss.
-Tensor weights_as(ScalarType type, const Tensor& weight) {
-  if (weight.scalar_type() == type) return weight.contiguous();
-  if (!weight.device().is_cpu() || type != at::kFloat || weight.scalar_type() == at::kDouble)
-    return weight.to(type).contiguous();
-  const Tensor to = new_empty(weight.sizes(), weight.options().dtype(type));
-  const auto copy = [&](const auto* from) {
-    float* const numbers = to.mutable_data_ptr<float>();
-    for (int64_t c = 0; c < weight.size(0); ++c) numbers[c] = float(from[c * weight.stride(0)]);
-  };
-  if (weight.scalar_type() == at::kHalf)
-    copy(weight.const_data_ptr<at::Half>());
-  else
-    copy(weight.const_data_ptr<at::BFloat16>());
-  return to;
-}
-
 // Rows, with the memory that it points into.
 struct Call {
   Rows rows;
   c10::SmallVector<int64_t, 6> sizes, strides[5];  // of p, q, value, g, gradient
   Tensor weight, saved;
-  bool flat = false;  // elements without rows, in contiguous memory
+  c10::SmallVector<float, 32> converted_weight;  // instead of `weight`
+  bool flat = false;                             // elements without rows, in contiguous memory
 
   // What forward reads and, unless the rows are to be reduced, where it writes their values.
   template <class F>
@@ -99,6 +82,7 @@ struct Call {
       for (auto& s : strides)
         if (!s.empty()) s[rank - 1] = s[d];
     }
+    if (!converted_weight.empty()) rows.weight = converted_weight.data();
     rows.rank = int(rank);
     rows.sizes = sizes.data();
     Operand* const operands[] = {&rows.p, &rows.q, &rows.value, &rows.g, &rows.gradient};
@@ -123,16 +107,28 @@ struct Call {
     }
     c.rows.p = c.template operand<F>(0, x.p, dim, o.p_kind());
     if (x.q) c.rows.q = c.template operand<F>(1, *x.q, dim, o.q_kind());
-    if (x.weight) {
-      c.weight = weights_as(needs_double(x) ? at::kDouble : at::kFloat, *x.weight);
-      c.rows.weight = c.weight.const_data_ptr();
-    }
+    if (x.weight) c.read_weight(*x.weight, needs_double(x) ? at::kDouble : at::kFloat);
     c.rows.label_smoothing = o.label_smoothing;
     c.rows.ignore_index = o.ignore_index;
     c.rows.scale = o.scale;
     c.rows.elementwise = o.is_elementwise();
     c.flat = o.is_elementwise() && x.p.is_contiguous() && (!x.q || x.q->is_contiguous());
     return c;
+  }
+  // In the type computed with. Those of 16 bits on the CPU are converted by hand: an op of torch
+  // takes as long as a small loss.
+  void read_weight(const Tensor& t, ScalarType type) {
+    const bool right = t.scalar_type() == type, half = t.scalar_type() == at::kHalf;
+    if (type == at::kFloat && t.device().is_cpu() && (half || t.scalar_type() == at::kBFloat16)) {
+      const auto convert = [&](const auto* from) {
+        for (int64_t c = 0; c < t.size(0); ++c)
+          converted_weight.push_back(float(from[c * t.stride(0)]));
+      };
+      return half ? convert(t.const_data_ptr<at::Half>())
+                  : convert(t.const_data_ptr<at::BFloat16>());
+    }
+    weight = (right ? t : t.to(type)).contiguous();
+    rows.weight = weight.const_data_ptr();
   }
   // The strides of t over the rows; t has either all dimensions or those of the rows alone, or one
   // element for all rows.
