@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from torch_infotheory import _C
 
@@ -26,7 +27,7 @@ def _function(name: str) -> Callable[..., Tensor]:
     typed = getattr(_C, name, None)
 
     def call(*values: object) -> Tensor:
-        if typed is not None and not torch.compiler.is_dynamo_compiling():
+        if typed is not None and not is_dynamo_compiling():
             result = typed(*values)
             if result is not NotImplemented:
                 return result

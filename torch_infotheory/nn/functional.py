@@ -28,6 +28,7 @@ from torch_infotheory._ops import functions as _functions
 from torch_infotheory.measures import Dim, Kind, _base_of, _kind_of, _kinds_of
 
 _ops = _functions(["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"])
+_ENUM = {name: _Reduction.get_enum(name) for name in ("none", "mean", "sum")}
 _BATCHMEAN = 3  # after torch's own numbers, which end at 2
 
 
@@ -43,12 +44,12 @@ def _not_a_tensor(function: str, **arguments: object) -> TypeError:
 
 def _enum(function: str, reduction: str, *more: str) -> int:
     """Return torch's number of a reduction; ``function`` also takes ``more``, says the error."""
-    if reduction == "mean":  # what most calls ask for, told apart sooner than torch does
-        return 1
+    if isinstance(reduction, str) and reduction in _ENUM:  # sooner than torch tells them apart
+        return _ENUM[reduction]
     try:
         return _Reduction.get_enum(reduction)
     except ValueError as error:
-        names = ", ".join(map(repr, ("none", "mean", "sum", *more)))
+        names = ", ".join(map(repr, (*_ENUM, *more)))
         raise ValueError(f"{error}: {function} takes {names}") from None
 
 
