@@ -191,6 +191,7 @@ TI_PACK Pack<A> first_lanes(Pack<A> a, int64_t lanes) {
 template <class A, class T>
 TI_LANE Pack<A> load_lanes(const T* x, int64_t stride, int64_t lanes, A rest) {
   constexpr int width = Pack<A>::width;
+  if (stride == 1 && lanes == width) return load<A>(x);
 #if TI_PACK_BYTES == 64
   if constexpr (__is_same(A, float) && __is_same(T, float))
     if (stride == 1)
@@ -211,6 +212,7 @@ TI_LANE Pack<A> load_lanes(const T* x, int64_t stride, int64_t lanes, A rest) {
 }
 template <class A, class T>
 TI_LANE void store_lanes(T* to, int64_t stride, int64_t lanes, Pack<A> a) {
+  if (stride == 1 && lanes == Pack<A>::width) return store(to, a);
 #if TI_PACK_BYTES == 64
   if constexpr (__is_same(A, float) && __is_same(T, float))
     if (stride == 1) return _mm512_mask_storeu_ps(to, __mmask16((1u << lanes) - 1), a.v);
