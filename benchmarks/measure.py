@@ -17,7 +17,7 @@ from torch import Tensor
 
 Call = Callable[[], object]
 
-BLOCK = 1e-3  # seconds: calls shorter than this are timed several at a time
+BLOCK = 2e-4  # seconds: calls shorter than this are timed several at a time
 SLOW = 5.0  # seconds: after as much, two calls are enough
 CALLS = 3
 

@@ -1,7 +1,7 @@
 """Faults planted into the kernels: the simulator, or a wrong value, tells of every one.
 
 So its silence on the kernels as they are means something. Each fault is one change of a line of
-csrc/cuda; a few kernels with it are compiled and run instead of the ones in the extension.
+csrc; a few kernels with it are compiled and run instead of the ones in the extension.
 """
 
 import os
@@ -27,17 +27,29 @@ CSRC = HERE.parents[1] / "csrc"
 COMPILED = os.environ["FAKECUDA_PTX"].split(":")
 
 FAULTS = {  # file, what stands there, what the fault is
-    "parked_beyond_the_room": ("walk", "kKeep && i < room", "kKeep && i <= room"),
-    "read_beyond_the_room": ("walk", "kKept && i < room", "kKept && i <= room"),
-    "parked_with_another_team": ("walk", "int64_t(team.index) *", "0 *"),
-    "label_bound": ("labels", "label >= r.classes", "label > r.classes"),
-    "narrow_row_offset": ("walk", "index * d.strides[k][i]", "int(index) * int(d.strides[k][i])"),
-    "row_bound": ("team", "first + index < units", "true"),
-    "alignment": ("walk", "(n - misaligned) % n", "(n - misaligned) % n / 2"),
-    "tail": ("walk", "i >= ragged ? -1", "i > ragged ? -1"),
-    "part_bound": ("walk", "left < g.part_classes ? left : g.part_classes", "g.part_classes"),
-    "shuffle_mask": ("team", "0xffffffffu", "0x0000ffffu"),
-    "early_exit": ("team", "team.lanes <= kWarp)", "team.lanes <= kWarp || threadIdx.x >= 96)"),
+    "parked_beyond_the_room": ("cuda/walk.cuh", "kKeep && i < room", "kKeep && i <= room"),
+    "read_beyond_the_room": ("cuda/walk.cuh", "kKept && i < room", "kKept && i <= room"),
+    "parked_with_another_team": ("cuda/walk.cuh", "int64_t(team.index) *", "0 *"),
+    "label_bound": ("core/sources.h", "c < classes", "c <= classes"),
+    "narrow_row_offset": (
+        "cuda/walk.cuh",
+        "index * d.strides[k][i]",
+        "int(index) * int(d.strides[k][i])",
+    ),
+    "row_bound": ("cuda/team.cuh", "first + index < units", "true"),
+    "alignment": ("cuda/walk.cuh", "(n - misaligned) % n", "(n - misaligned) % n / 2"),
+    "tail": ("cuda/walk.cuh", "i >= ragged ? -1", "i > ragged ? -1"),
+    "part_bound": (
+        "cuda/walk.cuh",
+        "left < g.part_classes ? left : g.part_classes",
+        "g.part_classes",
+    ),
+    "shuffle_mask": ("cuda/team.cuh", "0xffffffffu", "0x0000ffffu"),
+    "early_exit": (
+        "cuda/team.cuh",
+        "team.lanes <= kWarp)",
+        "team.lanes <= kWarp || threadIdx.x >= 96)",
+    ),
 }
 
 
@@ -48,7 +60,7 @@ def barriers() -> Iterator[tuple[str, tuple[str, str, str]]]:
             if re.match(r"\s*__sync(threads|warp)\(", line):
                 around = line if number == 0 else lines[number - 1] + line
                 name = f"without_barrier_{path.stem}_{number + 1}"
-                yield name, (path.stem, around, around.replace(line, ""))
+                yield name, (f"cuda/{path.name}", around, around.replace(line, ""))
 
 
 def kernel_names(text: str) -> list[str]:
@@ -67,7 +79,7 @@ def compile_with(name: str, fault: tuple[str, str, str] | None, folder: Path) ->
     shutil.copytree(CSRC, folder / "csrc")
     if fault:
         file, old, new = fault
-        path = folder / "csrc" / "cuda" / f"{file}.cuh"
+        path = folder / "csrc" / file
         text = path.read_text()
         assert old in text, f"{file} has changed: adapt this fault"
         path.write_text(text.replace(old, new, 1))
