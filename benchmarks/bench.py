@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXTENSION = Path(torch_infotheory._C.__file__)
 STEPS = {"forward": False, "both": True}
 SECONDS = 0.5  # for each contender, step and case
-SECONDS_OF_OPTIONS = 0.1
+SECONDS_OF_OPTIONS, IF_CLOSE = 0.1, 1.0
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,12 @@ def measure(part: Part, arguments: argparse.Namespace) -> Iterator[dict]:
             if part.memory:
                 records = peaks(calls, clock)
             else:
-                seconds = SECONDS_OF_OPTIONS if part.section == "options" else SECONDS
-                if part.section != "options":
+                if part.section == "options":
+                    seconds, if_close = SECONDS_OF_OPTIONS, IF_CLOSE
+                else:
+                    seconds, if_close = SECONDS, 0
                     calls |= floors(work.inputs)
-                records = times(calls, arguments.seconds or seconds, clock)
+                records = times(calls, arguments.seconds or seconds, clock, if_close)
             facts = {
                 "case": case.name,
                 "step": name,

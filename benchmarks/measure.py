@@ -20,6 +20,7 @@ Call = Callable[[], object]
 BLOCK = 2e-4  # seconds: calls shorter than this are timed several at a time
 SLOW = 5.0  # seconds: after as much, two calls are enough
 CALLS = 3
+CLOSE = 0.95  # two calls whose times are nearer than this are told apart by longer measuring
 
 
 class CpuClock:
@@ -117,8 +118,13 @@ def four_digits(x: float) -> float:
     return float(f"{x:.4g}")
 
 
-def times(calls: dict[str, Call], seconds: float, clock: CpuClock | CudaClock) -> list[dict]:
-    """A record for each call: the least and the median seconds, or the error that it raised."""
+def times(
+    calls: dict[str, Call], seconds: float, clock: CpuClock | CudaClock, if_close: float = 0
+) -> list[dict]:
+    """A record for each call: the least and the median seconds, or the error that it raised.
+
+    Each call is measured for `seconds`, and where the two fastest are close for `if_close`.
+    """
     taken: dict[str, list[float]] = {}
     errors: dict[str, str] = {}
     repeats: dict[str, int] = {}
@@ -133,12 +139,20 @@ def times(calls: dict[str, Call], seconds: float, clock: CpuClock | CudaClock) -
         taken[name] = [once] if repeats[name] == 1 else []
     order = random.Random(0)
     spent = {name: sum(of) for name, of in taken.items()}
-    while waiting := [
-        name
-        for name, of in taken.items()
-        if spent[name] < seconds or len(of) < (CALLS if spent[name] < SLOW else 2)
-    ]:
-        for name in order.sample(waiting, len(waiting)):
+
+    def waiting(seconds: float) -> list[str]:
+        return [
+            name
+            for name, of in taken.items()
+            if spent[name] < seconds or len(of) < (CALLS if spent[name] < SLOW else 2)
+        ]
+
+    def are_close() -> bool:
+        fastest = sorted(map(min, taken.values()))[:2]
+        return len(fastest) == 2 and fastest[0] > CLOSE * fastest[1]
+
+    while names := waiting(seconds) or (are_close() and waiting(if_close)):
+        for name in order.sample(names, len(names)):
             taken[name].append(clock.seconds(calls[name], repeats[name]))
             spent[name] += taken[name][-1] * repeats[name]
     records = [

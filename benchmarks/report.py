@@ -320,9 +320,9 @@ How to read it:
 
 - **ours** is the least time of a call, and the median in brackets. The contenders take turns in one
   process, in another order in every round, on random logits or random joint tables. Each is timed
-  for half a second (a tenth for the options of the losses) or as long as `--seconds` says, and
-  three times at least, or twice where a call takes seconds; the records hold how many times. The
-  first call, which compiles, does not count.
+  for half a second (the options of the losses for a tenth, and for a second where the two come
+  close) or as long as `--seconds` says, and three times at least, or twice where a call takes
+  seconds; the records hold how many times. The first call, which compiles, does not count.
 - The columns of the peers say how many times as long as ours they take. **eager** is the idiomatic
   PyTorch, **compile** the same under `torch.compile(fullgraph=True, dynamic=False)`. SciPy and
   torchmetrics are for reference: in the forward direction, for sizes they can bear.

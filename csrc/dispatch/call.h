@@ -112,7 +112,8 @@ struct Call {
     c.rows.ignore_index = o.ignore_index;
     c.rows.scale = o.scale;
     c.rows.elementwise = o.is_elementwise();
-    c.flat = o.is_elementwise() && x.p.is_contiguous() && (!x.q || x.q->is_contiguous());
+    c.flat =
+        o.is_elementwise() && !x.weight && x.p.is_contiguous() && (!x.q || x.q->is_contiguous());
     return c;
   }
   // In the type computed with. Those of 16 bits on the CPU are converted by hand: an op of torch
