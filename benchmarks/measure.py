@@ -140,21 +140,20 @@ def times(
     order = random.Random(0)
     spent = {name: sum(of) for name, of in taken.items()}
 
-    def waiting(seconds: float) -> list[str]:
-        return [
+    def take_turns(seconds: float) -> None:
+        while waiting := [
             name
             for name, of in taken.items()
             if spent[name] < seconds or len(of) < (CALLS if spent[name] < SLOW else 2)
-        ]
+        ]:
+            for name in order.sample(waiting, len(waiting)):
+                taken[name].append(clock.seconds(calls[name], repeats[name]))
+                spent[name] += taken[name][-1] * repeats[name]
 
-    def are_close() -> bool:
-        fastest = sorted(map(min, taken.values()))[:2]
-        return len(fastest) == 2 and fastest[0] > CLOSE * fastest[1]
-
-    while names := waiting(seconds) or (are_close() and waiting(if_close)):
-        for name in order.sample(names, len(names)):
-            taken[name].append(clock.seconds(calls[name], repeats[name]))
-            spent[name] += taken[name][-1] * repeats[name]
+    take_turns(seconds)
+    fastest = sorted(map(min, taken.values()))[:2]
+    if len(fastest) == 2 and fastest[0] > CLOSE * fastest[1]:
+        take_turns(if_close)
     records = [
         {
             "contender": name,

@@ -49,15 +49,6 @@ template <bool b>
 struct Whole {
   static constexpr bool value = b;
 };
-// visit(j, j * step) for n of them; with a step that the compiler knows where they lie side by
-// side.
-template <class Visit>
-TI_LANE void each_in_line(int64_t n, int64_t step, Visit visit) {
-  if (step == 1)
-    for (int64_t j = 0; j < n; ++j) visit(j, j);
-  else
-    for (int64_t j = 0; j < n; ++j) visit(j, j * step);
-}
 // f(pack, k, Whole) over the packs. k counts them modulo 4, for four sums in flight hide the
 // latency of one; it depends on nothing else, so that a lane sums in one order whatever the other
 // lanes hold.

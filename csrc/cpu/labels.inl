@@ -28,10 +28,9 @@ TI_LANE Indices load_indices(const T* x, int64_t stride, int64_t n, int64_t rest
   return some;
 }
 // One label out of range, any of them.
-template <class T>
-void note_bad(Rows& r, const Run& run, const T* labels) {
+inline void note_bad(Rows& r, const Run& run) {
   for (int64_t j = 0; j < run.n; ++j) {
-    const int64_t c = labels[run.at.p + j * row_stride(r, r.p)];
+    const int64_t c = label_at(r.p, run.at.p + j * row_stride(r, r.p));
     if (!ClassIndex<int64_t>(c, r.classes, r.ignore_index).bad) continue;
     __atomic_store_n(&r.bad_label, c, __ATOMIC_RELAXED);
     __atomic_store_n(&r.has_bad_label, true, __ATOMIC_RELAXED);
@@ -49,7 +48,7 @@ TI_LANE void each_labels(Rows& r, const Run& run, const T* labels, Visit visit) 
     bad |= index.bad;
     visit(j, LabelsOfRows{c & index.counts, index.counts});
   }
-  if (any(bad, Pack<double>())) note_bad(r, run, labels);
+  if (any(bad, Pack<double>())) note_bad(r, run);
 }
 
 // The labels of a run's rows, and log q at each of them. A row that does not count has class 0,
@@ -75,7 +74,8 @@ struct Labels {
         __builtin_memcpy(label + j, &of.place, sizeof of.place);
       });
     });
-    all_count = sum(rows) == n, any_counts = sum(rows) > 0;
+    const double counted = sum(rows);
+    all_count = counted == n, any_counts = counted > 0;
   }
   bool counts(int64_t j) const { return all_count || counting[j] != 0; }
   // log q at the labels, or what stands for it in memory.

@@ -93,6 +93,15 @@ TI_LANE void put_number(T* to, double number) {
   using Number = decltype(widen<1>(to)[0] + 0);
   narrow<1>(to, Vector<Number, 1>{Number(number)});
 }
+// visit(j, j * step) for n of them; with a step that the compiler knows where they lie side by
+// side.
+template <class Visit>
+TI_LANE void each_in_line(int64_t n, int64_t step, Visit visit) {
+  if (step == 1)
+    for (int64_t j = 0; j < n; ++j) visit(j, j);
+  else
+    for (int64_t j = 0; j < n; ++j) visit(j, j * step);
+}
 inline void store_numbers(const Operand& to, int64_t offset, int64_t step, const double* numbers,
                           int64_t n) {
   with_type<double>(to.type, [&](auto tag) {

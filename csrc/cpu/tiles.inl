@@ -33,10 +33,8 @@ void to_tile(const Field& field, A* tile) {
   constexpr int width = Pack<A>::width;
   const T* x = static_cast<const T*>(field.at);
   if (field.row_stride == 1) {
-    for (int64_t c = 0; c < field.classes; ++c, x += field.class_stride) {
-      store(tile + c * width,
-            field.rows == width ? load<A>(x) : load_lanes<A>(x, 1, field.rows, A(0)));
-    }
+    for (int64_t c = 0; c < field.classes; ++c, x += field.class_stride)
+      store(tile + c * width, load_lanes<A>(x, 1, field.rows, A(0)));
     return;
   }
   // A lane without a row repeats the last one: nothing comes of it.

@@ -119,7 +119,7 @@ struct Call {
   // In the type computed with. Those of 16 bits on the CPU are converted by hand: an op of torch
   // takes as long as a small loss.
   void read_weight(const Tensor& t, ScalarType type) {
-    const bool right = t.scalar_type() == type, half = t.scalar_type() == at::kHalf;
+    const bool half = t.scalar_type() == at::kHalf;
     if (type == at::kFloat && t.device().is_cpu() && (half || t.scalar_type() == at::kBFloat16)) {
       const auto convert = [&](const auto* from) {
         for (int64_t c = 0; c < t.size(0); ++c)
@@ -128,7 +128,7 @@ struct Call {
       return half ? convert(t.const_data_ptr<at::Half>())
                   : convert(t.const_data_ptr<at::BFloat16>());
     }
-    weight = (right ? t : t.to(type)).contiguous();
+    weight = (t.scalar_type() == type ? t : t.to(type)).contiguous();
     rows.weight = weight.const_data_ptr();
   }
   // The strides of t over the rows; t has either all dimensions or those of the rows alone, or one
