@@ -16,7 +16,7 @@ VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 BENCH_INSTALLED := $(VENV)/installed-bench
-EXTENSION := torch_infotheory/_C$(shell $(PYTHON) -c 'import sysconfig; \
+EXTENSION := src/torch_infotheory/_C$(shell $(PYTHON) -c 'import sysconfig; \
     print(sysconfig.get_config_var("EXT_SUFFIX"))')
 CXX_FILES = $(shell find csrc tests examples benchmarks -regextype egrep \
                     -regex '.*\.(h|inl|cpp|cuh|cu)' 2>/dev/null)
@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check pip==26.3 # reads dependency groups
 	@$(PY) -m pip install --group dev
-	@$(PY) -c 'import site; print("$(CURDIR)", file=open(site.getsitepackages()[0] + "/tree.pth", "w"))'
+	@$(PY) -c 'import site; print("$(CURDIR)/src", file=open(site.getsitepackages()[0] + "/tree.pth", "w"))'
 	@touch $@
 
 # Ninja prints whole command lines; one short line for each file is enough.
@@ -104,7 +104,7 @@ test-2.11 test-2.12 test-2.14:  ## the Python tests with that release of torch
 	    | tar --create --null --files-from=- --ignore-failed-read | tar --extract --directory build/$@
 	@sed -i 's/"torch==2.13.0"/"torch==$(TORCH)"/; $(PINS)' build/$@/pyproject.toml
 	@touch -r pyproject.toml build/$@/pyproject.toml
-	FORCE_CUDA=0 PYTHONPATH=$(CURDIR)/build/$@ \
+	FORCE_CUDA=0 PYTHONPATH=$(CURDIR)/build/$@/src \
 	    $(MAKE) -C build/$@ VENV=$(OTHER_VENV) test-python
 
 demo: $(EXTENSION)  ## train a classifier on real digits with the losses of the package
@@ -139,9 +139,9 @@ format: $(INSTALLED)  ## format C++ and Python as lint wants them
 	ruff format
 
 docs: $(EXTENSION)  ## run the examples in the pages and in the docstrings
-	$(PY) -m pytest torch_infotheory tests/test_docs.py tests/test_chapter.py
+	$(PY) -m pytest src tests/test_docs.py tests/test_chapter.py
 	@echo "make docs: every example gives what the page says"
 
 clean:  ## remove what was built; .venv stays
-	rm -rf build dist *.egg-info $(EXTENSION) .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find torch_infotheory tests examples benchmarks -name __pycache__ -prune -exec rm -r {} +
+	rm -rf build dist *.egg-info src/*.egg-info $(EXTENSION) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests examples benchmarks -name __pycache__ -prune -exec rm -r {} +

@@ -17,7 +17,7 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ROOT / "build" / "walkthrough"
 QUANTITY = "squared_hellinger_distance"
-COPIED = ("csrc", "torch_infotheory", "tests", "benchmarks", "setup.py", "pyproject.toml")
+COPIED = ("csrc", "src", "tests", "benchmarks", "setup.py", "pyproject.toml")
 COPIED += ("README.md", "CONTRIBUTING.md")
 
 BLOCK = re.compile(r"^```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -64,7 +64,7 @@ def edit(tree: Path) -> None:
     insert(path, f"{struct}\n", before="using RowFormulas =")
     path.write_text(LIST.sub(formulas, path.read_text()))
 
-    path = tree / "torch_infotheory" / "measures.py"
+    path = tree / "src" / "torch_infotheory" / "measures.py"
     name = name.partition("#")[0].rstrip() + "\n"
     insert(path, name, before='    "perplexity",\n')
     insert(path, work, before="    Jelinek, Mercer, Bahl and Baker (1977). P")
@@ -78,13 +78,13 @@ def build() -> Path:
     """The copy with the quantity, built and tested."""
     copy(TREE)
     edit(TREE)
-    environment = os.environ | {"PYTHONPATH": str(TREE)}
+    environment = os.environ | {"PYTHONPATH": str(TREE / "src")}
 
     def run(*command: str) -> None:
         subprocess.run([sys.executable, *command], cwd=TREE, env=environment, check=True)
 
     run("setup.py", "--quiet", "build_ext", "--inplace")
-    run("-m", "pytest", "-q", "-k", QUANTITY, "tests", "torch_infotheory")
+    run("-m", "pytest", "-q", "-k", QUANTITY, "tests", "src")
     return TREE
 
 

@@ -239,11 +239,11 @@ def test_the_walk_through_still_fits_the_tree(tmp_path: Path) -> None:
         "csrc/core/formulas.h",
         "tests/ops.py",
         "tests/reference.py",
-        "torch_infotheory/measures.py",
+        "src/torch_infotheory/measures.py",
     ]
     formulas = (tmp_path / "csrc/core/formulas.h").read_text()
     assert formulas.index("struct SquaredHellinger") < formulas.index("JsDivergence, SquaredHell")
-    for name in ("torch_infotheory/measures.py", "tests/ops.py"):
+    for name in ("src/torch_infotheory/measures.py", "tests/ops.py"):
         compile((tmp_path / name).read_text(), name, "exec")
     names: dict = {}
     exec((tmp_path / "tests/reference.py").read_text(), names)

@@ -50,8 +50,8 @@ MUST_NOT_KNOW = [
 
 # The Python functions use these names of torch and compute nothing.
 PYTHON_FILES = [
-    Path("torch_infotheory/measures.py"),
-    Path("torch_infotheory/nn/functional.py"),
+    Path("src/torch_infotheory/measures.py"),
+    Path("src/torch_infotheory/nn/functional.py"),
 ]
 TORCH_NAMES = {"Tensor", "dtype", "ops", "nn", "compiler"}
 MATHEMATICS = {"exp", "log", "log2", "softmax", "log_softmax", "logsumexp", "sum", "mean"}
