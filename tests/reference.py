@@ -53,9 +53,71 @@ def kl_divergence(p: Array, q: Array, axes: Axes) -> Array:
     return cross_entropy(p, q, axes) - entropy(p, axes)
 
 
-def js_divergence(p: Array, q: Array, axes: Axes) -> Array:
-    m = (p + q) / 2
-    return (kl_divergence(p, m, axes) + kl_divergence(q, m, axes)) / 2
+def js_divergence(p: Array, q: Array, axes: Axes, weight: float = 0.5) -> Array:
+    m = (1 - weight) * p + weight * q
+    return (1 - weight) * kl_divergence(p, m, axes) + weight * kl_divergence(q, m, axes)
+
+
+def js_distance(p: Array, q: Array, axes: Axes) -> Array:
+    return np.sqrt(js_divergence(p, q, axes))
+
+
+def jeffreys_divergence(p: Array, q: Array, axes: Axes) -> Array:
+    return kl_divergence(p, q, axes) + kl_divergence(q, p, axes)
+
+
+def squared_hellinger_distance(p: Array, q: Array, axes: Axes) -> Array:
+    return ((np.sqrt(p) - np.sqrt(q)) ** 2).sum(axes, keepdims=True) / 2
+
+
+def hellinger_distance(p: Array, q: Array, axes: Axes) -> Array:
+    return np.sqrt(squared_hellinger_distance(p, q, axes))
+
+
+def bhattacharyya_coefficient(p: Array, q: Array, axes: Axes) -> Array:
+    return np.sqrt(p * q).sum(axes, keepdims=True)
+
+
+def total_variation_distance(p: Array, q: Array, axes: Axes) -> Array:
+    larger = p.real > q.real
+    return np.where(larger, p - q, q - p).sum(axes, keepdims=True) / 2
+
+
+def chi_squared_divergence(p: Array, q: Array, axes: Axes) -> Array:
+    return ((p - q) ** 2 / q).sum(axes, keepdims=True)
+
+
+# Measures of an order `alpha`.
+
+
+def tsallis_entropy(p: Array, axes: Axes, alpha: float) -> Array:
+    if alpha == 1:
+        return entropy(p, axes)
+    return (p - p**alpha).sum(axes, keepdims=True) / (alpha - 1)
+
+
+def renyi_entropy(p: Array, axes: Axes, alpha: float) -> Array:
+    total = p.sum(axes, keepdims=True)
+    if alpha == 1:
+        return entropy(p, axes) / total
+    return np.log((p**alpha).sum(axes, keepdims=True) / total) / (1 - alpha)
+
+
+def renyi_divergence(p: Array, q: Array, axes: Axes, alpha: float) -> Array:
+    total = p.sum(axes, keepdims=True)
+    if alpha == 1:
+        return kl_divergence(p, q, axes) / total
+    return np.log((p**alpha * q ** (1 - alpha)).sum(axes, keepdims=True) / total) / (alpha - 1)
+
+
+def alpha_divergence(p: Array, q: Array, axes: Axes, alpha: float) -> Array:
+    excess = (p - q).sum(axes, keepdims=True)
+    if alpha == 1:
+        return kl_divergence(p, q, axes) - excess
+    if alpha == 0:
+        return kl_divergence(q, p, axes) + excess
+    mixed = p**alpha * q ** (1 - alpha) - alpha * p - (1 - alpha) * q
+    return mixed.sum(axes, keepdims=True) / (alpha * (alpha - 1))
 
 
 # Measures of a joint distribution of X, along the axes `x`, and Y, along the axes `y`.
@@ -184,11 +246,42 @@ def exact_kl_divergence(p: Array, q: Array, kind: str) -> float:
         return float(_divergence(_exact(p, kind), _exact(q, kind)))
 
 
-def exact_js_divergence(p: Array, q: Array, kind: str) -> float:
+def exact_js_divergence(p: Array, q: Array, kind: str, weight: float = 0.5) -> float:
     with mpmath.workdps(50):
         p, q = _exact(p, kind), _exact(q, kind)
-        m = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
-        return float((_divergence(p, m) + _divergence(q, m)) / 2)
+        m = [(1 - weight) * a + weight * b for a, b in zip(p, q, strict=True)]
+        return float((1 - weight) * _divergence(p, m) + weight * _divergence(q, m))
+
+
+def _exact_sum(term: Callable[[mpmath.mpf, mpmath.mpf], mpmath.mpf]) -> Callable[..., float]:
+    def divergence(p: Array, q: Array, kind: str) -> float:
+        with mpmath.workdps(50):
+            return float(mpmath.fsum(map(term, _exact(p, kind), _exact(q, kind))))
+
+    return divergence
+
+
+exact_jeffreys_divergence = _exact_sum(lambda a, b: (a - b) * mpmath.log(a / b))
+exact_squared_hellinger_distance = _exact_sum(
+    lambda a, b: (mpmath.sqrt(a) - mpmath.sqrt(b)) ** 2 / 2
+)
+exact_chi_squared_divergence = _exact_sum(lambda a, b: (a - b) ** 2 / b)
+
+
+def exact_alpha_divergence(p: Array, q: Array, kind: str, alpha: float) -> float:
+    def term(a: mpmath.mpf, b: mpmath.mpf) -> mpmath.mpf:
+        return a**alpha * b ** (1 - alpha) - alpha * a - (1 - alpha) * b
+
+    return _exact_sum(term)(p, q, kind) / (alpha * (alpha - 1))
+
+
+def exact_renyi_divergence(p: Array, q: Array, kind: str, alpha: float) -> float:
+    """Without what the rounding of the totals adds, as the alpha divergence has it."""
+    with mpmath.workdps(50):
+        a, b = _exact(p, kind), _exact(q, kind)
+        total, excess = mpmath.fsum(a), mpmath.fsum(b) - mpmath.fsum(a)
+        power = mpmath.fsum(x**alpha * y ** (1 - alpha) for x, y in zip(a, b, strict=True))
+        return float(mpmath.log((power - (1 - alpha) * excess) / total) / (alpha - 1))
 
 
 def exact_mutual_information(joint: Array, kind: str) -> float:

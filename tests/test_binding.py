@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import torch_infotheory
-from torch_infotheory import _C, _ops, measures
+from torch_infotheory import _C, _ops, divergences, measures
 from torch_infotheory.nn import functional
 
 LOSSES = ["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"]
-NAMES = [*measures.__all__, *LOSSES]
+NAMES = [*measures.__all__, *divergences.__all__, *LOSSES]
 P = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
 
 
@@ -22,11 +22,12 @@ def test_takes_the_arguments_of_the_op(name: str) -> None:
     op = getattr(torch.ops.torch_infotheory, name)
     labels = torch.tensor([1, 0])
     of_labels = name in ("cross_entropy_loss", "nll_loss")
-    tensors = {"q": P.flip(0), "target": labels if of_labels else P.flip(0)}
+    required = {"q": P.flip(0), "target": labels if of_labels else P.flip(0)}
+    required |= {"alpha": 1.5, "mixture_dim": 0}
     given = {
         argument.name: argument.default_value
         if argument.has_default_value()
-        else tensors.get(argument.name, P)
+        else required.get(argument.name, P)
         for argument in op.default._schema.arguments
     }
     direct = getattr(_C, name)(*given.values())

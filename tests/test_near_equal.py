@@ -1,6 +1,7 @@
 """Divergences of nearly equal distributions keep their digits and are never below 0."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -21,6 +22,27 @@ SHAPES = ((2, 3), (5, 8), (20, 33))
 DIVERGENCES = (
     pytest.param(ti.kl_divergence, reference.exact_kl_divergence, id="kl_divergence"),
     pytest.param(ti.js_divergence, reference.exact_js_divergence, id="js_divergence"),
+    pytest.param(
+        partial(ti.js_divergence, weight=0.25),
+        partial(reference.exact_js_divergence, weight=0.25),
+        id="js_divergence_0.25",
+    ),
+    *(
+        pytest.param(getattr(ti, name), getattr(reference, f"exact_{name}"), id=name)
+        for name in ("jeffreys_divergence", "squared_hellinger_distance", "chi_squared_divergence")
+    ),
+    *(
+        pytest.param(
+            partial(getattr(ti, name), alpha=alpha),
+            partial(getattr(reference, f"exact_{name}"), alpha=alpha),
+            id=f"{name}_{alpha}",
+        )
+        for name, alphas in (
+            ("alpha_divergence", (-0.5, 0.25, 0.75, 3)),
+            ("renyi_divergence", (0.5, 0.9995, 2)),
+        )
+        for alpha in alphas
+    ),
 )
 
 

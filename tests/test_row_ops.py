@@ -8,24 +8,23 @@ import torch_infotheory  # noqa: F401
 OPS = torch.ops.torch_infotheory
 PROBS, LOG_PROBS, LOGITS, LABELS, WEIGHTS = range(5)
 TERMS = 3  # the reduction that leaves single classes
-REST = (0, -100, 0.0, 1.0)  # reduction, ignore_index, label_smoothing, scale
+REST = (0, -100, 0.0, 1.0, 0.0)  # from reduction to parameter
 X = torch.randn(3, 4)
-
-
-def kinds(p: int, q: int) -> int:
-    return p | q << 4
 
 
 @pytest.mark.parametrize(
     ("call", "error"),
     [
-        (lambda: OPS._entropy(X, None, None, -1, LABELS, *REST), RuntimeError),
-        (lambda: OPS._entropy(X, X, None, -1, LOGITS, *REST), RuntimeError),
-        (lambda: OPS._kl_divergence(X, None, None, -1, LOGITS, *REST), RuntimeError),
-        (lambda: OPS._kl_divergence(X, X.to(torch.int8), None, -1, LOGITS, *REST), TypeError),
-        (lambda: OPS._kl_divergence(X, X[:2], None, -1, LOGITS, *REST), RuntimeError),
-        (lambda: OPS._cross_entropy(X, X, None, -1, kinds(LABELS, LOGITS), *REST), RuntimeError),
-        (lambda: OPS._cross_entropy(X, X, torch.ones(5), -1, PROBS, *REST), RuntimeError),
+        (lambda: OPS._entropy(X, None, None, -1, LABELS, PROBS, *REST), RuntimeError),
+        (lambda: OPS._entropy(X, X, None, -1, LOGITS, LOGITS, *REST), RuntimeError),
+        (lambda: OPS._kl_divergence(X, None, None, -1, LOGITS, LOGITS, *REST), RuntimeError),
+        (
+            lambda: OPS._kl_divergence(X, X.to(torch.int8), None, -1, LOGITS, LOGITS, *REST),
+            TypeError,
+        ),
+        (lambda: OPS._kl_divergence(X, X[:2], None, -1, LOGITS, LOGITS, *REST), RuntimeError),
+        (lambda: OPS._cross_entropy(X, X, None, -1, LABELS, LOGITS, *REST), RuntimeError),
+        (lambda: OPS._cross_entropy(X, X, torch.ones(5), -1, PROBS, PROBS, *REST), RuntimeError),
     ],
 )
 def test_forward(call, error):
@@ -36,7 +35,7 @@ def test_forward(call, error):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_single_terms_with_class_weights(dtype):
     p, q, weight = (x.to(dtype) for x in (torch.rand(3000, 4), torch.randn(3000, 4), torch.rand(4)))
-    options = (-1, kinds(WEIGHTS, LOG_PROBS), TERMS, *REST[1:])
+    options = (-1, WEIGHTS, LOG_PROBS, TERMS, *REST[1:])
     value, saved = OPS._cross_entropy(p, q, weight, *options)
     gradient = OPS._cross_entropy_backward(torch.ones_like(q), p, q, weight, saved, *options, 1)
     p64, q64, w64 = p.double(), q.double(), weight.double()
@@ -57,9 +56,7 @@ def test_single_terms_with_class_weights(dtype):
 def test_backward(g, saved, wrt):
     labels = torch.tensor([0, 1, 2], dtype=torch.int8)
     with pytest.raises(RuntimeError, match="cross_entropy backward"):
-        OPS._cross_entropy_backward(
-            g, labels, X, None, saved, -1, kinds(LABELS, LOGITS), *REST, wrt
-        )
+        OPS._cross_entropy_backward(g, labels, X, None, saved, -1, LABELS, LOGITS, *REST, wrt)
 
 
 def test_a_bad_label_writes_no_stray_gradient():
@@ -67,7 +64,7 @@ def test_a_bad_label_writes_no_stray_gradient():
     saved = torch.zeros(6, 3, dtype=torch.float64)
     with pytest.raises(IndexError, match="Target 9 is out of bounds"):
         OPS._cross_entropy_backward(
-            torch.ones(3), labels, X, None, saved, -1, kinds(LABELS, LOGITS), *REST, 1
+            torch.ones(3), labels, X, None, saved, -1, LABELS, LOGITS, *REST, 1
         )
 
 
@@ -81,7 +78,8 @@ def test_a_bad_label_of_no_classes_is_noted():
             None,
             saved,
             -1,
-            kinds(LABELS, LOG_PROBS),
+            LABELS,
+            LOG_PROBS,
             *REST,
             1,
         )
@@ -92,6 +90,6 @@ def test_the_gradient_of_tables_without_cells(shape):
     tables = torch.empty(4, 7, 9)[:, : shape[1], : shape[2]]
     saved = torch.zeros(3, 4, dtype=torch.float64)
     gradient = OPS._mutual_information_backward(
-        torch.ones(4), tables, None, None, saved, -1, PROBS, *REST, 0
+        torch.ones(4), tables, None, None, saved, -1, PROBS, PROBS, *REST, 0
     )
     assert gradient.shape == shape

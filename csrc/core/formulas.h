@@ -8,6 +8,8 @@
 // Knows arithmetic (lanes.h); must not know memory, softmax, labels, devices, or torch. Read next:
 // sources.h.
 #pragma once
+#include <type_traits>
+
 #include "core/lanes.h"
 
 namespace torch_infotheory {
@@ -20,8 +22,17 @@ struct Prob {
 
 // d term / d log p, for any formula.
 template <class F, class V>
-TI_LANE V d_lp(Prob<V> p, Prob<V> q) {
-  return times0(p.p, F::slope_p(p, q));
+TI_LANE V d_lp(const F& f, Prob<V> p, Prob<V> q) {
+  return times0(p.p, f.slope_p(p, q));
+}
+
+// A formula is a value: one with a parameter is made of it, any other of nothing.
+template <class F>
+TI_LANE F formula(double parameter) {
+  if constexpr (requires { F(parameter); })
+    return F(parameter);
+  else
+    return F();
 }
 
 // E_p[score(log p, log q)] with a score that is LINEAR in the two logarithms. Linearity gives both
@@ -30,7 +41,7 @@ TI_LANE V d_lp(Prob<V> p, Prob<V> q) {
 template <class F>
 struct Expectation {
   static constexpr int class_dims = 1;
-  static constexpr bool linear = true, divergence = false, fused = false;
+  static constexpr bool linear = true, divergence = false, fused = false, has_unit = true;
   template <class V>
   TI_LANE static V term(Prob<V> p, Prob<V> q) {
     return times0(p.p, F::score(p.log, q.log));
@@ -45,8 +56,8 @@ struct Expectation {
   }
 };
 
-// H(p) = - sum p log p.                                       Shannon (1948), A Mathematical Theory
-// of Communication.
+// H(p) = - sum p log p.
+// Shannon (1948), A Mathematical Theory of Communication.
 struct Entropy : Expectation<Entropy> {
   static constexpr const char* name = "entropy";
   static constexpr int arity = 1;
@@ -56,8 +67,8 @@ struct Entropy : Expectation<Entropy> {
   }
 };
 
-// H(p, q) = - sum p log q.                                    Cover & Thomas (2006), Elements of
-// Information Theory.
+// H(p, q) = - sum p log q.
+// Cover and Thomas (2006), Elements of Information Theory.
 struct CrossEntropy : Expectation<CrossEntropy> {
   static constexpr const char* name = "cross_entropy";
   static constexpr int arity = 2;
@@ -68,8 +79,8 @@ struct CrossEntropy : Expectation<CrossEntropy> {
   }
 };
 
-// D(p || q) = sum p log(p / q).                               Kullback & Leibler (1951), On
-// Information and Sufficiency.
+// D(p || q) = sum p log(p / q).
+// Kullback and Leibler (1951), On Information and Sufficiency.
 struct KlDivergence : Expectation<KlDivergence> {
   static constexpr const char* name = "kl_divergence";
   static constexpr int arity = 2;
@@ -88,37 +99,183 @@ struct KlDivergence : Expectation<KlDivergence> {
   }
 };
 
-// JS(p, q) = (D(p || m) + D(q || m)) / 2 with m = (p + q) / 2.   Lin (1991), Divergence Measures
-// Based on the Shannon Entropy.
-struct JsDivergence {
+// A divergence that sums a term of its own for each class, none below 0.
+struct SumOfTerms {
+  static constexpr int arity = 2, class_dims = 1;
+  static constexpr bool linear = false, divergence = true, fused = false, has_unit = false;
+};
+
+// JS(p, q) = (1 - w) D(p || m) + w D(q || m) with m = (1 - w) p + w q; w = 1/2 is the divergence
+// with equal weights.
+// Lin (1991), Divergence Measures Based on the Shannon Entropy.
+struct JsDivergence : SumOfTerms {
   static constexpr const char* name = "js_divergence";
-  static constexpr int arity = 2;
-  static constexpr int class_dims = 1;
-  static constexpr bool linear = false, divergence = true, fused = false;
-  // log m, without the rounding of p / 2 to zero that the least positive p would suffer.
+  double of_p, of_q, larger, log_larger;  // the weights of p and q
+  TI_LANE explicit JsDivergence(double weight)
+      : of_p(1 - weight),
+        of_q(weight),
+        larger(of_p > of_q ? of_p : of_q),
+        log_larger(::log(larger)) {}
+  // log m. The weights are relative to the larger one, so that half of the least positive p does
+  // not round to 0.
   template <class V>
-  TI_LANE static V log_mixture(Prob<V> p, Prob<V> q) {
-    return log(p.p + q.p) - V(0.69314718055994531);
+  TI_LANE V log_mixture(Prob<V> p, Prob<V> q) const {
+    if (of_p == of_q) return log(p.p + q.p) + V(log_larger);
+    return log(V(of_p / larger) * p.p + V(of_q / larger) * q.p) + V(log_larger);
   }
   template <class V>
+  TI_LANE V term(Prob<V> p, Prob<V> q) const {
+    if (is_zero()) return V(0) * (p.p + q.p);
+    const V lm = log_mixture(p, q), by_p = times0(p.p, p.log - lm), by_q = times0(q.p, q.log - lm);
+    return of_p == of_q ? V(0.5) * (by_p + by_q) : V(of_p) * by_p + V(of_q) * by_q;
+  }
+  template <class V>
+  TI_LANE V slope_p(Prob<V> p, Prob<V> q) const {
+    return is_zero() ? V(0) * p.p : V(of_p) * (p.log - log_mixture(p, q));
+  }
+  template <class V>
+  TI_LANE V d_lq(Prob<V> p, Prob<V> q) const {
+    return is_zero() ? V(0) * q.p : times0(q.p, V(of_q) * (q.log - log_mixture(p, q)));
+  }
+  // With equal weights, term = m (entropy gap of t), t = (p - q) / (p + q). With others, the terms
+  // of p and q relative to m are (1 + x) log(1 + x) - x >= 0 each: their sum over the classes is
+  // the same. Either way without the cancellation of the term.
+  template <class V>
+  TI_LANE V centred(Prob<V> p, Prob<V> q) const {
+    if (of_p == of_q) {
+      const V total = p.p + q.p, t = over0(p.p - q.p, total);
+      return select((t < V(0.25)) & (t > V(-0.25)), V(0.5) * total * entropy_gap(t), term(p, q));
+    }
+    const V m = V(of_p) * p.p + V(of_q) * q.p, t = over0(p.p - q.p, m);
+    return m * (V(of_p) * excess(V(of_q) * t) + V(of_q) * excess(V(-of_p) * t));
+  }
+
+ private:
+  // The limit where the mixture is one of the two.
+  TI_LANE bool is_zero() const { return of_p == 0 || of_q == 0; }
+  // (1 + x) log(1 + x) - x >= 0, for x >= -1.
+  template <class V>
+  TI_LANE static V excess(V x) {
+    V sum = V(0);  // x^2 / 2 - x^3 / 6 + x^4 / 12 - ...
+    for (int k = 30; k > 1; --k) sum = V(1.0 / (k * (k - 1))) - sum * x;
+    const V one = V(1) + x, far = times0(one, log(one)) - x;
+    return near_or_far(x, 0.25, sum * x * x, far);
+  }
+};
+
+// Amari's alpha divergence: sum (p^a q^(1-a) - a p - (1-a) q) / (a (a - 1)). a = 1 is D(p || q),
+// a = 0 is D(q || p), a = 1/2 four times the squared Hellinger distance, a = 2 half of chi-squared.
+// Amari (2009), Alpha-Divergence Is Unique, Belonging to Both f-Divergence and Bregman Divergence
+// Classes.
+struct AlphaDivergence : SumOfTerms {
+  static constexpr const char* name = "alpha_divergence";
+  double alpha;
+  TI_LANE explicit AlphaDivergence(double alpha) : alpha(alpha) {}
+  // The order 1 - a exchanges p and q, and for the lower of the two the term is exact up to a = 0.
+  template <class V>
+  TI_LANE V term(Prob<V> p, Prob<V> q) const {
+    return alpha > 0.5 ? lower(q, p, 1 - alpha) : lower(p, q, alpha);
+  }
+  template <class V>
+  TI_LANE V slope_p(Prob<V> p, Prob<V> q) const {
+    return box_cox(p.log - q.log, alpha - 1);
+  }
+  template <class V>
+  TI_LANE V d_lq(Prob<V> p, Prob<V> q) const {
+    return times0(q.p, -box_cox(p.log - q.log, alpha));
+  }
+  template <class V>
+  TI_LANE V centred(Prob<V> p, Prob<V> q) const {
+    return term(p, q);
+  }
+
+ private:
+  // q ((r^a - 1) / a - (r - 1)) / (a - 1) with r = p / q, for a <= 1/2.
+  template <class V>
+  TI_LANE static V lower(Prob<V> p, Prob<V> q, double a) {
+    const V d = p.log - q.log, by_power = box_cox(d, a), unit(1 / (a - 1));
+    const V near = q.p * (by_power - box_cox(d, 1)) * unit,
+            far = (times0(q.p, by_power) - (p.p - q.p)) * unit;
+    return near_or_far(d, 0.5, near, far);
+  }
+};
+
+// D(p || q) + D(q || p) = sum (p - q) log(p / q).
+// Jeffreys (1946), An Invariant Form for the Prior Probability in Estimation Problems.
+struct JeffreysDivergence : SumOfTerms {
+  static constexpr const char* name = "jeffreys_divergence";
+  static constexpr bool has_unit = true;
+  template <class V>
   TI_LANE static V term(Prob<V> p, Prob<V> q) {
-    const V lm = log_mixture(p, q);
-    return V(0.5) * (times0(p.p, p.log - lm) + times0(q.p, q.log - lm));
+    return times0(p.p - q.p, p.log - q.log);
   }
   template <class V>
   TI_LANE static V slope_p(Prob<V> p, Prob<V> q) {
-    return V(0.5) * (p.log - log_mixture(p, q));
+    return (p.log - q.log) - box_cox(q.log - p.log, 1);
   }
   template <class V>
   TI_LANE static V d_lq(Prob<V> p, Prob<V> q) {
-    return times0(q.p, slope_p(q, p));
+    return times0(q.p, q.log - p.log) + (q.p - p.p);
   }
-  // term = m (entropy gap of t), t = (p - q) / (p + q): the same number, without cancellation near
-  // t = 0.
   template <class V>
   TI_LANE static V centred(Prob<V> p, Prob<V> q) {
-    const V total = p.p + q.p, t = over0(p.p - q.p, total);
-    return select((t < V(0.25)) & (t > V(-0.25)), V(0.5) * total * entropy_gap(t), term(p, q));
+    return term(p, q);
+  }
+};
+
+// sum |p - q| / 2.
+struct TotalVariation : SumOfTerms {
+  static constexpr const char* name = "total_variation_distance";
+  static constexpr bool divergence = false;  // of first order in p - q: nothing cancels
+  template <class V>
+  TI_LANE static V term(Prob<V> p, Prob<V> q) {
+    return (p.p - q.p) * slope_p(p, q);
+  }
+  template <class V>
+  TI_LANE static V slope_p(Prob<V> p, Prob<V> q) {
+    const V d = p.p - q.p;
+    return select(d == V(0), V(0), select(d < V(0), V(-0.5), V(0.5)));
+  }
+  template <class V>
+  TI_LANE static V d_lq(Prob<V> p, Prob<V> q) {
+    return q.p * slope_p(q, p);
+  }
+};
+
+// sum sqrt(p q).
+// Bhattacharyya (1943), On a Measure of Divergence between Two Statistical Populations.
+struct BhattacharyyaCoefficient : SumOfTerms {
+  static constexpr const char* name = "bhattacharyya_coefficient";
+  static constexpr bool divergence = false;
+  template <class V>
+  TI_LANE static V term(Prob<V> p, Prob<V> q) {
+    return exp(V(0.5) * (p.log + q.log));
+  }
+  template <class V>
+  TI_LANE static V slope_p(Prob<V> p, Prob<V> q) {
+    return V(0.5) * exp(V(0.5) * (q.log - p.log));
+  }
+  template <class V>
+  TI_LANE static V d_lq(Prob<V> p, Prob<V> q) {
+    return V(0.5) * term(p, q);
+  }
+};
+
+// Tsallis' entropy: sum (p - p^a) / (a - 1); a = 1 is the entropy.
+// Tsallis (1988), Possible Generalization of Boltzmann-Gibbs Statistics.
+struct TsallisEntropy {
+  static constexpr const char* name = "tsallis_entropy";
+  static constexpr int arity = 1, class_dims = 1;
+  static constexpr bool linear = false, divergence = false, fused = false, has_unit = false;
+  double alpha;
+  TI_LANE explicit TsallisEntropy(double alpha) : alpha(alpha) {}
+  template <class V>
+  TI_LANE V term(Prob<V> p, Prob<V>) const {
+    return times0(p.p, -box_cox(p.log, alpha - 1));
+  }
+  template <class V>
+  TI_LANE V slope_p(Prob<V> p, Prob<V>) const {
+    return V(-1) - V(alpha) * box_cox(p.log, alpha - 1);
   }
 };
 
@@ -128,11 +285,11 @@ struct JsDivergence {
 template <class F>
 struct JointExpectation {
   static constexpr int arity = 1, class_dims = 2;
-  static constexpr bool divergence = false;
+  static constexpr bool divergence = false, has_unit = true;
 };
 
-// H(X, Y) = - E log p(x,y).                                   Cover & Thomas (2006), chapter 2, as
-// for the next three.
+// H(X, Y) = - E log p(x,y).
+// Cover and Thomas (2006), chapter 2, as for the next two.
 struct JointEntropy : JointExpectation<JointEntropy> {
   static constexpr const char* name = "joint_entropy";
   template <class V>
@@ -164,7 +321,8 @@ struct MutualInformation : JointExpectation<MutualInformation> {
   }
 };
 
-// VI(X, Y) = H(X | Y) + H(Y | X).                             Meila (2007), Comparing Clusterings.
+// VI(X, Y) = H(X | Y) + H(Y | X).
+// Meila (2007), Comparing Clusterings.
 struct VariationOfInformation : JointExpectation<VariationOfInformation> {
   static constexpr const char* name = "variation_of_information";
   template <class V>
@@ -177,13 +335,16 @@ struct VariationOfInformation : JointExpectation<VariationOfInformation> {
 // the wiring it needs.
 template <class... F>
 struct List {};
-using RowFormulas = List<Entropy, CrossEntropy, KlDivergence, JsDivergence>;
+using RowFormulas =
+    List<Entropy, CrossEntropy, KlDivergence, JsDivergence, AlphaDivergence, JeffreysDivergence,
+         TotalVariation, BhattacharyyaCoefficient, TsallisEntropy>;
 using TableFormulas =
     List<JointEntropy, ConditionalEntropy, MutualInformation, VariationOfInformation>;
 
+// visit(std::type_identity<F>) for every F.
 template <class Visit, class... F>
 inline void each(List<F...>, Visit&& visit) {
-  (visit(F{}), ...);
+  (visit(std::type_identity<F>{}), ...);
 }
 
 // The position of F in its list.

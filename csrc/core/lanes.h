@@ -67,5 +67,22 @@ TI_LANE V entropy_gap(V t) {
   return sum;
 }
 
+// One form of a number where |d| is below the bound, the other elsewhere.
+template <class V>
+TI_LANE V near_or_far(V d, double bound, V near, V far) {
+  return select((d < V(bound)) & (d > V(-bound)), near, far);
+}
+
+// (x^a - 1) / a given log x, which is log x where a = 0.
+// Box and Cox (1964), An Analysis of Transformations.
+template <class V>
+TI_LANE V box_cox(V log_x, double a) {
+  if (a == 0) return log_x;
+  const V t = log_x * V(a);
+  V sum = V(1);  // (e^t - 1) / t, to the last digit where e^t - 1 cancels
+  for (int k = 15; k > 1; --k) sum = V(1) + sum * t * V(1.0 / k);
+  return near_or_far(t, 0.5, sum * log_x, (exp(t) - V(1)) * V(1 / a));
+}
+
 }  // namespace
 }  // namespace torch_infotheory

@@ -70,7 +70,8 @@ struct Rows {
   const void* weight = nullptr;  // one factor per class of p, in the type computed with
   double label_smoothing = 0;
   int64_t ignore_index = -100;
-  double scale = 1;  // unit of the logarithm, mean, all in one factor
+  double scale = 1;      // unit of the logarithm, mean, all in one factor
+  double parameter = 0;  // of the formula, if it has one
 
   double* saved = nullptr;  // [arity * kSavedNumbers, rows]; null where backward needs nothing
 

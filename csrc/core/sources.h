@@ -1,10 +1,11 @@
 // sources.h -- how a row of memory states a distribution, and what that makes of a derivative.
 //
-//   probs       x = p           log p = log x         d/dx = d/dp
-//   log_probs   x = log p       p = e^x               d/dx = d/dlog p
-//   logits      x + const       p = e^(x - z)         d/dx_j = w_j - p_j sum(w),  w = d/dlog p,  z
-//   = log sum e^x labels      p = 1 at y, smoothed: a constant background and a peak at y weights
-//   probs as a loss target: any numbers, taken literally
+//   probs       x = p           log p = log x     d/dx = d/dp
+//   log_probs   x = log p       p = e^x           d/dx = d/dlog p
+//   logits      x               p = e^(x - z)     d/dx_j = w_j - p_j sum(w), w = d/dlog p
+//                               z = log sum e^x
+//   labels      y               p = 1 at y        none; smoothed: a constant, and more at y
+//   weights     x = p           any numbers       d/dx = d/dp, of a loss target
 //
 // Knows lanes and one row; must not know any formula by name, devices, or torch. Read next:
 // cpu/rows.inl.
@@ -23,20 +24,20 @@ TI_LANE V checked_probability(V x) {
 }
 
 // d term / d x of one class, given the row's total of d / d log p.
-template <class F, Kind kind, class V>
-TI_LANE V gradient_by_p(Prob<V> p, Prob<V> q, V total) {
+template <Kind kind, class F, class V>
+TI_LANE V gradient_by_p(const F& f, Prob<V> p, Prob<V> q, V total) {
   if constexpr (kind == kProbs || kind == kWeights) {
-    const V slope = finite_at0(p.p, F::slope_p(p, q));
+    const V slope = finite_at0(p.p, f.slope_p(p, q));
     return kind == kWeights ? slope
                             : select(p.p == p.p, slope, p.p);  // a NaN shows in its own gradient
   }
-  const V w = d_lp<F>(p, q);
+  const V w = d_lp(f, p, q);
   if constexpr (kind == kLogits) return w - p.p * total;
   return select(p.log == p.log, w, p.log);
 }
-template <class F, Kind kind, class V>
-TI_LANE V gradient_by_q(Prob<V> p, Prob<V> q, V total) {
-  const V w = F::d_lq(p, q);
+template <Kind kind, class F, class V>
+TI_LANE V gradient_by_q(const F& f, Prob<V> p, Prob<V> q, V total) {
+  const V w = f.d_lq(p, q);
   if constexpr (kind == kProbs) return over0(w, q.p);
   if constexpr (kind == kLogits) return w - q.p * total;
   return select(q.log == q.log, w, q.log);

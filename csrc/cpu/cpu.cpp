@@ -59,13 +59,8 @@ void check_labels(const Rows& rows) {
 }
 
 template <class F>
-std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& q,
-                                       const optional<Tensor>& weight, int64_t dim, int64_t kinds,
-                                       int64_t reduction, int64_t ignore_index,
-                                       double label_smoothing, double scale,
+std::tuple<Tensor, Tensor> forward_cpu(const Operands& x, const Options& o,
                                        optional<ScalarType> dtype) {
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const Operands x{p, q, weight};
   check_operands<F, int64_t>(x, o);
   auto out = allocate<F, int64_t>(x, o, dtype);
   Tensor& value = std::get<0>(out);
@@ -74,7 +69,7 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
   const bool reduced = o.is_reduced();
   const int64_t each = call.flat ? 1 : rows_per_piece(rows, /*backward=*/false),
                 sums = !reduced    ? 0
-                       : call.flat ? segments_of(p.numel())
+                       : call.flat ? segments_of(x.p.numel())
                                    : pieces_of(rows, each);
   const auto memory = std::make_unique_for_overwrite<double[]>(2 * sums);
   if (reduced) rows.row_values = memory.get();
@@ -82,7 +77,7 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
   if (o.reduction == kMean && o.has_labels()) rows.row_weights = memory.get() + sums;
   const Kernel kernel = kernels_of<F>(rows).forward[needs_double(x)];
   if (call.flat) {
-    run_flat(kernel, rows, p.numel());
+    run_flat(kernel, rows, x.p.numel());
   } else {
     run(kernel, rows, is_table<F>, /*backward=*/false);
     check_labels(rows);
@@ -101,21 +96,17 @@ std::tuple<Tensor, Tensor> forward_cpu(const Tensor& p, const optional<Tensor>& 
 }
 
 template <class F>
-Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
-                    const optional<Tensor>& weight, const Tensor& saved, int64_t dim, int64_t kinds,
-                    int64_t reduction, int64_t ignore_index, double label_smoothing, double scale,
+Tensor backward_cpu(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
                     int64_t wrt) {
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const Operands x{p, q, weight};
   check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
-  Tensor gradient = allocate_gradient<int64_t>(wrt ? *q : p);
+  Tensor gradient = allocate_gradient<int64_t>(wrt ? *x.q : x.p);
   advise_huge_pages(gradient);
   Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
   Rows& rows = call.flat ? call.rows : call.finish();
   if (o.reduction == kMean) rows.scale /= rows_in_mean(x, o, rows);
   const Kernel kernel = kernels_of<F>(rows).backward[needs_double(x)];
   if (call.flat) {
-    run_flat(kernel, rows, p.numel());
+    run_flat(kernel, rows, x.p.numel());
   } else {
     run(kernel, rows, is_table<F>, /*backward=*/true);
     check_labels(rows);
@@ -125,9 +116,8 @@ Tensor backward_cpu(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
 
 TORCH_LIBRARY_IMPL(torch_infotheory, CPU, m) {
   each_formula([&](auto formula) {
-    using F = decltype(formula);
-    m.impl(forward_name<F>().c_str(), &forward_cpu<F>);
-    m.impl(backward_name<F>().c_str(), &backward_cpu<F>);
+    using F = typename decltype(formula)::type;
+    register_row_op<F, &forward_cpu<F>, &backward_cpu<F>>(m);
   });
 }
 

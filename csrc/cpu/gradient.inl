@@ -29,15 +29,15 @@ struct Sink {
 
 // d / d x of a stretch, x of some kind.
 template <class F, Kind kind, bool by_q, class A, class P, class Q>
-TI_LANE void chain(const P& p, const Q& q, int64_t packs, int64_t whole, Pack<A> total,
+TI_LANE void chain(const F& f, const P& p, const Q& q, int64_t packs, int64_t whole, Pack<A> total,
                    Pack<A> scale, const Sink<A>& out) {
   const int64_t both = whole < out.whole() ? whole : out.whole();
   each_pack(packs, both, [&](int64_t i, int, auto w) __attribute__((always_inline)) {
     const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
     if constexpr (by_q)
-      out.put(i, w, gradient_by_q<F, kind>(x, y, total) * scale);
+      out.put(i, w, gradient_by_q<kind>(f, x, y, total) * scale);
     else
-      out.put(i, w, gradient_by_p<F, kind>(x, y, total) * scale);
+      out.put(i, w, gradient_by_p<kind>(f, x, y, total) * scale);
   });
 }
 
@@ -88,8 +88,8 @@ struct Given {
                     [&](int64_t j, const Prob<V>& p, const Prob<V>& q)
                         __attribute__((always_inline)) {
                           const V of_row = load<double>(total + j);
-                          const V w = logits ? gradient_by_q<F, kLogits>(p, q, of_row)
-                                             : gradient_by_q<F, kLogProbs>(p, q, of_row);
+                          const V w = logits ? gradient_by_q<kLogits>(F(), p, q, of_row)
+                                             : gradient_by_q<kLogProbs>(F(), p, q, of_row);
                           store(d + j, load<double>(scale + j) * w);
                         });
         if (!labels.all_count) clear_where_zero(d, labels.counting, run.n);
@@ -190,18 +190,19 @@ struct Gradient {
     return row_stride(r, x) == 1 ? nullptr : room;
   }
   void chain(int64_t first, int64_t n, const Sink<A>& out) {
-    rows.template fold<F>(
-        first, n,
-        [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
-            __attribute__((always_inline)) {
-              const auto by = [&]<Kind kind>() __attribute__((always_inline)) {
-                torch_infotheory::chain<F, kind, by_q>(p, q, packs, whole, total, scale, out);
-              };
-              if constexpr (by_q)
-                as_kind(q, rows.q.kind, by);
-              else
-                as_kind(p, rows.p.kind, by);
-            });
+    const F f = formula<F>(r.parameter);
+    rows.template fold<F>(first, n,
+                          [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+                              __attribute__((always_inline)) {
+                                const auto by = [&]<Kind kind>() __attribute__((always_inline)) {
+                                  torch_infotheory::chain<F, kind, by_q>(f, p, q, packs, whole,
+                                                                         total, scale, out);
+                                };
+                                if constexpr (by_q)
+                                  as_kind(q, rows.q.kind, by);
+                                else
+                                  as_kind(p, rows.p.kind, by);
+                              });
   }
   // What is not the same for every class and row.
   void adjust(int64_t first, int64_t n, A* d) const {

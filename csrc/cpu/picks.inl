@@ -103,7 +103,7 @@ void scatter(Rows& r, int64_t begin, int64_t end) {
   const Target<A> target(r);
   double g[kPicks];
   // The formula is linear in p, and in log q: its derivative does not depend on q.
-  const V any(0), slope = gradient_by_q<F, kLogProbs>(Prob<V>{V(1), any}, Prob<V>{any, any}, any);
+  const V any(0), slope = gradient_by_q<kLogProbs>(F(), Prob<V>{V(1), any}, Prob<V>{any, any}, any);
   with_memory(r, r.gradient, [&](const auto* labels, auto* x) __attribute__((always_inline)) {
     each_run<kPicks>(r, begin, end, [&](const Run& run) {
       clear_rows(r, x + run.at.gradient, run.n);

@@ -53,6 +53,7 @@ struct Sums {
 
 template <class F, class A>
 void fold_moments(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+  const F f = formula<F>(rows.r.parameter);
   rows.template fold<F>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
@@ -62,7 +63,7 @@ void fold_moments(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
               const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
               of_p.add(k, x.p);
               if constexpr (F::arity == 2) of_q.add(k, y.p);
-              value.add(k, F::term(x, y));
+              value.add(k, f.term(x, y));
             });
             s.p.add(of_p);
             if constexpr (F::arity == 2) s.q.add(of_q);
@@ -71,16 +72,17 @@ void fold_moments(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
 }
 template <class F, class A>
 void fold_terms(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+  const F f = formula<F>(rows.r.parameter);
   rows.template fold<F>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
           __attribute__((always_inline)) {
             Accumulator<A> value, by_lp, by_lq;
             each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
-              const Prob<Pack<A>> x = p.at(i, w), y = q.at(i, w);
-              value.add(k, F::term(x, y));
-              by_lp.add(k, d_lp<F>(x, y));
-              by_lq.add(k, F::d_lq(x, y));
+              const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
+              value.add(k, f.term(x, y));
+              by_lp.add(k, d_lp(f, x, y));
+              if constexpr (F::arity == 2) by_lq.add(k, f.d_lq(x, y));
             });
             s.value.add(value);
             s.p.add(by_lp);
@@ -89,13 +91,14 @@ void fold_terms(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
 }
 template <class F, class A>
 void fold_centred(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+  const F f = formula<F>(rows.r.parameter);
   rows.template fold<F>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
           __attribute__((always_inline)) {
             Accumulator<A> value;
             each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
-              value.add(k, F::centred(p.at(i, w), q.at(i, w)));
+              value.add(k, f.centred(p.at(i, w), q.at(i, w)));
             });
             s.value.add(value);
           });

@@ -112,6 +112,7 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
   const Write<A> out = writer<A>(r.value.type);
   const int64_t size = size_of(r.value.type);
   alignas(64) A terms[kBlock];
+  const F f = formula<F>(r.parameter);
   Pair<A> row(r, /*lanes_are_rows=*/false, nullptr, nullptr);
   for (Cursor at(r, begin); at.row < end; at.next()) {
     row.move_to({at, 1}, 0);
@@ -123,7 +124,7 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
               __attribute__((always_inline)) {
                 each_pack(packs, whole, [&](int64_t i, int, auto w) __attribute__((always_inline)) {
                   const Prob<Pack<A>> x = p.at(i, w), y = q.at(i, w);
-                  const Pack<A> term = F::term(x, y) * Pack<A>(r.scale);
+                  const Pack<A> term = f.term(x, y) * Pack<A>(r.scale);
                   store(terms + i * Pack<A>::width, with_nan(term, x.p, y.p));
                 });
               });

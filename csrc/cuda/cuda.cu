@@ -53,27 +53,22 @@ DeviceKernel kernel_of(bool backward) {
 }
 
 template <class F>
-std::tuple<Tensor, Tensor> forward_cuda(const Tensor& p, const optional<Tensor>& q,
-                                        const optional<Tensor>& weight, int64_t dim, int64_t kinds,
-                                        int64_t reduction, int64_t ignore_index,
-                                        double label_smoothing, double scale,
+std::tuple<Tensor, Tensor> forward_cuda(const Operands& x, const Options& o,
                                         optional<ScalarType> dtype) {
-  const device::Guard guard(p.device());
+  const device::Guard guard(x.p.device());
   const device::Stream stream = device::current_stream();
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const Operands x{p, q, weight};
   check_operands<F, int64_t>(x, o);
   const auto out = allocate<F, int64_t>(x, o, dtype);
   const auto& [value, saved] = out;
   Call call = Call::forward<F>(x, o, value, saved);
-  const Rows& r = rows_of(call, p.numel());
+  const Rows& r = rows_of(call, x.p.numel());
   const bool reduced = o.is_reduced();
   const Plan plan = plan_forward<F>(r, reduced, device::shared_memory);
   const Geometry& g = plan.geometry;
   const int64_t row_values = r.rows * (r.elementwise ? g.parts : 1);
   DeviceRows d(r, g, plan.in_double);
   BlockTotals* totals = nullptr;
-  const Tensor memory = with_scratch(p, [&](Scratch& scratch) {
+  const Tensor memory = with_scratch(x.p, [&](Scratch& scratch) {
     d.take_scratch(scratch, is_table<F>, /*backward=*/false);
     if (!reduced) return;
     d.rows.row_values = scratch.take<double>(row_values);
@@ -91,19 +86,15 @@ std::tuple<Tensor, Tensor> forward_cuda(const Tensor& p, const optional<Tensor>&
 }
 
 template <class F>
-Tensor backward_cuda(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
-                     const optional<Tensor>& weight, const Tensor& saved, int64_t dim,
-                     int64_t kinds, int64_t reduction, int64_t ignore_index, double label_smoothing,
-                     double scale, int64_t wrt) {
-  const device::Guard guard(p.device());
+Tensor backward_cuda(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
+                     int64_t wrt) {
+  const device::Guard guard(x.p.device());
   const device::Stream stream = device::current_stream();
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const Operands x{p, q, weight};
   check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
-  const Tensor gradient = allocate_gradient<int64_t>(wrt ? *q : p);
+  const Tensor gradient = allocate_gradient<int64_t>(wrt ? *x.q : x.p);
   if (gradient.numel() == 0) return gradient;
   Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
-  Rows& r = rows_of(call, p.numel());
+  Rows& r = rows_of(call, x.p.numel());
   const bool mean = o.reduction == kMean, weigh = mean && o.has_labels();
   if (mean && !weigh) r.scale /= double(r.rows);
 
@@ -111,7 +102,7 @@ Tensor backward_cuda(const Tensor& g, const Tensor& p, const optional<Tensor>& q
   DeviceRows d(r, plan.geometry, plan.in_double);
   BlockTotals* totals = nullptr;
   double* divisor = nullptr;
-  const Tensor memory = with_scratch(p, [&](Scratch& scratch) {
+  const Tensor memory = with_scratch(x.p, [&](Scratch& scratch) {
     d.take_scratch(scratch, is_table<F>, /*backward=*/true);
     if (!weigh) return;
     divisor = scratch.take<double>(1);
@@ -126,9 +117,8 @@ Tensor backward_cuda(const Tensor& g, const Tensor& p, const optional<Tensor>& q
 
 TORCH_LIBRARY_IMPL(torch_infotheory, CUDA, m) {
   each_formula([&](auto formula) {
-    using F = decltype(formula);
-    m.impl(forward_name<F>().c_str(), &forward_cuda<F>);
-    m.impl(backward_name<F>().c_str(), &backward_cuda<F>);
+    using F = typename decltype(formula)::type;
+    register_row_op<F, &forward_cuda<F>, &backward_cuda<F>>(m);
   });
 }
 

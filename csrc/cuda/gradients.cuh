@@ -52,6 +52,7 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1 : 2)
   using Both = Pair<A, kAny, kAny, kAny, F::arity == 2>;
   constexpr int n = Both::n;
   const Team team(d.geometry.lanes);
+  const F f = formula<F>(d.rows.parameter);
   team.each(d.rows.rows * d.geometry.parts, [&](int64_t unit, bool there) {
     const Part part = part_of(d, unit, there);
     Both rows(d.rows.p, d.rows.q, part);
@@ -66,7 +67,7 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1 : 2)
 #pragma unroll
       for (int k = 0; k < n; ++k) {
         const Prob<A> y = F::arity == 2 ? b[k] : a[k];
-        term[k] = with_nan(F::term(a[k], y) * scale, a[k].p, y.p);
+        term[k] = with_nan(f.term(a[k], y) * scale, a[k].p, y.p);
       }
       to.write(at, term);
     });
@@ -82,15 +83,15 @@ __device__ __forceinline__ const auto& pick(const P& p, const Q& q) {
 }
 
 // d / d x of n classes, by the kind of x.
-template <class F, Kind kind, bool by_q, int n, class A>
-__device__ __forceinline__ void chain(const Prob<A> (&a)[n], const Prob<A> (&b)[n], A total,
-                                      A (&to)[n]) {
+template <Kind kind, bool by_q, class F, int n, class A>
+__device__ __forceinline__ void chain(const F& f, const Prob<A> (&a)[n], const Prob<A> (&b)[n],
+                                      A total, A (&to)[n]) {
 #pragma unroll
   for (int k = 0; k < n; ++k) {
     if constexpr (by_q)
-      to[k] = gradient_by_q<F, kind>(a[k], b[k], total);
+      to[k] = gradient_by_q<kind>(f, a[k], b[k], total);
     else
-      to[k] = gradient_by_p<F, kind>(a[k], F::arity == 2 ? b[k] : a[k], total);
+      to[k] = gradient_by_p<kind>(f, a[k], F::arity == 2 ? b[k] : a[k], total);
   }
 }
 
@@ -112,13 +113,13 @@ struct Blank {
 // What class c of a part that begins with class `first` has for a gradient by q where it is the
 // row's label.
 template <class F, class A, class Q>
-__device__ __forceinline__ A gradient_at_label(const Q& q, const Target<A>& target, int64_t first,
-                                               int c, A total) {
+__device__ __forceinline__ A gradient_at_label(const F& f, const Q& q, const Target<A>& target,
+                                               int64_t first, int c, A total) {
   const A x = q.one(c), log_q = q.is_logits() ? (x - q.high) - q.low : x;
   const A of_class = A(target.smoothing.kept + target.smoothing.spread);
   const Prob<A> p{target.weight_of(first + c) * of_class, 0}, at_label{exp(log_q), log_q};
-  return q.is_logits() ? gradient_by_q<F, kLogits>(p, at_label, total)
-                       : gradient_by_q<F, kLogProbs>(p, at_label, total);
+  return q.is_logits() ? gradient_by_q<kLogits>(f, p, at_label, total)
+                       : gradient_by_q<kLogProbs>(f, p, at_label, total);
 }
 
 template <class F, class A, int type, int p_kind, int q_kind, bool by_q>
@@ -132,6 +133,7 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
   const Team team(d.geometry.lanes);
   const Target<A> target(d.rows);
   const Rows& r = d.rows;
+  const F f = formula<F>(r.parameter);
   const double unit_of_g = d.divisor ? r.scale / *d.divisor : r.scale;
   team.each(r.rows * d.geometry.parts, [&](int64_t unit, bool there) {
     if (!there) return;
@@ -151,7 +153,7 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
     int label_here = kNoClass;  // among those of this part
     const auto write = [&](const auto& at, auto& gradient) {
       if (may_have_label && at.holds(label_here)) {
-        const A peak = scale * gradient_at_label<F>(rows.q, target, part.first, label_here, total);
+        const A peak = scale * gradient_at_label(f, rows.q, target, part.first, label_here, total);
 #pragma unroll
         for (int k = 0; k < n; ++k)
           if (at[k] == label_here) gradient[k] = peak;
@@ -179,11 +181,11 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
       if (any && !rows.p.is_logits()) target.apply(a, part.first, at);
       if constexpr (F::arity == 2) rows.q.probabilities(y, b);
       if (by.is_logits())
-        chain<F, kLogits, by_q>(a, b, total, gradient);
+        chain<kLogits, by_q>(f, a, b, total, gradient);
       else if (by.kind() == kLogProbs)
-        chain<F, kLogProbs, by_q>(a, b, total, gradient);
+        chain<kLogProbs, by_q>(f, a, b, total, gradient);
       else
-        chain<F, kProbs, by_q>(a, b, total, gradient);
+        chain<kProbs, by_q>(f, a, b, total, gradient);
       if (any && !by_q && !by.is_logits()) target.chain(gradient, part.first, at);
 #pragma unroll
       for (int k = 0; k < n; ++k) gradient[k] *= scale;

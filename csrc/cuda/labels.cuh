@@ -45,14 +45,18 @@ __device__ __forceinline__ void store_value(const DeviceRows& d, int64_t row, co
               value * r.scale);
 }
 
+template <class F>
 __device__ __forceinline__ void save_normalizers(const Rows& r, int64_t row,
                                                  const Outcome<double>& out) {
   r.saved_of(0, kHigh)[row] = out.high_p, r.saved_of(0, kLogSum)[row] = out.log_p;
-  r.saved_of(1, kHigh)[row] = out.high_q, r.saved_of(1, kLogSum)[row] = out.log_q;
+  if constexpr (F::arity == 2)
+    r.saved_of(1, kHigh)[row] = out.high_q, r.saved_of(1, kLogSum)[row] = out.log_q;
 }
+template <class F>
 __device__ __forceinline__ void load_normalizers(const Rows& r, int64_t row, Outcome<double>& out) {
   out.high_p = r.saved_of(0, kHigh)[row], out.log_p = r.saved_of(0, kLogSum)[row];
-  out.high_q = r.saved_of(1, kHigh)[row], out.log_q = r.saved_of(1, kLogSum)[row];
+  if constexpr (F::arity == 2)
+    out.high_q = r.saved_of(1, kHigh)[row], out.log_q = r.saved_of(1, kLogSum)[row];
 }
 
 // Writes what a row came to. One thread of its team calls this.
@@ -61,13 +65,14 @@ __device__ __forceinline__ void finish(const DeviceRows& d, int64_t row, const O
                                        Outcome<double> out) {
   const Rows& r = d.rows;
   const Label label(r, at, true);
-  if (label.has_peak()) {
-    const double kept = Smoothing(r.label_smoothing, r.classes).kept;
-    const Prob<double> p{weight_of_class(d, label.label) * kept, 0},
-        q = q_at(r, at, label.label, out);
-    out.value += F::term(p, q);
-    out.d_lq += F::d_lq(p, q);
-  }
+  if constexpr (F::linear && F::arity == 2)
+    if (label.has_peak()) {
+      const double kept = Smoothing(r.label_smoothing, r.classes).kept;
+      const Prob<double> p{weight_of_class(d, label.label) * kept, 0},
+          q = q_at(r, at, label.label, out);
+      out.value += F::term(p, q);
+      out.d_lq += F::d_lq(p, q);
+    }
   device::device_check(!label.bad);
   if (!label.counts) out = {};
   const double saved[] = {out.high_p, out.log_p, out.d_lp, out.high_q, out.log_q, out.d_lq};

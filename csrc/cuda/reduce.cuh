@@ -129,25 +129,27 @@ struct Sums {
     d_lp += x.d_lp;
     d_lq += x.d_lq;
   }
-  template <class F, bool masses>
-  __device__ __forceinline__ void add(Prob<A> a, Prob<A> b) {
-    if constexpr (masses) p += a.p, q += b.p;
-    value += F::term(a, b);
-    d_lp += torch_infotheory::d_lp<F>(a, b);
-    d_lq += F::d_lq(a, b);
+  template <bool masses, class F>
+  __device__ __forceinline__ void add(const F& f, Prob<A> a, Prob<A> b) {
+    if constexpr (masses) p += a.p;
+    if constexpr (masses && F::arity == 2) q += b.p;
+    value += f.term(a, b);
+    d_lp += torch_infotheory::d_lp(f, a, b);
+    if constexpr (F::arity == 2) d_lq += f.d_lq(a, b);
   }
 };
 
 // `masses`: unless both are logits, whose masses are 1.
-template <class F, bool masses, class Both, int n, class A = typename Both::Number>
-__device__ __forceinline__ void add_terms(Sums<A>& s, const Both& rows, const A (&x)[n],
+template <bool masses, class F, class Both, int n, class A = typename Both::Number>
+__device__ __forceinline__ void add_terms(const F& f, Sums<A>& s, const Both& rows, const A (&x)[n],
                                           const A (&y)[n]) {
+  constexpr bool two = F::arity == 2;
   Prob<A> a[n], b[n];
   rows.p.probabilities(x, a);
-  rows.q.probabilities(y, b);
+  if constexpr (two) rows.q.probabilities(y, b);
   Sums<A> t;
 #pragma unroll
-  for (int k = 0; k < n; ++k) t.template add<F, masses>(a[k], b[k]);
+  for (int k = 0; k < n; ++k) t.template add<masses>(f, a[k], two ? b[k] : a[k]);
   s.take(t);
 }
 template <class A>

@@ -48,14 +48,15 @@ template <class F, Parking parking, int at_once, class Both>
 __device__ __forceinline__ bool normalise(const DeviceRows& d, const Team& team, int64_t unit,
                                           bool there, const Part& part, Both& rows,
                                           Outcome<double>& out) {
-  if (!rows.p.is_logits() && !rows.q.is_logits()) return true;
+  const bool p_logits = rows.p.is_logits(), q_logits = F::arity == 2 && rows.q.is_logits();
+  if (!p_logits && !q_logits) return true;
   if (d.normalised) {
-    if (there) load_normalizers(d.rows, part.row, out);
+    if (there) load_normalizers<F>(d.rows, part.row, out);
   } else {
-    ThreadMoments<typename Both::Number> m(rows.p.is_logits(), rows.q.is_logits());
+    ThreadMoments<typename Both::Number> m(p_logits, q_logits);
     sweep<parking, at_once>(team, rows, [&](const auto&, const auto& x, const auto& y) {
-      if (rows.p.is_logits()) add_mass(m.high_p, m.p, x);
-      if (rows.q.is_logits()) add_mass(m.high_q, m.q, y);
+      if (p_logits) add_mass(m.high_p, m.p, x);
+      if (q_logits) add_mass(m.high_q, m.q, y);
     });
     combine<F, false, true>(team, m);
     if (d.geometry.parts > 1) {
@@ -65,7 +66,7 @@ __device__ __forceinline__ bool normalise(const DeviceRows& d, const Team& team,
     out = outcome_of<F>(d.rows, m);
   }
   rows.p.normalise(out.high_p, out.log_p);
-  rows.q.normalise(out.high_q, out.log_q);
+  if constexpr (F::arity == 2) rows.q.normalise(out.high_q, out.log_q);
   return true;
 }
 
@@ -102,9 +103,10 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksToShare<F, A, type, p_kin
                                                                         rows, out))
         return;
       Sums<A> s;
+      const F f = formula<F>(d.rows.parameter);
       sweep<any ? Parking::kNone : Parking::kKept, 1>(
           team, rows,
-          [&](const auto&, const auto& x, const auto& y) { add_terms<F, any>(s, rows, x, y); });
+          [&](const auto&, const auto& x, const auto& y) { add_terms<any>(f, s, rows, x, y); });
       combine(team, s);
       if (!there || team.rank > 0) return;
       add_terms(out, d.rows, s);
@@ -155,13 +157,14 @@ __global__ void __launch_bounds__(kMostThreads, 1)
   constexpr int n = Both::n;
   const Team team(d.geometry.lanes);
   const Rows& r = d.rows;
+  const F f = formula<F>(r.parameter);
   team.each(r.rows * d.geometry.parts, [&](int64_t unit, bool there) {
     Part part = part_of(d, unit, there);
     const bool small = there && d.small[part.row];
     if (!small) part.classes = 0;
     Both rows(d.rows.p, d.rows.q, part);
     Outcome<double> z = {};
-    if (small) load_normalizers(r, part.row, z);
+    if (small) load_normalizers<F>(r, part.row, z);
     rows.p.normalise(z.high_p, z.log_p);
     rows.q.normalise(z.high_q, z.log_q);
     Refined s;
@@ -171,8 +174,8 @@ __global__ void __launch_bounds__(kMostThreads, 1)
       rows.q.probabilities(y, b);
 #pragma unroll
       for (int k = 0; k < n; ++k) {
-        s.template add<F, true>(a[k], b[k]);
-        s.centred += F::centred(a[k], b[k]);
+        s.template add<true>(f, a[k], b[k]);
+        s.centred += f.centred(a[k], b[k]);
       }
     });
     combine(team, s);
@@ -211,7 +214,7 @@ __global__ void __launch_bounds__(kFewThreads, 4)
       if constexpr (F::linear) {
         finish<F>(d, row, locate(d, row), outcome_of<F>(r, m));
       } else {
-        save_normalizers(r, row, outcome_of<F>(r, m));
+        save_normalizers<F>(r, row, outcome_of<F>(r, m));
       }
     } else if constexpr (what == Merge::kSums) {
       Sums<double> s;
@@ -219,7 +222,7 @@ __global__ void __launch_bounds__(kFewThreads, 4)
       combine(team, s);
       if (!leads) return;
       Outcome<double> out = {};
-      if (d.normalised) load_normalizers(r, row, out);
+      if (d.normalised) load_normalizers<F>(r, row, out);
       add_terms(out, r, s);
       finish<F>(d, row, locate(d, row), out);
     } else {

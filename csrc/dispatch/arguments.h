@@ -38,6 +38,12 @@ inline double unit_of(const char* op, optional<double> base) {
   return 1 / std::log(*base);
 }
 
+// The share of q in a mixture.
+inline void check_weight(const char* op, double weight) {
+  TORCH_CHECK_VALUE(weight >= 0 && weight <= 1, op, ": expected weight to be between 0 and 1, got ",
+                    weight);
+}
+
 inline void check_reduction(const char* op, int64_t reduction) {
   TORCH_CHECK_VALUE(reduction == kNone || reduction == kMean || reduction == kSum, op,
                     ": expected reduction to be 0 (none), 1 (mean) or 2 (sum), got ", reduction);
@@ -69,6 +75,12 @@ inline std::vector<int64_t> wrapped_dims(const char* op, at::IntArrayRef dims, c
                                          const Tensor& p, const char* q_name, const Tensor& q) {
   return p.dim() >= q.dim() ? wrapped_dims(op, "dim", dims, p_name, p)
                             : wrapped_dims(op, "dim", dims, q_name, q);
+}
+
+inline void check_classes(const char* op, const Tensor& t, const std::vector<int64_t>& dims) {
+  for (const int64_t d : dims)
+    TORCH_CHECK(t.dim() == 0 || t.sym_size(d) != 0, op, ": expected at least one class, got ",
+                t.sym_sizes());
 }
 
 // The dimensions of a joint table, x and y and both.

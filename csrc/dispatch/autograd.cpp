@@ -15,11 +15,7 @@ using torch::autograd::compute_requires_grad;
 
 struct BackwardOptions : Options {
   int64_t wrt = 0;
-  template <class Visit>
-  void each(Visit&& visit) {
-    Options::each(visit);
-    visit(wrt);
-  }
+  auto fields() { return std::tuple_cat(Options::fields(), std::tie(wrt)); }
 };
 
 // Inputs (p, q); saved (p, q, weight, saved).
@@ -98,18 +94,11 @@ std::tuple<Tensor, Tensor> forward_by_weight(const Operands& x, Options o,
 }
 
 template <class F>
-std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Tensor& p,
-                                            const optional<Tensor>& q,
-                                            const optional<Tensor>& weight, int64_t dim,
-                                            int64_t kinds, int64_t reduction, int64_t ignore_index,
-                                            double label_smoothing, double scale,
-                                            optional<ScalarType> dtype) {
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const Operands x{p, q, weight};
+std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Operands& x,
+                                            const Options& o, optional<ScalarType> dtype) {
   const auto run_kernel = [&] {
     at::AutoDispatchBelowADInplaceOrView below;
-    return forward_op<F>().redispatch(keys & c10::after_autograd_keyset, p, q, weight, dim, kinds,
-                                      reduction, ignore_index, label_smoothing, scale, dtype);
+    return redispatch_forward<F>(keys & c10::after_autograd_keyset, x, o, dtype);
   };
   if (C10_UNLIKELY(any_tangent(x))) {
     check_operands<F, c10::SymInt>(x, o);
@@ -117,13 +106,13 @@ std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Tens
   }
   if (C10_UNLIKELY(wants_gradient_by_weight(x))) return forward_by_weight<F>(x, o, dtype);
   NodePtr<Backward<F>> node;
-  if (compute_requires_grad(p, q)) {
+  if (compute_requires_grad(x.p, x.q)) {
     node = make_node<Backward<F>>();
-    node->set_next_edges(collect_next_edges(p, q));
+    node->set_next_edges(collect_next_edges(x.p, x.q));
   }
   auto out = run_kernel();
   if (node) {
-    node->save({p, or_undefined(q), or_undefined(weight), std::get<1>(out)});
+    node->save({x.p, or_undefined(x.q), or_undefined(x.weight), std::get<1>(out)});
     node->options = o;
     torch::autograd::set_history(std::get<0>(out), node);
     announce(node);
@@ -132,27 +121,22 @@ std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Tens
 }
 
 template <class F>
-Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Tensor& p,
-                         const optional<Tensor>& q, const optional<Tensor>& weight,
-                         const Tensor& saved, int64_t dim, int64_t kinds, int64_t reduction,
-                         int64_t ignore_index, double label_smoothing, double scale, int64_t wrt) {
-  const BackwardOptions o{{dim, kinds, reduction, ignore_index, label_smoothing, scale}, wrt};
-  const Operands x{p, q, weight};
+Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Operands& x,
+                         const Tensor& saved, const Options& options, int64_t wrt) {
+  const BackwardOptions o{options, wrt};
   if (C10_UNLIKELY(has_tangent(g) || any_tangent(x) || wants_gradient_by_weight(x)))
     return Reference<F>(x, o).gradient(g, wrt == 1);
   NodePtr<DoubleBackward<F>> node;
-  if (compute_requires_grad(g, p, q)) {
+  if (compute_requires_grad(g, x.p, x.q)) {
     node = make_node<DoubleBackward<F>>();
-    node->set_next_edges(collect_next_edges(g, p, q));
+    node->set_next_edges(collect_next_edges(g, x.p, x.q));
   }
   Tensor out = [&] {
     at::AutoDispatchBelowADInplaceOrView below;
-    return backward_op<F>().redispatch(keys & c10::after_autograd_keyset, g, p, q, weight, saved,
-                                       dim, kinds, reduction, ignore_index, label_smoothing, scale,
-                                       wrt);
+    return redispatch_backward<F>(keys & c10::after_autograd_keyset, g, x, saved, o, wrt);
   }();
   if (node) {
-    node->save({g, p, or_undefined(q), or_undefined(weight)});
+    node->save({g, x.p, or_undefined(x.q), or_undefined(x.weight)});
     node->options = o;
     torch::autograd::set_history(out, node);
     announce(node);
@@ -162,9 +146,8 @@ Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Tensor
 
 TORCH_LIBRARY_IMPL(torch_infotheory, Autograd, m) {
   each_row_op([&](auto formula) {
-    using F = decltype(formula);
-    m.impl(forward_name<F>().c_str(), &forward_autograd<F>);
-    m.impl(backward_name<F>().c_str(), &backward_autograd<F>);
+    using F = typename decltype(formula)::type;
+    register_row_op_with_keys<F, &forward_autograd<F>, &backward_autograd<F>>(m);
   });
 }
 

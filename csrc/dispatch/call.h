@@ -105,12 +105,13 @@ struct Call {
       c.rows.x_classes = full.size(-2);
       c.rows.p_x_stride = full.stride(-2);
     }
-    c.rows.p = c.template operand<F>(0, x.p, dim, o.p_kind());
-    if (x.q) c.rows.q = c.template operand<F>(1, *x.q, dim, o.q_kind());
+    c.rows.p = c.template operand<F>(0, x.p, dim, Kind(o.p_kind));
+    if (x.q) c.rows.q = c.template operand<F>(1, *x.q, dim, Kind(o.q_kind));
     if (x.weight) c.read_weight(*x.weight, needs_double(x) ? at::kDouble : at::kFloat);
     c.rows.label_smoothing = o.label_smoothing;
     c.rows.ignore_index = o.ignore_index;
     c.rows.scale = o.scale;
+    c.rows.parameter = o.parameter;
     c.rows.elementwise = o.is_elementwise();
     c.flat =
         o.is_elementwise() && !x.weight && x.p.is_contiguous() && (!x.q || x.q->is_contiguous());

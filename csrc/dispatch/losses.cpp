@@ -67,8 +67,12 @@ Tensor loss_of_labels(const char* op, const Tensor& input, const Tensor& target,
               op, ": expected weight of dtype ", input.scalar_type(), ", got ",
               weight->scalar_type());
   check_class_weight(op, weight, input, class_dim(input));
-  const Options o{class_dim(input), kinds_of(kLabels, kind), reduction,
-                  ignore_index,     label_smoothing,         1};
+  const Options o{.dim = class_dim(input),
+                  .p_kind = kLabels,
+                  .q_kind = kind,
+                  .reduction = reduction,
+                  .ignore_index = ignore_index,
+                  .label_smoothing = label_smoothing};
   return loss<F>({target, input, weight}, o, dtype);
 }
 
@@ -92,7 +96,11 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
   check_floating_loss(op, input);
   const int64_t dim = at::maybe_wrap_dim(class_dim(input), input.dim());
   check_class_weight(op, weight, input, dim);
-  const Options o{dim, kinds_of(kWeights, kLogits), reduction, -100, smoothing, 1};
+  const Options o{.dim = dim,
+                  .p_kind = kWeights,
+                  .q_kind = kLogits,
+                  .reduction = reduction,
+                  .label_smoothing = smoothing};
   if (weight) {
     const ScalarType both = c10::promoteTypes(input.scalar_type(), target.scalar_type());
     dtype = result_type(input.device(), c10::promoteTypes(weight->scalar_type(), both), dtype);
@@ -118,7 +126,7 @@ Tensor kl_div(const Tensor& input, const Tensor& target, int64_t reduction, bool
               op, ": expected floating point tensors, got input ", input.scalar_type(),
               " and target ", target.scalar_type());
   const auto [q, p] = broadcast(op, input, target, {}, dtype);
-  Options o{-1, kinds_of(log_target ? kLogProbs : kProbs, kLogProbs), kTerms, -100, 0, 1};
+  Options o{.p_kind = log_target ? kLogProbs : kProbs, .q_kind = kLogProbs, .reduction = kTerms};
   const Operands x{p, q, {}};
   if (reduction == kNone) return loss<KlDivergence>(x, o, dtype);
   const c10::SymInt one = 1, divisor = reduction == kMean                       ? p.sym_numel()
@@ -141,7 +149,10 @@ Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,
   check_reduction(op, reduction);
   check_distribution(op, "input", input);
   const auto dims = wrapped_dims(op, "dim", dim, "input", input);
-  Options o{dims[0], kind_of(op, kind), reduction, -100, 0, unit_of(op, base)};
+  Options o{.dim = dims[0],
+            .p_kind = kind_of(op, kind),
+            .reduction = reduction,
+            .scale = unit_of(op, base)};
   if (dims.size() == 1) return loss<Entropy>({input, {}, {}}, o, dtype);
   o.dim = -1;
   return loss<Entropy>({merged(input, dims), {}, {}}, o, dtype);
@@ -149,16 +160,20 @@ Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,
 
 Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, string_view kind,
               optional<string_view> target_kind, optional<double> base, int64_t reduction,
-              optional<ScalarType> dtype) {
+              optional<ScalarType> dtype, double weight) {
   const char* op = "js_div";
   check_reduction(op, reduction);
+  check_weight(op, weight);
   check_distribution(op, "input", input);
   check_distribution(op, "target", target);
   const auto dims = wrapped_dims(op, dim, "input", input, "target", target);
   auto [p, q] = broadcast(op, input, target, dims, dtype);
-  Options o{dims[0],   kinds_of(kind_of(op, kind), kind_of(op, target_kind.value_or(kind))),
-            reduction, -100,
-            0,         unit_of(op, base)};
+  Options o{.dim = dims[0],
+            .p_kind = kind_of(op, kind),
+            .q_kind = kind_of(op, target_kind.value_or(kind)),
+            .reduction = reduction,
+            .scale = unit_of(op, base),
+            .parameter = weight};
   if (dims.size() > 1) p = merged(p, dims), q = merged(q, dims), o.dim = -1;
   return loss<JsDivergence>({p, q, {}}, o, dtype);
 }
@@ -187,7 +202,7 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
   m.def(
       "js_div(Tensor input, Tensor target, int[1] dim=-1, *, str kind=\"logits\", str? "
       "target_kind=None, float? base=None, "
-      "int reduction=1, ScalarType? dtype=None) -> Tensor",
+      "int reduction=1, ScalarType? dtype=None, float weight=0.5) -> Tensor",
       tags);
 }
 void register_losses(torch::Library& m) {

@@ -8,12 +8,6 @@
 namespace torch_infotheory {
 namespace {
 
-void check_classes(const char* op, const Tensor& t, const std::vector<int64_t>& dims) {
-  for (const int64_t d : dims)
-    TORCH_CHECK(t.dim() == 0 || t.sym_size(d) != 0, op, ": expected at least one class, got ",
-                t.sym_sizes());
-}
-
 // The inverse of moving `from` to the end and flattening groups of them: one size and one place for
 // each.
 Tensor unmerged(const Tensor& value, const Tensor& like, const std::vector<int64_t>& from) {
@@ -35,7 +29,10 @@ Tensor self_information(const Tensor& p, at::IntArrayRef dim, string_view kind_n
   check_distribution(F::name, "p", p);
   const auto dims = wrapped_dims(F::name, "dim", dim, "p", p);
   check_classes(F::name, p, dims);
-  Options o{dims[0], kind_of(F::name, kind_name), kTerms, -100, 0, unit_of(F::name, base)};
+  Options o{.dim = dims[0],
+            .p_kind = kind_of(F::name, kind_name),
+            .reduction = kTerms,
+            .scale = unit_of(F::name, base)};
   if (dims.size() == 1) return std::get<0>(call_forward<F>({p, {}, {}}, o, dtype));
   o.dim = -1;
   return unmerged(std::get<0>(call_forward<F>({merged(p, dims), {}, {}}, o, dtype)), p, dims);
@@ -56,7 +53,8 @@ Tensor pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
   check_distribution(op, "joint", joint);
   const TableDims dims(op, joint, x_dim, y_dim);
   check_classes(op, joint, dims.both);
-  const Options o{-1, kind_of(op, kind_name), kTerms, -100, 0, unit_of(op, base)};
+  const Options o{
+      .p_kind = kind_of(op, kind_name), .reduction = kTerms, .scale = unit_of(op, base)};
   return normalized ? pmi<NormalizedPmi>(joint, dims, o, dtype)
                     : pmi<PointwiseMutualInformation>(joint, dims, o, dtype);
 }
@@ -76,31 +74,22 @@ Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool k
 }
 
 template <class F>
-std::tuple<Tensor, Tensor> forward(const Tensor& p, const optional<Tensor>& q,
-                                   const optional<Tensor>& weight, int64_t dim, int64_t kinds,
-                                   int64_t reduction, int64_t ignore_index, double label_smoothing,
-                                   double scale, optional<ScalarType> dtype) {
-  const Operands x{p, q, weight};
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
+std::tuple<Tensor, Tensor> forward(const Operands& x, const Options& o,
+                                   optional<ScalarType> dtype) {
   check_operands<F, c10::SymInt>(x, o);
   return {Reference<F>(x, o).value(value_type(x, o, dtype)),
           std::get<1>(allocate<F, c10::SymInt>(x, o, dtype))};
 }
 template <class F>
-Tensor backward(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
-                const optional<Tensor>& weight, const Tensor& saved, int64_t dim, int64_t kinds,
-                int64_t reduction, int64_t ignore_index, double label_smoothing, double scale,
+Tensor backward(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
                 int64_t wrt) {
-  const Operands x{p, q, weight};
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
   check_backward_operands<F, c10::SymInt>(g, saved, x, o, wrt);
   return Reference<F>(x, o).gradient(g, false);
 }
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
   each(Maps{}, [&](auto formula) {
-    using F = decltype(formula);
-    m.impl(forward_name<F>().c_str(), &forward<F>);
-    m.impl(backward_name<F>().c_str(), &backward<F>);
+    using F = typename decltype(formula)::type;
+    register_row_op<F, &forward<F>, &backward<F>>(m);
   });
 }
 

@@ -31,7 +31,7 @@ struct Reference<F> {
     for (int64_t d = 0; d < rank; ++d)
       if (is_class_dim<F>(d, wrapped_dim(operands.p, o.dim), rank)) dims.push_back(d);
     if (dims.empty()) dims.push_back(0);
-    x = probability(operands.p, o.p_kind(), dims);
+    x = probability(operands.p, Kind(o.p_kind), dims);
     if constexpr (is_table<F>) x = still_at_zero(x);
     impossible = x.log.t == -INFINITY;
   }
@@ -42,7 +42,7 @@ struct Reference<F> {
   Marginals marginals() const {
     const auto log_sum =
         [&](int64_t dim) {  // of probabilities as they are; of logarithms without underflow
-          if (o.p_kind() == kProbs) return log(Lane(x.p.t.sum(dim, true))).t;
+          if (o.p_kind == kProbs) return log(Lane(x.p.t.sum(dim, true))).t;
           const Tensor empty = impossible.all(dim, true);
           return at::where(empty, -INFINITY, at::where(empty, 0., x.log.t).logsumexp(dim, true));
         };
@@ -92,9 +92,9 @@ struct Reference<F> {
   Tensor gradient(const Tensor& grad, bool) const {
     const Tensor w = by_log_p(widened(grad));
     Tensor dx;
-    if (o.p_kind() == kLogits) {
+    if (o.p_kind == kLogits) {
       dx = w - x.p.t * sum_of_classes(w, dims);
-    } else if (o.p_kind() == kLogProbs) {
+    } else if (o.p_kind == kLogProbs) {
       dx = at::where(at::isnan(x.log.t), x.log.t, w);
     } else {
       dx = at::where(impossible, 0., w / at::where(impossible, 1., x.p.t));

@@ -1,9 +1,8 @@
 // node.h -- what both autograd nodes share: releasing what they saved, and replay under compiled
 // autograd.
 //
-// A node lists its saved tensors in `each_saved` and its options in `each_option`, and states its
-// derivative as a pure function `run(grad, saved tensors, options, which outputs are needed)`.
-// Knows autograd; must not know formulas.
+// A node states its derivative as a pure function `run(grad, saved tensors, options, which outputs
+// are needed)`. Knows autograd; must not know formulas.
 #pragma once
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/grad_mode.h>
@@ -19,7 +18,7 @@ using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
 
 // Self has: static constexpr size_t inputs, saved; SavedVariable tensors[saved]; an Options struct
-// `options` with `each(visit)`; static variable_list run(grad, std::array<Tensor, saved>, Options,
+// `options` with `fields()`; static variable_list run(grad, std::array<Tensor, saved>, Options,
 // std::array<bool, inputs> needed); static constexpr bool is_traceable, whether `run` is made of
 // operations alone.
 template <class Self, class Options, size_t inputs_, size_t saved_>
@@ -55,7 +54,7 @@ struct FormulaNode : torch::autograd::Node {
     auto& self = const_cast<FormulaNode&>(*this);
     args.collect(std::string(typeid(Self).name()));
     for (auto& t : self.tensors) args.collect(t, /*is_output=*/false);
-    self.options.each([&](auto& option) { args.collect(option); });
+    std::apply([&](auto&... option) { (args.collect(option), ...); }, self.options.fields());
   }
 
   variable_list apply_with_saved(const variable_list& g,
@@ -64,7 +63,7 @@ struct FormulaNode : torch::autograd::Node {
     for (auto& t : tensors) swap.before(t);
     PackedArgs packed;
     for (auto& t : tensors) packed.pack(t.unpack(getptr()));
-    options.each([&](auto& option) { packed.pack(option); });
+    std::apply([&](auto&... option) { (packed.pack(option), ...); }, options.fields());
     for (size_t i = 0; i < inputs; ++i)
       packed.pack(i < num_outputs() && task_should_compute_output(i));
     auto arguments = packed.vec();
@@ -83,8 +82,11 @@ struct FormulaNode : torch::autograd::Node {
           Tensors saved_values;
           for (auto& t : saved_values) t = unpacked.unpack<at::Tensor>();
           Options opts;
-          opts.each(
-              [&](auto& option) { option = unpacked.unpack<std::decay_t<decltype(option)>>(); });
+          std::apply(
+              [&](auto&... option) {
+                ((option = unpacked.unpack<std::decay_t<decltype(option)>>()), ...);
+              },
+              opts.fields());
           Needed needed;
           for (auto& n : needed) n = unpacked.unpack<bool>();
           return Self::run(grads[0], saved_values, opts, needed);

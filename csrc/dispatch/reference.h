@@ -43,9 +43,14 @@ inline Tensor operator!=(const Lane& a, const Lane& b) {
 }
 inline Tensor operator<(const Lane& a, const Lane& b) { return a.t < b.c; }
 inline Lane select(const Tensor& test, const Lane& a, const Lane& b) {
+  if (a.plain() && b.plain()) return at::where(test, a.c, b.c);
+  if (b.plain()) return at::where(test, a.t, b.c);
   return a.plain() ? at::where(test, a.c, b.t) : at::where(test, a.t, b.t);
 }
-inline Lane exp(const Lane& a) { return a.t.exp(); }
+inline Lane exp(const Lane& a) {
+  const Tensor infinite = a.t == INFINITY;
+  return at::where(infinite, INFINITY, at::where(infinite, 0., a.t).exp());
+}
 inline Lane log(const Lane& a) {
   const Tensor zero = a.t == 0;
   return at::where(zero, -INFINITY, at::where(zero, 1., a.t).log());
@@ -57,6 +62,14 @@ inline Lane times0(const Lane& p, const Lane& x) {
 inline Lane over0(const Lane& w, const Lane& q) {
   const Tensor gone = at::logical_and(q.t == 0, w.t == 0);
   return at::where(gone, 0., w.t / at::where(gone, 1., q.t));
+}
+
+inline Lane near_or_far(const Lane&, double, const Lane&, const Lane& far) { return far; }
+inline Lane box_cox(const Lane& log_x, double a) {
+  if (a == 0) return log_x;
+  const Tensor finite = at::isfinite(log_x.t), limit = (log_x.t.detach() * a).exp() - 1;
+  const Tensor power = at::where(finite, at::expm1(at::where(finite, log_x.t, 0.) * a), limit);
+  return power * (1 / a);
 }
 
 // Computed in float32 at least, like the kernels.
@@ -125,22 +138,24 @@ template <class F>
 struct Reference {
   Operands x;
   Options o;
+  F f;
   int64_t rank;
   std::vector<int64_t> dims;  // of the classes
   Prob<Lane> p{Lane(0), Lane(0)}, q{Lane(0), Lane(0)};
   Tensor lx, ly;  // of a joint table
 
-  Reference(const Operands& operands, const Options& options) : x(operands), o(options) {
+  Reference(const Operands& operands, const Options& options)
+      : x(operands), o(options), f(formula<F>(o.parameter)) {
     const Tensor& full = x.full(o);
     rank = full.dim();
     o.dim = wrapped_dim(full, o.dim);
     for (int64_t d = 0; d < rank; ++d)
       if (is_class_dim<F>(d, o.dim, rank)) dims.push_back(d);
-    if (x.q) q = probability(*x.q, o.q_kind(), dims);
+    if (x.q) q = probability(*x.q, Kind(o.q_kind), dims);
     if (o.has_labels())
       p.p = Lane(one_hot(x.p, *x.q, o.dim, o.ignore_index, q.p.t.scalar_type()));
     else
-      p = probability(x.p, o.p_kind(), dims);
+      p = probability(x.p, Kind(o.p_kind), dims);
     if (!x.q) q = p;
     if (o.label_smoothing != 0 || x.weight) p.p = adjusted(p.p.t, x, o);
     if constexpr (is_table<F>) {
@@ -166,7 +181,7 @@ struct Reference {
     if constexpr (is_table<F>)
       v = times0(p.p, F::score(p.log, Lane(lx), Lane(ly))).t;
     else
-      v = F::term(p, q).t;
+      v = f.term(p, q).t;
     if (o.reduction != kTerms) {
       if (rank) v = v.sum(dims);
       const Tensor mass =
@@ -185,16 +200,16 @@ struct Reference {
     if constexpr (is_table<F>) {
       const Lane slope = F::score(p.log, Lane(lx), Lane(ly)) + F::score(Lane(1), Lane(1), Lane(1));
       return gradient_by_cell<F, kind>(p, Lane(lx), Lane(ly), total(times0(p.p, slope))).t;
-    } else if (by_q) {
-      return gradient_by_q<F, kind>(p, q, total(F::d_lq(p, q))).t;
     } else {
-      return gradient_by_p<F, kind>(p, q, total(d_lp<F>(p, q))).t;
+      if constexpr (F::arity == 2)
+        if (by_q) return gradient_by_q<kind>(f, p, q, total(f.d_lq(p, q))).t;
+      return gradient_by_p<kind>(f, p, q, total(d_lp(f, p, q))).t;
     }
   }
   // d sum(g value) / d p or d q.
   Tensor gradient(const Tensor& grad, bool by_q) const {
     Tensor g = widened(grad), dx;
-    switch (by_q ? o.q_kind() : o.p_kind()) {
+    switch (by_q ? o.q_kind : o.p_kind) {
       case kLogits:
         dx = by_kind<kLogits>(by_q);
         break;
@@ -204,8 +219,7 @@ struct Reference {
       default:
         dx = by_kind<kProbs>(by_q);
     }
-    if (!by_q && o.p_kind() == kWeights && o.label_smoothing != 0)
-      dx = dx * (1 - o.label_smoothing);
+    if (!by_q && o.p_kind == kWeights && o.label_smoothing != 0) dx = dx * (1 - o.label_smoothing);
     if (!by_q && x.weight) dx = dx * along(x.weight->to(dx.scalar_type()), x.full(o), o.dim);
     if (o.reduction == kMean) g = divided_by_rows(g);
     if (o.reduction == kNone)

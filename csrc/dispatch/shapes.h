@@ -109,7 +109,7 @@ std::tuple<Tensor, Tensor> allocate(const Operands& t, const Options& o,
                                     optional<ScalarType> dtype) {
   const Tensor& x = t.full(o);
   const Shape<Int> rows = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
-  Shape<Int> saved{Int(kept<F>(o))};
+  Shape<Int> saved{Int(saved_numbers<F>(o))};
   saved.append(rows.begin(), rows.end());
   const auto options = x.options().dtype(value_type(t, o, dtype));
   Tensor value = o.reduction == kTerms ? new_empty(sizes_of(x, static_cast<Int*>(nullptr)), options)
@@ -136,7 +136,7 @@ void check_backward_operands(const Tensor& g, const Tensor& saved, const Operand
     for (int64_t d = 0; d < got.dim(); ++d)
       check_same(sizes_of(got, static_cast<Int*>(nullptr))[d], expected[d], mismatch);
   };
-  Shape<Int> stats{Int(kept<F>(o))};
+  Shape<Int> stats{Int(saved_numbers<F>(o))};
   stats.append(rows.begin(), rows.end());
   check("saved", saved, stats);
   TORCH_CHECK_TYPE(saved.scalar_type() == at::kDouble, F::name,

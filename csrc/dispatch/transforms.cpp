@@ -11,52 +11,39 @@ namespace {
 
 // Meta: the shape rules and nothing else.
 template <class F>
-std::tuple<Tensor, Tensor> forward_meta(const Tensor& p, const optional<Tensor>& q,
-                                        const optional<Tensor>& weight, int64_t dim, int64_t kinds,
-                                        int64_t reduction, int64_t ignore_index,
-                                        double label_smoothing, double scale,
+std::tuple<Tensor, Tensor> forward_meta(const Operands& x, const Options& o,
                                         optional<ScalarType> dtype) {
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  check_operands<F, c10::SymInt>({p, q, weight}, o);
-  return allocate<F, c10::SymInt>({p, q, weight}, o, dtype);
+  check_operands<F, c10::SymInt>(x, o);
+  return allocate<F, c10::SymInt>(x, o, dtype);
 }
 template <class F>
-Tensor backward_meta(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
-                     const optional<Tensor>& weight, const Tensor& saved, int64_t dim,
-                     int64_t kinds, int64_t reduction, int64_t ignore_index, double label_smoothing,
-                     double scale, int64_t wrt) {
-  check_backward_operands<F, c10::SymInt>(
-      g, saved, {p, q, weight}, {dim, kinds, reduction, ignore_index, label_smoothing, scale}, wrt);
-  return allocate_gradient<c10::SymInt>(wrt ? *q : p);
+Tensor backward_meta(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
+                     int64_t wrt) {
+  check_backward_operands<F, c10::SymInt>(g, saved, x, o, wrt);
+  return allocate_gradient<c10::SymInt>(wrt ? *x.q : x.p);
 }
 
 // Autocast: a float32 result, without a float32 copy of the input.
 template <class F, c10::DeviceType device>
-std::tuple<Tensor, Tensor> forward_autocast(const Tensor& p, const optional<Tensor>& q,
-                                            const optional<Tensor>& weight, int64_t dim,
-                                            int64_t kinds, int64_t reduction, int64_t ignore_index,
-                                            double label_smoothing, double scale,
+std::tuple<Tensor, Tensor> forward_autocast(const Operands& x, const Options& o,
                                             optional<ScalarType> dtype) {
   c10::impl::ExcludeDispatchKeyGuard below(
       at::autocast::get_autocast_dispatch_key_from_device_type(device));
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const Operands x{p, q, weight};
   if (!dtype && value_type(x, o, dtype) != at::kDouble) dtype = at::kFloat;
   return call_forward<F>(x, o, dtype);
 }
 
 TORCH_LIBRARY_IMPL(torch_infotheory, Meta, m) {
   each_row_op([&](auto formula) {
-    using F = decltype(formula);
-    m.impl(forward_name<F>().c_str(), &forward_meta<F>);
-    m.impl(backward_name<F>().c_str(), &backward_meta<F>);
+    using F = typename decltype(formula)::type;
+    register_row_op<F, &forward_meta<F>, &backward_meta<F>>(m);
   });
 }
 template <c10::DeviceType device>
 void register_autocast(torch::Library& m) {
   each_row_op([&](auto formula) {
-    using F = decltype(formula);
-    m.impl(forward_name<F>().c_str(), &forward_autocast<F, device>);
+    using F = typename decltype(formula)::type;
+    register_forward<F, &forward_autocast<F, device>>(m);
   });
 }
 TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCPU, m) { register_autocast<c10::DeviceType::CPU>(m); }

@@ -115,15 +115,11 @@ Options shifted(const Options& o, const Tensor& x, int64_t reduction) {
 }
 
 template <class F>
-std::tuple<Tensor, Tensor> forward_batched(const Tensor& p, const optional<Tensor>& q,
-                                           const optional<Tensor>& weight, int64_t dim,
-                                           int64_t kinds, int64_t reduction, int64_t ignore_index,
-                                           double label_smoothing, double scale,
+std::tuple<Tensor, Tensor> forward_batched(const Operands& x, const Options& o,
                                            optional<ScalarType> dtype) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const BatchedCall b({p, q, weight}, {}, {});
-  if (!b.any()) return call_forward<F>({p, q, weight}, o, dtype);
+  const BatchedCall b(x, {}, {});
+  if (!b.any()) return call_forward<F>(x, o, dtype);
   Tensor value, saved;
   if (b.weight.batched) {
     std::vector<Tensor> kept;
@@ -136,30 +132,27 @@ std::tuple<Tensor, Tensor> forward_batched(const Tensor& p, const optional<Tenso
     saved = at::stack(kept, 1);
   } else {
     const WholeBatch whole(b, o);
-    const Operands x = whole.operands();
-    const Options rows = shifted(o, x.full(o), o.reduction == kTerms ? kTerms : kNone);
-    const ScalarType type = value_type(x, o, dtype);
+    const Operands all = whole.operands();
+    const Options rows = shifted(o, all.full(o), o.reduction == kTerms ? kTerms : kNone);
+    const ScalarType type = value_type(all, o, dtype);
     const ScalarType exact = o.is_reduced() && type != at::kDouble ? at::kFloat : type;
-    std::tie(value, saved) = call_forward<F>(x, rows, exact);
+    std::tie(value, saved) = call_forward<F>(all, rows, exact);
     if (o.reduction == kTerms) value = whole.without_class(value);
     if (o.is_reduced()) value = sum_of_sample(value);
-    if (o.reduction == kMean) value = value / rows_of_sample<F>(x, rows, exact);
+    if (o.reduction == kMean) value = value / rows_of_sample<F>(all, rows, exact);
     value = value.to(type);
-    saved = saved.narrow(0, 0, kept<F>(o));  // terms that are summed keep less than rows
+    saved = saved.narrow(0, 0, saved_numbers<F>(o));  // terms that are summed save less
   }
   return {at::functorch::makeBatched(value, 0, b.level),
           at::functorch::makeBatched(saved, 1, b.level)};
 }
 
 template <class F>
-Tensor backward_batched(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
-                        const optional<Tensor>& weight, const Tensor& saved, int64_t dim,
-                        int64_t kinds, int64_t reduction, int64_t ignore_index,
-                        double label_smoothing, double scale, int64_t wrt) {
+Tensor backward_batched(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
+                        int64_t wrt) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
-  const Options o{dim, kinds, reduction, ignore_index, label_smoothing, scale};
-  const BatchedCall b({p, q, weight}, g, saved);
-  if (!b.any()) return call_backward<F>(g, {p, q, weight}, saved, o, wrt);
+  const BatchedCall b(x, g, saved);
+  if (!b.any()) return call_backward<F>(g, x, saved, o, wrt);
   Tensor out;
   if (b.weight.batched) {
     out = each_sample<F>(
@@ -167,31 +160,31 @@ Tensor backward_batched(const Tensor& g, const Tensor& p, const optional<Tensor>
                const Tensor& ss) { return call_backward<F>(gs, {ps, qs, ws}, ss, o, wrt); });
   } else {
     const WholeBatch whole(b, o);
-    const Operands x = whole.operands();
-    const Options rows = shifted(o, x.full(o), o.is_elementwise() ? kTerms : kNone);
+    const Operands all = whole.operands();
+    const Options rows = shifted(o, all.full(o), o.is_elementwise() ? kTerms : kNone);
     Tensor bg = b.g.along(b.n);
     if (o.reduction == kTerms) bg = whole.with_class(bg);
     if (o.reduction == kMean) {
       bg = widened(bg);
-      bg = bg / rows_of_sample<F>(x, rows, bg.scalar_type());
+      bg = bg / rows_of_sample<F>(all, rows, bg.scalar_type());
     }
     if (o.is_reduced()) {  // one number per sample, for each of its rows or terms
-      const Tensor& full = x.full(o);
+      const Tensor& full = all.full(o);
       const auto shape = o.is_elementwise() ? Shape<c10::SymInt>(full.sym_sizes())
                                             : row_shape<F, c10::SymInt>(full, rows.dim);
       for (size_t d = 1; d < shape.size(); ++d) bg = bg.unsqueeze(-1);
       bg = bg.expand_symint(shape);
     }
-    out = whole.without_class(call_backward<F>(bg, x, b.saved.along(b.n).movedim(0, 1), rows, wrt));
+    out =
+        whole.without_class(call_backward<F>(bg, all, b.saved.along(b.n).movedim(0, 1), rows, wrt));
   }
   return at::functorch::makeBatched(out, 0, b.level);
 }
 
 TORCH_LIBRARY_IMPL(torch_infotheory, FuncTorchBatched, m) {
   each_row_op([&](auto formula) {
-    using F = decltype(formula);
-    m.impl(forward_name<F>().c_str(), &forward_batched<F>);
-    m.impl(backward_name<F>().c_str(), &backward_batched<F>);
+    using F = typename decltype(formula)::type;
+    register_row_op<F, &forward_batched<F>, &backward_batched<F>>(m);
   });
 }
 

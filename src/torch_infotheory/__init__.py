@@ -12,6 +12,8 @@ from torch_infotheory import _when_imported
 from torch_infotheory import d2l as d2l
 from torch_infotheory import nn as nn
 from torch_infotheory import parallel as parallel
+from torch_infotheory.divergences import *  # noqa: F403
+from torch_infotheory.divergences import __all__ as _divergences
 from torch_infotheory.measures import *  # noqa: F403
 from torch_infotheory.measures import __all__ as _measures
 
@@ -25,4 +27,4 @@ def _register_sharding() -> None:
 _when_imported.when_imported("torch.distributed.tensor", _register_sharding)
 
 __version__ = "0.1.0"
-__all__ = ["d2l", "nn", "parallel", *_measures]
+__all__ = ["d2l", "nn", "parallel", *_measures, *_divergences]

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,29 +41,19 @@ _IGNORED = torch.iinfo(torch.int64).min
 _BLOCK = 1 << 16
 
 
-def kinds_of(p_kind: int, q_kind: int = PROBS) -> int:
-    return p_kind | q_kind << 4
-
-
 @dataclass(frozen=True, kw_only=True)
 class RowOptions:
-    """The options of a row op, by the names of its schema."""
+    """The options of a row op, by the names of its schema (csrc/dispatch/signature.h)."""
 
     name: str
     dim: int
-    kinds: int
+    p_kind: int
+    q_kind: int = PROBS
     reduction: int = NONE
     ignore_index: int = -100
     label_smoothing: float = 0.0
     scale: float = 1.0
-
-    @property
-    def p_kind(self) -> int:
-        return self.kinds & 15
-
-    @property
-    def q_kind(self) -> int:
-        return self.kinds >> 4 & 15
+    parameter: float = 0.0
 
     @property
     def has_labels(self) -> bool:
@@ -93,18 +83,18 @@ class RowCall(RowOptions):
     def classes(self) -> int:
         return self.full.size(self.class_dim)
 
-    @property
-    def _options(self) -> tuple[int | float, ...]:
-        numbers = (self.dim, self.kinds, self.reduction, self.ignore_index)
-        return *numbers, self.label_smoothing, self.scale
+    def _call(self, op: Any, **rest: Any) -> Any:
+        """In the order of the schema."""
+        names = [argument.name for argument in op._schema.arguments]
+        return op(*(rest[name] if name in rest else getattr(self, name) for name in names))
 
     def forward(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
         op = getattr(torch.ops.torch_infotheory, f"_{self.name}").default
-        return op(self.p, self.q, self.weight, *self._options, dtype)
+        return self._call(op, dtype=dtype)
 
     def backward(self, g: Tensor, saved: Tensor, wrt: int) -> Tensor:
         op = getattr(torch.ops.torch_infotheory, f"_{self.name}_backward").default
-        return op(g, self.p, self.q, self.weight, saved, *self._options, wrt)
+        return self._call(op, g=g, saved=saved, wrt=wrt)
 
 
 def all_reduced(numbers: Tensor, how: str, groups: Sequence[ProcessGroup]) -> Tensor:
@@ -336,7 +326,7 @@ def _log_normalizer(x: Tensor, kind: int, dim: int) -> Normalizer:
     if kind != LOGITS:
         zero = torch.zeros_like(x.select(dim, 0), dtype=torch.float64)
         return Normalizer(zero, zero)
-    (saved,) = _saved(RowCall(name="entropy", p=x, dim=dim, kinds=kind).forward(torch.float64)[1])
+    (saved,) = _saved(RowCall(name="entropy", p=x, dim=dim, p_kind=kind).forward(torch.float64)[1])
     return saved.z
 
 
@@ -347,7 +337,7 @@ def _blocks(call: RowCall, z: Sequence[Normalizer], dim: int) -> Iterator[RowCal
     of nearly equal distributions would be lost in the rounding of its terms.
     """
     step = max(1, call.p.size(dim) * _BLOCK // max(1, call.p.numel()))
-    kinds = [LOG_PROBS if kind == LOGITS else kind for kind in (call.p_kind, call.q_kind)]
+    p_kind, q_kind = (LOG_PROBS if kind == LOGITS else kind for kind in (call.p_kind, call.q_kind))
 
     def split(x: Tensor, z: Normalizer) -> Iterator[Tensor]:
         high, log = (number.unsqueeze(call.class_dim).split(step, dim) for number in z)
@@ -356,7 +346,9 @@ def _blocks(call: RowCall, z: Sequence[Normalizer], dim: int) -> Iterator[RowCal
 
     q = repeat(None) if call.q is None else split(call.q, z[1])
     for p_block, q_block in zip(split(call.p, z[0]), q, strict=False):
-        yield replace(call, p=p_block, q=q_block, dim=call.class_dim, kinds=kinds_of(*kinds))
+        yield replace(
+            call, p=p_block, q=q_block, dim=call.class_dim, p_kind=p_kind, q_kind=q_kind
+        )
 
 
 def _numbers(block: RowCall) -> Tensor:

@@ -119,6 +119,14 @@ def _base_of(base: object) -> float | None:
     raise TypeError(f"base: expected a number or None, got {base!r} of type {type(base).__name__}")
 
 
+def _number_of(op: str, argument: str, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError(
+        f"{op}: expected {argument} to be a number, got {value!r} of type {type(value).__name__}"
+    )
+
+
 def self_information(
     p: Tensor,
     dim: Dim = -1,
@@ -332,16 +340,18 @@ def js_divergence(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    weight: float = 0.5,
 ) -> Tensor:
     """Return the Jensen-Shannon divergence of p and q: their mean divergence from their mixture.
 
     ::
 
-        JS(p, q) = (D(p || m) + D(q || m)) / 2,    m = (p + q) / 2
+        JS(p, q) = (1 - w) D(p || m) + w D(q || m),    m = (1 - w) p + w q
 
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
+        weight: The share w of q in the mixture, from 0 to 1; both ends give 0, the limit.
         dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
@@ -354,10 +364,10 @@ def js_divergence(
         nearly agree.
 
     Gradient:
-        dJS/dp_j = log(p_j / m_j) / 2, and 0 at p_j = 0; likewise for q.
+        dJS/dp_j = (1 - w) log(p_j / m_j) in nats, and 0 at p_j = 0; likewise for q.
 
     Raises:
-        The errors of every measure.
+        ValueError: ``weight`` is outside [0, 1]. The errors of every measure.
 
     Example:
         The mixture is (0.25, 0.5, 0.25). Each distribution costs 0.5 * 1 bit against it.
@@ -371,9 +381,11 @@ def js_divergence(
         Lin (1991), section 4.
 
     See also:
-        `kl_divergence`; `torch_infotheory.nn.functional.js_div`, the loss.
+        `kl_divergence`; `js_distance`, its square root; `mixture_divergence`, of more than two;
+        `torch_infotheory.nn.functional.js_div`, the loss.
     """
-    return _ops.js_divergence(p, q, dim, *_kinds_of(kind), _base_of(base), keepdim, dtype)
+    share = _number_of("js_divergence", "weight", weight)
+    return _ops.js_divergence(p, q, dim, *_kinds_of(kind), _base_of(base), keepdim, dtype, share)
 
 
 def perplexity(

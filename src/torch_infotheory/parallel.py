@@ -44,7 +44,6 @@ from torch_infotheory._class_shards import (
     ClassShard,
     RowCall,
     RowOptions,
-    kinds_of,
 )
 from torch_infotheory.measures import Kind, _base_of, _kind_of, _kinds_of
 
@@ -97,7 +96,7 @@ def js_divergence(
 
     Logits are widened to float64 on the way, a block of rows at a time.
     """
-    return _measure("js_divergence", (p, q), dim, _kinds_of(kind), **options)
+    return _measure("js_divergence", (p, q), dim, _kinds_of(kind), parameter=0.5, **options)
 
 
 def cross_entropy_loss(
@@ -140,7 +139,8 @@ def cross_entropy_loss(
     options = RowOptions(
         name="cross_entropy",
         dim=dim,
-        kinds=kinds_of(LABELS if labels else WEIGHTS, LOGITS),
+        p_kind=LABELS if labels else WEIGHTS,
+        q_kind=LOGITS,
         ignore_index=ignore_index,
         label_smoothing=max(label_smoothing, 0.0),
     )
@@ -169,6 +169,7 @@ def _measure(
     dtype: torch.dtype | None = None,
     group: Any = None,
     classes: int | None = None,
+    parameter: float = 0.0,
 ) -> Tensor:
     if not isinstance(dim, int):
         raise TypeError(f"{name}: expected dim to be one class dimension, got {dim!r}")
@@ -185,8 +186,10 @@ def _measure(
     options = RowOptions(
         name=name,
         dim=dim,
-        kinds=kinds_of(*(_KIND_CODES[kind] for kind in kinds)),
+        p_kind=_KIND_CODES[kinds[0]],
+        q_kind=_KIND_CODES[kinds[-1]],
         scale=1.0 if base is None else 1 / math.log(base),
+        parameter=parameter,
     )
     shard = _shard_of(name, p, dim, group, classes)
     value = _rows(p, q[0] if q else None, None, options, shard)

@@ -166,7 +166,7 @@ int main() {
   Checks check;
   size_t found = 0;
   each(TableFormulas{}, [&](auto formula) {
-    using F = decltype(formula);
+    using F = typename decltype(formula)::type;
     for (const Quantity& f : kQuantities) {
       if (f.name != F::name) continue;
       ++found;

@@ -29,6 +29,11 @@ using Two = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view, optio
                    optional<double>, bool, optional<ScalarType>);
 using Table = Tensor(const Tensor&, IntArrayRef, IntArrayRef, string_view, optional<double>, bool,
                      optional<ScalarType>);
+using TwoWithoutUnit = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
+                              optional<string_view>, bool, optional<ScalarType>);
+using TwoWithWeight = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
+                             optional<string_view>, optional<double>, bool, optional<ScalarType>,
+                             double);
 
 template <class Signature>
 c10::TypedOperatorHandle<Signature> op(const char* name) {
@@ -76,12 +81,122 @@ inline Tensor kl_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = 
   return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype);
 }
 
+// `weight` is the share of q in the mixture.
 inline Tensor js_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
                             string_view kind = "probs", optional<string_view> q_kind = {},
                             optional<double> base = {}, bool keepdim = false,
-                            optional<ScalarType> dtype = {}) {
-  static const auto call = schema::op<schema::Two>("torch_infotheory::js_divergence");
+                            optional<ScalarType> dtype = {}, double weight = 0.5) {
+  static const auto call = schema::op<schema::TwoWithWeight>("torch_infotheory::js_divergence");
+  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, weight);
+}
+
+// `weight` is the share of q in the mixture.
+inline Tensor js_distance(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                          string_view kind = "probs", optional<string_view> q_kind = {},
+                          optional<double> base = {}, bool keepdim = false,
+                          optional<ScalarType> dtype = {}, double weight = 0.5) {
+  static const auto call = schema::op<schema::TwoWithWeight>("torch_infotheory::js_distance");
+  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, weight);
+}
+
+inline Tensor jeffreys_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                                  string_view kind = "probs", optional<string_view> q_kind = {},
+                                  optional<double> base = {}, bool keepdim = false,
+                                  optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Two>("torch_infotheory::jeffreys_divergence");
   return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype);
+}
+
+inline Tensor squared_hellinger_distance(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                                         string_view kind = "probs",
+                                         optional<string_view> q_kind = {}, bool keepdim = false,
+                                         optional<ScalarType> dtype = {}) {
+  static const auto call =
+      schema::op<schema::TwoWithoutUnit>("torch_infotheory::squared_hellinger_distance");
+  return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
+}
+
+inline Tensor hellinger_distance(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                                 string_view kind = "probs", optional<string_view> q_kind = {},
+                                 bool keepdim = false, optional<ScalarType> dtype = {}) {
+  static const auto call =
+      schema::op<schema::TwoWithoutUnit>("torch_infotheory::hellinger_distance");
+  return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
+}
+
+inline Tensor bhattacharyya_coefficient(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                                        string_view kind = "probs",
+                                        optional<string_view> q_kind = {}, bool keepdim = false,
+                                        optional<ScalarType> dtype = {}) {
+  static const auto call =
+      schema::op<schema::TwoWithoutUnit>("torch_infotheory::bhattacharyya_coefficient");
+  return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
+}
+
+inline Tensor total_variation_distance(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                                       string_view kind = "probs",
+                                       optional<string_view> q_kind = {}, bool keepdim = false,
+                                       optional<ScalarType> dtype = {}) {
+  static const auto call =
+      schema::op<schema::TwoWithoutUnit>("torch_infotheory::total_variation_distance");
+  return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
+}
+
+inline Tensor chi_squared_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
+                                     string_view kind = "probs", optional<string_view> q_kind = {},
+                                     bool keepdim = false, optional<ScalarType> dtype = {}) {
+  static const auto call =
+      schema::op<schema::TwoWithoutUnit>("torch_infotheory::chi_squared_divergence");
+  return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
+}
+
+// ---- measures of an order alpha ----
+
+inline Tensor renyi_entropy(const Tensor& p, double alpha, IntArrayRef dim = -1,
+                            string_view kind = "probs", optional<double> base = {},
+                            bool keepdim = false, optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, double, IntArrayRef, string_view, optional<double>, bool,
+                           optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::renyi_entropy");
+  return call.call(p, alpha, dim, kind, base, keepdim, dtype);
+}
+
+inline Tensor tsallis_entropy(const Tensor& p, double alpha, IntArrayRef dim = -1,
+                              string_view kind = "probs", bool keepdim = false,
+                              optional<ScalarType> dtype = {}) {
+  using Signature =
+      Tensor(const Tensor&, double, IntArrayRef, string_view, bool, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::tsallis_entropy");
+  return call.call(p, alpha, dim, kind, keepdim, dtype);
+}
+
+inline Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, IntArrayRef dim = -1,
+                               string_view kind = "probs", optional<string_view> q_kind = {},
+                               optional<double> base = {}, bool keepdim = false,
+                               optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, double, IntArrayRef, string_view,
+                           optional<string_view>, optional<double>, bool, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::renyi_divergence");
+  return call.call(p, q, alpha, dim, kind, q_kind, base, keepdim, dtype);
+}
+
+inline Tensor alpha_divergence(const Tensor& p, const Tensor& q, double alpha, IntArrayRef dim = -1,
+                               string_view kind = "probs", optional<string_view> q_kind = {},
+                               bool keepdim = false, optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, double, IntArrayRef, string_view,
+                           optional<string_view>, bool, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::alpha_divergence");
+  return call.call(p, q, alpha, dim, kind, q_kind, keepdim, dtype);
+}
+
+// Of the distributions along `mixture_dim`, with equal weights unless they are given.
+inline Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, IntArrayRef dim = -1,
+                                 const optional<Tensor>& weights = {}, string_view kind = "probs",
+                                 optional<double> base = {}, optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, int64_t, IntArrayRef, const optional<Tensor>&,
+                           string_view, optional<double>, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::mixture_divergence");
+  return call.call(p, mixture_dim, dim, weights, kind, base, dtype);
 }
 
 // ---- measures of a joint table ----
@@ -168,11 +283,12 @@ inline Tensor entropy_loss(const Tensor& input, IntArrayRef dim = -1, string_vie
 inline Tensor js_div(const Tensor& input, const Tensor& target, IntArrayRef dim = -1,
                      string_view kind = "logits", optional<string_view> target_kind = {},
                      optional<double> base = {}, int64_t reduction = at::Reduction::Mean,
-                     optional<ScalarType> dtype = {}) {
-  using Signature = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
-                           optional<string_view>, optional<double>, int64_t, optional<ScalarType>);
+                     optional<ScalarType> dtype = {}, double weight = 0.5) {
+  using Signature =
+      Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view, optional<string_view>,
+             optional<double>, int64_t, optional<ScalarType>, double);
   static const auto call = schema::op<Signature>("torch_infotheory::js_div");
-  return call.call(input, target, dim, kind, target_kind, base, reduction, dtype);
+  return call.call(input, target, dim, kind, target_kind, base, reduction, dtype, weight);
 }
 
 }  // namespace torch_infotheory

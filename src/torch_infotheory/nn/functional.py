@@ -25,7 +25,7 @@ from torch.overrides import (
 )
 
 from torch_infotheory._ops import functions as _functions
-from torch_infotheory.measures import Dim, Kind, _base_of, _kind_of, _kinds_of
+from torch_infotheory.measures import Dim, Kind, _base_of, _kind_of, _kinds_of, _number_of
 
 _ops = _functions(["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"])
 _ENUM = {name: _Reduction.get_enum(name) for name in ("none", "mean", "sum")}
@@ -459,15 +459,16 @@ def js_div(
     base: float | None = None,
     reduction: str = "mean",
     dtype: torch.dtype | None = None,
+    weight: float = 0.5,
 ) -> Tensor:
     """Return the Jensen-Shannon divergence of predicted from target distributions, reduced.
 
     ::
 
-        loss = (D(p || m) + D(q || m)) / 2,    m = (p + q) / 2
+        loss = (1 - w) D(p || m) + w D(q || m),    m = (1 - w) p + w q
 
-    p and q are the distributions that ``input`` and ``target`` state. The divergence is symmetric,
-    finite for any two distributions, and at most log 2.
+    p and q are the distributions that ``input`` and ``target`` state. The divergence is finite for
+    any two distributions and, with equal weights, symmetric and at most log 2.
 
     Args:
         input: Distributions of C classes, shape (..., C, ...).
@@ -479,6 +480,7 @@ def js_div(
         base: Base of the logarithm: None gives nats, 2 gives bits.
         reduction: ``"none"``, ``"mean"`` over distributions, or ``"sum"``.
         dtype: Data type of the result. None keeps the type that the inputs promote to.
+        weight: The share w of the target in the mixture, from 0 to 1.
 
     Returns:
         ``"none"``: a tensor of the broadcast shape without the class dimensions. Otherwise a tensor
@@ -488,7 +490,7 @@ def js_div(
         0 log 0 = 0. A row of logits that is all -inf, or has +inf or NaN, gives NaN.
 
     Gradient:
-        To the logits of p: p_c (log(p_c / m_c) - D(p || m)) / 2, and 0 at -inf; likewise for q.
+        To the logits of p: (1 - w) p_c (log(p_c / m_c) - D(p || m)), and 0 at -inf; likewise for q.
 
     Raises:
         ValueError: If ``kind`` or ``reduction`` is unknown, or ``base`` is not finite, not
@@ -525,11 +527,13 @@ def js_div(
             base=base,
             reduction=reduction,
             dtype=dtype,
+            weight=weight,
         )
     if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
         raise _not_a_tensor("js_div", input=input, target=target)
     code = _enum("js_div", reduction)
-    return _ops.js_div(input, target, dim, *_kinds_of(kind), _base_of(base), code, dtype)
+    share = _number_of("js_div", "weight", weight)
+    return _ops.js_div(input, target, dim, *_kinds_of(kind), _base_of(base), code, dtype, share)
 
 
 __all__ = ["cross_entropy", "entropy_loss", "js_div", "kl_div", "nll_loss"]

@@ -205,6 +205,7 @@ class JSDivLoss(torch.nn.Module):
         base: float | None = None,
         reduction: str = "mean",
         dtype: torch.dtype | None = None,
+        weight: float = 0.5,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -212,6 +213,7 @@ class JSDivLoss(torch.nn.Module):
         self.base = base
         self.reduction = reduction
         self.dtype = dtype
+        self.weight = weight
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.js_div(
@@ -222,6 +224,7 @@ class JSDivLoss(torch.nn.Module):
             base=self.base,
             reduction=self.reduction,
             dtype=self.dtype,
+            weight=self.weight,
         )
 
     def extra_repr(self) -> str:
@@ -231,6 +234,7 @@ class JSDivLoss(torch.nn.Module):
             base=self.base,
             reduction=self.reduction,
             dtype=self.dtype,
+            weight=self.weight,
         )
 
 

@@ -57,6 +57,37 @@ void check_measures() {
         (expectation(p, (p / mean).log2()) + expectation(q, (q / mean).log2())) / 2, {p, q});
 }
 
+void check_other_divergences() {
+  const Tensor p = leaf(normal({3, 5}).softmax(-1)), q = leaf(normal({3, 5}).softmax(-1));
+  const Tensor m = 0.75 * p + 0.25 * q;
+  const Tensor js = 0.75 * expectation(p, (p / m).log()) + 0.25 * expectation(q, (q / m).log());
+  const Tensor roots = (p.sqrt() - q.sqrt()).square().sum(-1) / 2;
+  const Tensor p3 = p.pow(3).sum(-1), mixed = (p.pow(3) * q.pow(-2)).sum(-1);
+
+  check("js_divergence, weighted", it::js_divergence(p, q, -1, "probs", {}, {}, false, {}, 0.25),
+        js, {p, q});
+  check("js_distance", it::js_distance(p, q, -1, "probs", {}, {}, false, {}, 0.25), js.sqrt(),
+        {p, q});
+  check("jeffreys_divergence", it::jeffreys_divergence(p, q), ((p - q) * (p / q).log()).sum(-1),
+        {p, q});
+  check("squared_hellinger_distance", it::squared_hellinger_distance(p, q), roots, {p, q});
+  check("hellinger_distance", it::hellinger_distance(p, q), roots.sqrt(), {p, q});
+  check("bhattacharyya_coefficient", it::bhattacharyya_coefficient(p, q), (p * q).sqrt().sum(-1),
+        {p, q});
+  check("total_variation_distance", it::total_variation_distance(p, q), (p - q).abs().sum(-1) / 2,
+        {p, q});
+  check("chi_squared_divergence", it::chi_squared_divergence(p, q), ((p - q).square() / q).sum(-1),
+        {p, q});
+  check("renyi_entropy", it::renyi_entropy(p, 3), (p3 / p.sum(-1)).log() / -2, {p});
+  check("tsallis_entropy", it::tsallis_entropy(p, 3), (p.sum(-1) - p3) / 2, {p});
+  check("renyi_divergence", it::renyi_divergence(p, q, 3), (mixed / p.sum(-1)).log() / 2, {p});
+  check("alpha_divergence", it::alpha_divergence(p, q, 3),
+        (mixed - 3 * p.sum(-1) + 2 * q.sum(-1)) / 6, {p, q});
+  const Tensor mean = p.mean(0);
+  check("mixture_divergence", it::mixture_divergence(p, 0),
+        expectation(p, p.log()).mean() - expectation(mean, mean.log()), {p});
+}
+
 void check_measures_of_tables() {
   const Tensor joint = leaf(normal({2, 12}).softmax(-1).view({2, 3, 4}));
   const Tensor log_x = joint.sum(-1, /*keepdim=*/true).log(), log_y = joint.sum(-2, true).log();
@@ -106,6 +137,7 @@ void check_losses() {
 int main() {
   at::manual_seed(0);
   check_measures();
+  check_other_divergences();
   check_measures_of_tables();
   check_losses();
   std::printf("ops: %d checks, %d failed\n", checks, failures);

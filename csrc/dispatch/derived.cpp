@@ -1,0 +1,210 @@
+// derived.cpp -- the measures that are functions of others: roots, the Renyi family, mixtures.
+//
+// Compositions of row ops and operations of torch. Knows tensors; must not know how a row is
+// reduced. Read first: measures.cpp.
+#include "dispatch/call.h"
+#include "dispatch/measures.h"
+#include "dispatch/reference.h"
+
+namespace torch_infotheory {
+namespace {
+
+ScalarType exact_type(const Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+// ---- roots: distances whose squares are divergences ----
+// The square root with derivative 0 at 0, where the distance has its minimum.
+Tensor root(const Tensor& x) {
+  const Tensor zero = x == 0;
+  return at::where(zero, 0., at::where(zero, 1., x).sqrt());
+}
+template <class Square>
+Tensor root_of(const char* op, const Tensor& p, const Tensor& q, optional<ScalarType> dtype,
+               Square square) {
+  check_distribution(op, "p", p);
+  check_distribution(op, "q", q);
+  const ScalarType promoted = c10::promoteTypes(p.scalar_type(), q.scalar_type()),
+                   exact = promoted == at::kDouble ? at::kDouble : at::kFloat;
+  return root(square(exact)).to(result_type(p.device(), promoted, dtype));
+}
+Tensor hellinger_distance(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string_view kind,
+                          optional<string_view> q_kind, bool keepdim, optional<ScalarType> dtype) {
+  const char* op = "hellinger_distance";
+  return root_of(op, p, q, dtype, [&](ScalarType exact) {
+    return pair_value<AlphaDivergence>(op, {p, q, dim, kind, q_kind},
+                                       {.scale = 0.25, .parameter = 0.5}, keepdim, exact);
+  });
+}
+Tensor js_distance(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string_view kind,
+                   optional<string_view> q_kind, optional<double> base, bool keepdim,
+                   optional<ScalarType> dtype, double weight) {
+  const char* op = "js_distance";
+  check_weight(op, weight);
+  const double unit = unit_of(op, base);
+  TORCH_CHECK_VALUE(unit > 0, op, ": expected base to be above 1, got ", base.value_or(0));
+  return root_of(op, p, q, dtype, [&](ScalarType exact) {
+    return pair_value<JsDivergence>(op, {p, q, dim, kind, q_kind},
+                                    {.scale = unit, .parameter = weight}, keepdim, exact);
+  });
+}
+
+// ---- the Renyi family ----
+// One operand with its classes in one dimension, as probability and logarithm.
+struct Stated {
+  int64_t dim;
+  Prob<Lane> x;
+  Stated(const Tensor& memory, Kind kind, const std::vector<int64_t>& dims, ScalarType type)
+      : dim(dims.size() > 1 ? -1 : dims[0]),
+        x(still_at_zero(probability((memory.dim() == 0 ? memory.unsqueeze(0)
+                                     : dims.size() > 1 ? merged(memory, dims)
+                                                       : memory)
+                                        .to(type),
+                                    kind, {dim}))) {}
+  const Tensor& log() const { return x.log.t; }
+  Tensor total() const { return x.p.t.sum(dim); }
+};
+
+// log(sum p^a / sum p) / (1 - a), in nats. Near a = 1 from the Tsallis entropy, which is exact
+// there: it is (sum p - sum p^a) / (a - 1).
+Tensor renyi(const Stated& p, double alpha, const std::function<Tensor(double)>& tsallis) {
+  if (alpha == 0) return (p.log() > -INFINITY).sum(p.dim).to(p.log().scalar_type()).log();
+  if (std::isinf(alpha)) return -std::get<0>(p.log().max(p.dim));
+  if (std::abs(alpha - 1) <= 0.25) {
+    const Tensor mean = tsallis(alpha) / p.total();
+    return alpha == 1 ? mean : at::log1p(mean * (1 - alpha)) / (1 - alpha);
+  }
+  return ((p.log() * alpha).logsumexp(p.dim) - p.total().log()) / (1 - alpha);
+}
+Tensor renyi_entropy(const Tensor& p, double alpha, at::IntArrayRef dim, string_view kind,
+                     optional<double> base, bool keepdim, optional<ScalarType> dtype) {
+  const char* op = "renyi_entropy";
+  check_order(op, alpha);
+  check_distribution(op, "p", p);
+  const double unit = unit_of(op, base);
+  const auto dims = wrapped_dims(op, "dim", dim, "p", p);
+  check_classes(op, p, dims);
+  const ScalarType exact = exact_type(p);
+  const Stated stated(p, kind_of(op, kind), dims, exact);
+  const Tensor value = renyi(stated, alpha, [&](double order) {
+    return unary_value<TsallisEntropy>(op, p, dim, kind, {.parameter = order}, false, exact);
+  });
+  // A NaN must show even where the support alone is counted.
+  const Tensor shown = at::where(stated.x.p.t.detach().sum(stated.dim).isnan(), NAN, value * unit);
+  const Tensor out = shown.to(result_type(p.device(), p.scalar_type(), dtype));
+  return keepdim && p.dim() ? kept_dims(out, dims) : out;
+}
+
+// log(sum p^a q^(1-a) / sum p) / (a - 1). Where p and q have one total up to rounding, without what
+// that rounding adds: (sum p - sum q) / sum p. Near a = 1 from the alpha divergence A, because
+// sum p^a q^(1-a) = sum p + a (a - 1) A where the totals are equal; elsewhere in float64, which
+// keeps the digits of nearly equal distributions.
+Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntArrayRef dim,
+                        string_view kind, optional<string_view> q_kind, optional<double> base,
+                        bool keepdim, optional<ScalarType> dtype) {
+  const char* op = "renyi_divergence";
+  check_order(op, alpha);
+  check_distribution(op, "p", p);
+  check_distribution(op, "q", q);
+  const double unit = unit_of(op, base);
+  const Kind of_p = kind_of(op, kind), of_q = kind_of(op, q_kind.value_or(kind));
+  const auto dims = wrapped_dims(op, dim, "p", p, "q", q);
+  const auto [x, y] = broadcast(op, p, q, dims, dtype);
+  check_classes(op, x, dims);
+  const Stated a(x, of_p, dims, at::kDouble), b(y, of_q, dims, at::kDouble);
+  const Tensor total = a.total(), excess = b.total() - total;
+  const double slack = std::max(rounding_of_totals({.kind = of_p, .type = type_of(p)}),
+                                rounding_of_totals({.kind = of_q, .type = type_of(q)}));
+  const bool both_logits = of_p == kLogits && of_q == kLogits;
+  const Tensor agree = excess.abs() <= at::maximum(total, b.total()) * slack;
+  const Tensor literal = both_logits ? at::zeros_like(excess) : at::where(agree, 0., excess);
+  Tensor value;
+  if (alpha == 0) {
+    const Tensor support = a.log() > -INFINITY;
+    const Tensor inside = b.x.p.t * support, outside = (b.x.p.t * support.logical_not()).sum(b.dim);
+    value = at::where(agree, -at::log1p(-outside / b.total()), -inside.sum(b.dim).log());
+  } else if (std::isinf(alpha)) {
+    const Tensor gone = a.log() == -INFINITY;
+    value = std::get<0>((at::where(gone, -INFINITY, a.log() - b.log())).max(a.dim));
+  } else if (std::abs(alpha - 1) <= 1e-3) {
+    const Tensor divergence = pair_value<AlphaDivergence>(op, {p, q, dim, kind, q_kind},
+                                                          {.parameter = alpha}, false, at::kDouble);
+    const Tensor mean = (divergence * alpha - literal) / total;
+    value = alpha == 1 ? mean : at::log1p(mean * (alpha - 1)) / (alpha - 1);
+  } else {
+    const Tensor gone = a.log() == -INFINITY;
+    const Tensor exponent =
+        at::where(gone, -INFINITY, at::where(gone, 0., a.log()) * alpha + b.log() * (1 - alpha));
+    const Tensor power = (exponent.logsumexp(a.dim) - total.log()) / (alpha - 1);
+    value = both_logits ? power : at::where(agree, power + excess / total, power);
+    value = at::where(agree, value.clamp_min(0), value);
+  }
+  value = at::where((total + excess).isnan(), NAN, value);
+  const ScalarType promoted = c10::promoteTypes(p.scalar_type(), q.scalar_type());
+  const Tensor out = (value * unit).to(result_type(p.device(), promoted, dtype));
+  return keepdim && std::max(p.dim(), q.dim()) ? kept_dims(out, dims) : out;
+}
+
+// ---- mixtures ----
+// H(sum_i w_i p_i) - sum_i w_i H(p_i) = sum_i w_i D(p_i || m): from the divergences, of which none
+// is below 0. m is stated in float64, so that they keep their digits where all p_i are alike.
+Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef dim,
+                          const optional<Tensor>& weights, string_view kind, optional<double> base,
+                          optional<ScalarType> dtype) {
+  const char* op = "mixture_divergence";
+  check_distribution(op, "p", p);
+  const double unit = unit_of(op, base);
+  const auto dims = wrapped_dims(op, "dim", dim, "p", p);
+  const int64_t mixture = wrapped_dims(op, "mixture_dim", mixture_dim, "p", p)[0];
+  TORCH_CHECK(p.dim() > 1 && std::find(dims.begin(), dims.end(), mixture) == dims.end(), op,
+              ": mixture_dim ", mixture_dim, " and dim ", dim, " overlap for p of shape ",
+              p.sym_sizes());
+  const auto n = p.sym_size(mixture);
+  TORCH_CHECK(n != 0, op, ": expected at least one distribution to mix, got ", p.sym_sizes());
+  check_classes(op, p, dims);
+  if (weights) {
+    check_distribution(op, "weights", *weights);
+    TORCH_CHECK(weights->dim() == 1 && weights->sym_size(0) == n, op,
+                ": expected one weight for each distribution along mixture_dim, got weights ",
+                weights->sym_sizes(), " and p ", p.sym_sizes());
+  }
+  std::vector<c10::SymInt> shape(p.dim(), 1);
+  shape[mixture] = n;
+  const Tensor w = weights ? weights->to(at::kDouble).view_symint(shape)
+                           : at::full_symint({}, at::Scalar(c10::SymFloat(1.) / c10::SymFloat(n)),
+                                             p.options().dtype(at::kDouble));
+  const Kind of_p = kind_of(op, kind);
+  const Tensor each = probability(p.to(at::kDouble), of_p, dims).p.t,
+               m = (w * each).sum(mixture, true);
+  const Tensor divergence = pair_value<KlDivergence>(
+      op, {p, m, dim, kind, "probs"}, {.scale = unit}, /*keepdim=*/true, at::kDouble);
+  std::vector<int64_t> reduced = dims;
+  reduced.push_back(mixture);
+  const Tensor value = (w * divergence).sum(reduced);
+  return value.to(result_type(p.device(), p.scalar_type(), dtype));
+}
+
+TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
+  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
+  const std::string rest = "bool keepdim=False, ScalarType? dtype=None",
+                    kind = "int[1] dim=-1, *, str kind=\"probs\", ",
+                    kinds = kind + "str? q_kind=None, ", base = "float? base=None, ";
+  const auto def = [&](const std::string& schema) { m.def((schema + " -> Tensor").c_str(), tags); };
+  def("hellinger_distance(Tensor p, Tensor q, " + kinds + rest + ")");
+  def("js_distance(Tensor p, Tensor q, " + kinds + base + rest + ", float weight=0.5)");
+  def("renyi_entropy(Tensor p, float alpha, " + kind + base + rest + ")");
+  def("renyi_divergence(Tensor p, Tensor q, float alpha, " + kinds + base + rest + ")");
+  def("mixture_divergence(Tensor p, int mixture_dim, int[1] dim=-1, *, Tensor? weights=None, "
+      "str kind=\"probs\", float? base=None, ScalarType? dtype=None)");
+}
+void register_derived(torch::Library& m) {
+  m.impl("hellinger_distance", &hellinger_distance);
+  m.impl("js_distance", &js_distance);
+  m.impl("renyi_entropy", &renyi_entropy);
+  m.impl("renyi_divergence", &renyi_divergence);
+  m.impl("mixture_divergence", &mixture_divergence);
+}
+TI_COMPOSITES(register_derived)
+
+}  // namespace
+}  // namespace torch_infotheory

@@ -1,0 +1,200 @@
+// signature.h -- the arguments of a row op, listed once: as structs, as a schema, and as the flat
+// arguments of the dispatcher.
+//
+// A kernel of any dispatch key is a function of structs,
+//   (Operands, Options, dtype) -> (value, saved)        for `_name`,
+//   (g, Operands, saved, Options, wrt) -> gradient      for `_name_backward`,
+// and register_row_op gives both the signature of the schema.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/library.h>
+
+#include <string>
+#include <tuple>
+
+#include "core/rows.h"
+
+namespace torch_infotheory {
+
+using at::Tensor;
+using c10::ScalarType;
+using std::optional;
+
+// at::Reduction over the rows; and, for what is defined element by element, its terms and their
+// sum.
+enum Reduction : int64_t { kNone = 0, kMean = 1, kSum = 2, kTerms = 3, kSumOfTerms = 4 };
+
+// Ints and floats only, all positional, `dim` first: DTensor's cache of sharding rules looks at the
+// arguments from the first int on, and at ints alone among the keyword ones.
+struct Options {
+  int64_t dim = -1;  // of the classes; joint tables always lie in the last two dimensions (x, y)
+  int64_t p_kind = kProbs, q_kind = kProbs;  // a Kind each
+  int64_t reduction =
+      kNone;  // over the rows; the mean of labels is weighted and leaves out the ignored ones
+  int64_t ignore_index = -100;
+  double label_smoothing = 0;
+  double scale = 1;      // factor of the result, the logarithm's unit for one
+  double parameter = 0;  // of the formula, if it has one
+
+  static constexpr const char* names[] = {"dim",          "p_kind",          "q_kind", "reduction",
+                                          "ignore_index", "label_smoothing", "scale",  "parameter"};
+  auto fields() {
+    return std::tie(dim, p_kind, q_kind, reduction, ignore_index, label_smoothing, scale,
+                    parameter);
+  }
+  auto fields() const { return const_cast<Options*>(this)->fields(); }
+
+  bool is_elementwise() const { return reduction == kTerms || reduction == kSumOfTerms; }
+  bool is_reduced() const { return reduction != kNone && reduction != kTerms; }
+  bool has_labels() const { return p_kind == kLabels; }
+  bool saves_rows() const {
+    return !is_elementwise() && !picks(Kind(p_kind), Kind(q_kind), label_smoothing);
+  }
+};
+
+struct Operands {
+  const Tensor& p;
+  const optional<Tensor>& q;
+  const optional<Tensor>& weight;
+  // The operand that has the class dimension, whatever the kinds.
+  const Tensor& full(const Options& o) const { return o.has_labels() ? *q : p; }
+};
+
+template <class Fields>
+struct SignatureOf;
+template <class... O>
+struct SignatureOf<std::tuple<O&...>> {
+  static_assert(sizeof...(O) == std::size(Options::names));
+  using Keys = c10::DispatchKeySet;
+  using Values = std::tuple<Tensor, Tensor>;
+  using Forward = Values(const Tensor& p, const optional<Tensor>& q, const optional<Tensor>& weight,
+                         O... options, optional<ScalarType> dtype);
+  using Backward = Tensor(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                          const optional<Tensor>& weight, const Tensor& saved, O... options,
+                          int64_t wrt);
+
+  static std::string option_schema() {
+    std::string text;
+    size_t i = 0;
+    for (const bool is_int : {std::is_same_v<O, int64_t>...})
+      text += std::string(is_int ? "int " : "float ") + Options::names[i++] + ", ";
+    return text;
+  }
+
+  template <auto f>
+  static Values forward(const Tensor& p, const optional<Tensor>& q, const optional<Tensor>& weight,
+                        O... options, optional<ScalarType> dtype) {
+    return f(Operands{p, q, weight}, Options{options...}, dtype);
+  }
+  template <auto f>
+  static Tensor backward(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                         const optional<Tensor>& weight, const Tensor& saved, O... options,
+                         int64_t wrt) {
+    return f(g, Operands{p, q, weight}, saved, Options{options...}, wrt);
+  }
+  // For kernels that hand the call on below their own key.
+  template <auto f>
+  static Values forward_with_keys(Keys keys, const Tensor& p, const optional<Tensor>& q,
+                                  const optional<Tensor>& weight, O... options,
+                                  optional<ScalarType> dtype) {
+    return f(keys, Operands{p, q, weight}, Options{options...}, dtype);
+  }
+  template <auto f>
+  static Tensor backward_with_keys(Keys keys, const Tensor& g, const Tensor& p,
+                                   const optional<Tensor>& q, const optional<Tensor>& weight,
+                                   const Tensor& saved, O... options, int64_t wrt) {
+    return f(keys, g, Operands{p, q, weight}, saved, Options{options...}, wrt);
+  }
+};
+using Signature = SignatureOf<decltype(std::declval<Options&>().fields())>;
+
+inline std::string forward_schema() {
+  return "(Tensor p, Tensor? q, Tensor? weight, " + Signature::option_schema() +
+         "ScalarType? dtype=None) -> (Tensor value, Tensor saved)";
+}
+inline std::string backward_schema() {
+  return "(Tensor g, Tensor p, Tensor? q, Tensor? weight, Tensor saved, " +
+         Signature::option_schema() + "int wrt) -> Tensor";
+}
+
+// ---- by the name of a formula ----
+template <class F>
+std::string forward_name() {
+  return std::string("_") + F::name;
+}
+template <class F>
+std::string backward_name() {
+  return forward_name<F>() + "_backward";
+}
+template <class F, auto f>
+void register_forward(torch::Library& m) {
+  m.impl(forward_name<F>().c_str(), &Signature::template forward<f>);
+}
+template <class F, auto f, auto b>
+void register_row_op(torch::Library& m) {
+  register_forward<F, f>(m);
+  m.impl(backward_name<F>().c_str(), &Signature::template backward<b>);
+}
+template <class F, auto f, auto b>
+void register_row_op_with_keys(torch::Library& m) {
+  m.impl(forward_name<F>().c_str(), &Signature::template forward_with_keys<f>);
+  m.impl(backward_name<F>().c_str(), &Signature::template backward_with_keys<b>);
+}
+
+template <class Fn>
+c10::TypedOperatorHandle<Fn> find_op(const std::string& name) {
+  return c10::Dispatcher::singleton()
+      .findSchemaOrThrow(("torch_infotheory::" + name).c_str(), "")
+      .typed<Fn>();
+}
+template <class F>
+const auto& forward_op() {
+  static const auto op = find_op<Signature::Forward>(forward_name<F>());
+  return op;
+}
+template <class F>
+const auto& backward_op() {
+  static const auto op = find_op<Signature::Backward>(backward_name<F>());
+  return op;
+}
+template <class F>
+std::tuple<Tensor, Tensor> call_forward(const Operands& x, const Options& o,
+                                        optional<ScalarType> dtype) {
+  const auto call = [&](auto... options) {
+    return forward_op<F>().call(x.p, x.q, x.weight, options..., dtype);
+  };
+  return std::apply(call, o.fields());
+}
+template <class F>
+Tensor call_backward(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
+                     int64_t wrt) {
+  const auto call = [&](auto... options) {
+    return backward_op<F>().call(g, x.p, x.q, x.weight, saved, options..., wrt);
+  };
+  return std::apply(call, o.fields());
+}
+template <class F>
+std::tuple<Tensor, Tensor> redispatch_forward(c10::DispatchKeySet keys, const Operands& x,
+                                              const Options& o, optional<ScalarType> dtype) {
+  const auto call = [&](auto... options) {
+    return forward_op<F>().redispatch(keys, x.p, x.q, x.weight, options..., dtype);
+  };
+  return std::apply(call, o.fields());
+}
+template <class F>
+Tensor redispatch_backward(c10::DispatchKeySet keys, const Tensor& g, const Operands& x,
+                           const Tensor& saved, const Options& o, int64_t wrt) {
+  const auto call = [&](auto... options) {
+    return backward_op<F>().redispatch(keys, g, x.p, x.q, x.weight, saved, options..., wrt);
+  };
+  return std::apply(call, o.fields());
+}
+
+// An absent tensor, as schemas and as autograd and vmap have it.
+inline optional<Tensor> maybe(const Tensor& t) {
+  return t.defined() ? optional<Tensor>(t) : std::nullopt;
+}
+inline Tensor or_undefined(const optional<Tensor>& t) { return t ? *t : Tensor(); }
+
+}  // namespace torch_infotheory
