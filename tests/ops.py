@@ -221,6 +221,9 @@ class Op:
     dims: dict[str, int] = field(default_factory=dict)  # the arguments that name dimensions
     options: dict[str, Any] = field(default_factory=dict)
     elementwise: bool = False  # a value for each entry, not one for each distribution
+    is_root: bool = False  # of a quantity that has a unit
+    has_slope_at_0: bool = False  # the derivative by a p of 0 is finite
+    is_infinite_at_0: bool = False  # the value, where p is 0 and q is not
     layouts: tuple[str, ...] = ()  # the names of those to try; empty: all
 
     def __str__(self) -> str:
@@ -284,7 +287,7 @@ OPS = (
     measure("self_information", ONE, elementwise=True),
     measure("entropy", ONE),
     measure("perplexity", ONE),
-    measure("cross_entropy", TWO),
+    measure("cross_entropy", TWO, has_slope_at_0=True),
     measure("kl_divergence", TWO),
     measure("js_divergence", TWO),
     Op(
@@ -295,17 +298,21 @@ OPS = (
         options={"weight": 0.25},
         layouts=FEW,
     ),
-    measure("js_distance", TWO, layouts=FEW),
-    measure("jeffreys_divergence", TWO, layouts=FEW),
+    measure("js_distance", TWO, layouts=FEW, is_root=True),
+    measure("jeffreys_divergence", TWO, layouts=FEW, is_infinite_at_0=True),
     measure("squared_hellinger_distance", TWO, layouts=FEW),
     measure("hellinger_distance", TWO, layouts=FEW),
     measure("bhattacharyya_coefficient", TWO, layouts=FEW),
-    measure("total_variation_distance", TWO, layouts=FEW),
-    measure("chi_squared_divergence", TWO, layouts=FEW),
-    *of_order("tsallis_entropy", ONE, 1.5),
-    *of_order("renyi_entropy", ONE, 0.5, 1, 2, layouts=FEW),
-    *of_order("alpha_divergence", TWO, -0.5, 1, 1.5, layouts=FEW),
-    *of_order("renyi_divergence", TWO, 0.5, 1, 2, layouts=FEW),
+    measure("total_variation_distance", TWO, layouts=FEW, has_slope_at_0=True),
+    measure("chi_squared_divergence", TWO, layouts=FEW, has_slope_at_0=True),
+    *of_order("tsallis_entropy", ONE, 2.5, has_slope_at_0=True),
+    *of_order("renyi_entropy", ONE, 0.5, 1, layouts=FEW),
+    *of_order("renyi_entropy", ONE, 2, layouts=FEW, has_slope_at_0=True),
+    *of_order("alpha_divergence", TWO, -0.5, layouts=FEW, is_infinite_at_0=True),
+    *of_order("alpha_divergence", TWO, 1, layouts=FEW),
+    *of_order("alpha_divergence", TWO, 2.5, layouts=FEW, has_slope_at_0=True),
+    *of_order("renyi_divergence", TWO, 0.5, 1, layouts=FEW),
+    *of_order("renyi_divergence", TWO, 2, layouts=FEW, has_slope_at_0=True),
     measure("joint_entropy", TABLE),
     measure("conditional_entropy", TABLE),
     measure("mutual_information", TABLE),
@@ -424,6 +431,7 @@ def measure_case(op: Op, kinds: tuple[str, ...], layout: Layout) -> Case:
             axes,
             kinds,
             elementwise=op.elementwise,
+            is_root=op.is_root,
             reduction=op.options.get("reduction", "none"),
             **changed,
         )

@@ -79,15 +79,23 @@ def bhattacharyya_coefficient(p: Array, q: Array, axes: Axes) -> Array:
 
 
 def total_variation_distance(p: Array, q: Array, axes: Axes) -> Array:
-    larger = p.real > q.real
-    return np.where(larger, p - q, q - p).sum(axes, keepdims=True) / 2
+    gap = p - q
+    return (np.sign(gap.real) * gap).sum(axes, keepdims=True) / 2
 
 
 def chi_squared_divergence(p: Array, q: Array, axes: Axes) -> Array:
-    return ((p - q) ** 2 / q).sum(axes, keepdims=True)
+    return unless_both_0(p, q, (p - q) ** 2 / q).sum(axes, keepdims=True)
 
 
 # Measures of an order `alpha`.
+
+
+def unless_both_0(p: Array, q: Array, term: Array) -> Array:
+    return np.where((p == 0) & (q == 0), 0, term)
+
+
+def mixed_powers(p: Array, q: Array, alpha: float) -> Array:
+    return unless_both_0(p, q, p**alpha * q ** (1 - alpha))
 
 
 def tsallis_entropy(p: Array, axes: Axes, alpha: float) -> Array:
@@ -107,7 +115,7 @@ def renyi_divergence(p: Array, q: Array, axes: Axes, alpha: float) -> Array:
     total = p.sum(axes, keepdims=True)
     if alpha == 1:
         return kl_divergence(p, q, axes) / total
-    return np.log((p**alpha * q ** (1 - alpha)).sum(axes, keepdims=True) / total) / (alpha - 1)
+    return np.log(mixed_powers(p, q, alpha).sum(axes, keepdims=True) / total) / (alpha - 1)
 
 
 def alpha_divergence(p: Array, q: Array, axes: Axes, alpha: float) -> Array:
@@ -116,7 +124,7 @@ def alpha_divergence(p: Array, q: Array, axes: Axes, alpha: float) -> Array:
         return kl_divergence(p, q, axes) - excess
     if alpha == 0:
         return kl_divergence(q, p, axes) + excess
-    mixed = p**alpha * q ** (1 - alpha) - alpha * p - (1 - alpha) * q
+    mixed = mixed_powers(p, q, alpha) - alpha * p - (1 - alpha) * q
     return mixed.sum(axes, keepdims=True) / (alpha * (alpha - 1))
 
 
@@ -160,6 +168,7 @@ def evaluate(
     base: float | None = None,
     keepdim: bool = False,
     elementwise: bool = False,
+    is_root: bool = False,
     reduction: str = "none",
 ) -> Array:
     """`formula` of the inputs, with the options that the functions of the package take."""
@@ -173,7 +182,7 @@ def evaluate(
     elif not (keepdim or elementwise):
         value = value.squeeze(dims)
     if base is not None:
-        value = value / np.log(base)
+        value = value / (np.sqrt(np.log(base)) if is_root else np.log(base))
     return reduce(value, reduction)
 
 

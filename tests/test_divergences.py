@@ -204,6 +204,8 @@ def test_equal_distributions(name: str) -> None:
         close(value, torch.ones(4), 1e-6)
         return
     assert ((value >= 0) & (value < 1e-15)).all()
+    if name == "renyi_inf":
+        return  # a maximum has no derivative where all classes tie
     (gradient,) = torch.autograd.grad(value.sum(), p)
     assert (gradient.abs() < 1e-6).all()
 

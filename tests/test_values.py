@@ -25,7 +25,7 @@ def test_dispatcher_gives_the_same(case: Case, device: str) -> None:
 
 @pytest.mark.parametrize("case", [c for c in MEASURES if c.op.takes("base")], ids=str)
 def test_base(case: Case, device: str) -> None:
-    for base in (2, 10, np.e, 0.5):
+    for base in (2, 10, np.e) if case.op.is_root else (2, 10, np.e, 0.5):
         options = {} if "normalized" in case.options else {"base": base}  # NPMI has no unit
         expected = case.evaluate(*case.arrays, **options)
         assert_near(case(*case.inputs(torch.float64, device), base=base), expected)

@@ -129,7 +129,8 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
     backward_rows(const __grid_constant__ DeviceRows d) {
   using Both = Pair<A, type, p_kind, q_kind, F::arity == 2>;
   constexpr int n = Both::n;
-  constexpr bool any = type == kAny, may_have_label = by_q && (p_kind == kAny || p_kind == kLabels);
+  constexpr bool any = type == kAny,
+                 may_have_label = by_q && F::linear && (p_kind == kAny || p_kind == kLabels);
   const Team team(d.geometry.lanes);
   const Target<A> target(d.rows);
   const Rows& r = d.rows;
@@ -152,12 +153,14 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
     const A scale(unit_of_g * g_of_row);
     int label_here = kNoClass;  // among those of this part
     const auto write = [&](const auto& at, auto& gradient) {
-      if (may_have_label && at.holds(label_here)) {
-        const A peak = scale * gradient_at_label(f, rows.q, target, part.first, label_here, total);
+      if constexpr (may_have_label)
+        if (at.holds(label_here)) {
+          const A peak =
+              scale * gradient_at_label(f, rows.q, target, part.first, label_here, total);
 #pragma unroll
-        for (int k = 0; k < n; ++k)
-          if (at[k] == label_here) gradient[k] = peak;
-      }
+          for (int k = 0; k < n; ++k)
+            if (at[k] == label_here) gradient[k] = peak;
+        }
       to.write(at, gradient);
     };
     if constexpr (may_have_label) {

@@ -50,19 +50,24 @@ Tensor js_distance(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string
 }
 
 // ---- the Renyi family ----
-// One operand with its classes in one dimension, as probability and logarithm.
+// One operand with its classes in one dimension, as probability and logarithm. Below and at the
+// order 1 the derivative by a p of 0 is infinite and counts as 0, so the total must not move either.
 struct Stated {
   int64_t dim;
   Prob<Lane> x;
-  Stated(const Tensor& memory, Kind kind, const std::vector<int64_t>& dims, ScalarType type)
-      : dim(dims.size() > 1 ? -1 : dims[0]),
-        x(still_at_zero(probability((memory.dim() == 0 ? memory.unsqueeze(0)
-                                     : dims.size() > 1 ? merged(memory, dims)
-                                                       : memory)
-                                        .to(type),
-                                    kind, {dim}))) {}
+  Stated(const Tensor& memory, Kind kind, const std::vector<int64_t>& dims, bool still)
+      : dim(dims.size() > 1 ? -1 : dims[0]), x(probability(in_one_dim(memory, dims), kind, {dim})) {
+    if (still) x = still_at_zero(x);
+  }
   const Tensor& log() const { return x.log.t; }
   Tensor total() const { return x.p.t.sum(dim); }
+
+ private:
+  static Tensor in_one_dim(const Tensor& memory, const std::vector<int64_t>& dims) {
+    return memory.dim() == 0 ? memory.unsqueeze(0)
+           : dims.size() > 1 ? merged(memory, dims)
+                             : memory;
+  }
 };
 
 // log(sum p^a / sum p) / (1 - a), in nats. Near a = 1 from the Tsallis entropy, which is exact
@@ -84,10 +89,12 @@ Tensor renyi_entropy(const Tensor& p, double alpha, at::IntArrayRef dim, string_
   const double unit = unit_of(op, base);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
   check_classes(op, p, dims);
+  // One wider copy of a half input, so that its gradient is summed before it is rounded.
   const ScalarType exact = exact_type(p);
-  const Stated stated(p, kind_of(op, kind), dims, exact);
+  const Tensor x = p.to(exact);
+  const Stated stated(x, kind_of(op, kind), dims, alpha <= 1);
   const Tensor value = renyi(stated, alpha, [&](double order) {
-    return unary_value<TsallisEntropy>(op, p, dim, kind, {.parameter = order}, false, exact);
+    return unary_value<TsallisEntropy>(op, x, dim, kind, {.parameter = order}, false, exact);
   });
   // A NaN must show even where the support alone is counted.
   const Tensor shown = at::where(stated.x.p.t.detach().sum(stated.dim).isnan(), NAN, value * unit);
@@ -109,15 +116,19 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
   const double unit = unit_of(op, base);
   const Kind of_p = kind_of(op, kind), of_q = kind_of(op, q_kind.value_or(kind));
   const auto dims = wrapped_dims(op, dim, "p", p, "q", q);
-  const auto [x, y] = broadcast(op, p, q, dims, dtype);
+  optional<ScalarType> exact = at::kDouble;
+  const Tensor wide_p = p.to(*exact), wide_q = q.to(*exact);
+  const auto [x, y] = broadcast(op, wide_p, wide_q, dims, exact);
   check_classes(op, x, dims);
-  const Stated a(x, of_p, dims, at::kDouble), b(y, of_q, dims, at::kDouble);
+  const Stated a(x, of_p, dims, alpha <= 1), b(y, of_q, dims, true);
   const Tensor total = a.total(), excess = b.total() - total;
   const double slack = std::max(rounding_of_totals({.kind = of_p, .type = type_of(p)}),
                                 rounding_of_totals({.kind = of_q, .type = type_of(q)}));
   const bool both_logits = of_p == kLogits && of_q == kLogits;
-  const Tensor agree = excess.abs() <= at::maximum(total, b.total()) * slack;
-  const Tensor literal = both_logits ? at::zeros_like(excess) : at::where(agree, 0., excess);
+  const Tensor agree = both_logits ? at::ones_like(excess, at::kBool)
+                                   : excess.abs() <= at::maximum(total, b.total()) * slack;
+  // The gradient is that of the literal sum, wherever the value has no such part.
+  const Tensor literal = excess - at::where(agree, excess.detach(), 0.);
   Tensor value;
   if (alpha == 0) {
     const Tensor support = a.log() > -INFINITY;
@@ -127,7 +138,7 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
     const Tensor gone = a.log() == -INFINITY;
     value = std::get<0>((at::where(gone, -INFINITY, a.log() - b.log())).max(a.dim));
   } else if (std::abs(alpha - 1) <= 1e-3) {
-    const Tensor divergence = pair_value<AlphaDivergence>(op, {p, q, dim, kind, q_kind},
+    const Tensor divergence = pair_value<AlphaDivergence>(op, {x, y, dim, kind, q_kind},
                                                           {.parameter = alpha}, false, at::kDouble);
     const Tensor mean = (divergence * alpha - literal) / total;
     value = alpha == 1 ? mean : at::log1p(mean * (alpha - 1)) / (alpha - 1);
@@ -136,8 +147,8 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
     const Tensor exponent =
         at::where(gone, -INFINITY, at::where(gone, 0., a.log()) * alpha + b.log() * (1 - alpha));
     const Tensor power = (exponent.logsumexp(a.dim) - total.log()) / (alpha - 1);
-    value = both_logits ? power : at::where(agree, power + excess / total, power);
-    value = at::where(agree, value.clamp_min(0), value);
+    const Tensor correction = (excess / total).detach();
+    value = at::where(agree, (power + correction).clamp_min(0), power);
   }
   value = at::where((total + excess).isnan(), NAN, value);
   const ScalarType promoted = c10::promoteTypes(p.scalar_type(), q.scalar_type());
@@ -146,8 +157,8 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
 }
 
 // ---- mixtures ----
-// H(sum_i w_i p_i) - sum_i w_i H(p_i) = sum_i w_i D(p_i || m): from the divergences, of which none
-// is below 0. m is stated in float64, so that they keep their digits where all p_i are alike.
+// H(sum_i w_i p_i) - sum_i w_i H(p_i) = sum_i w_i D(p_i || m), in float64, so that it keeps its
+// digits where all p_i are nearly equal.
 Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef dim,
                           const optional<Tensor>& weights, string_view kind, optional<double> base,
                           optional<ScalarType> dtype) {
@@ -173,14 +184,20 @@ Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef 
   const Tensor w = weights ? weights->to(at::kDouble).view_symint(shape)
                            : at::full_symint({}, at::Scalar(c10::SymFloat(1.) / c10::SymFloat(n)),
                                              p.options().dtype(at::kDouble));
-  const Kind of_p = kind_of(op, kind);
-  const Tensor each = probability(p.to(at::kDouble), of_p, dims).p.t,
-               m = (w * each).sum(mixture, true);
-  const Tensor divergence = pair_value<KlDivergence>(
-      op, {p, m, dim, kind, "probs"}, {.scale = unit}, /*keepdim=*/true, at::kDouble);
+  const Tensor x = p.to(at::kDouble), each = probability(x, kind_of(op, kind), dims).p.t,
+               m = (w * each).sum(mixture, /*keepdim=*/true);
+  // The alpha divergence of order 1 is D(p || m) - sum p + sum m, of which no term is below 0.
+  const Tensor divergence =
+      pair_value<AlphaDivergence>(op, {x, m, dim, kind, "probs"}, {.scale = unit, .parameter = 1},
+                                  /*keepdim=*/true, at::kDouble);
   std::vector<int64_t> reduced = dims;
   reduced.push_back(mixture);
-  const Tensor value = (w * divergence).sum(reduced);
+  Tensor value = (w * divergence).sum(reduced);
+  if (weights) {
+    const Tensor excess = w.sum() - 1;
+    const double slack = rounding_of_totals({.kind = kProbs, .type = type_of(*weights)});
+    value = value - at::where(excess.abs() <= slack, 0., excess) * m.sum(reduced) * unit;
+  }
   return value.to(result_type(p.device(), p.scalar_type(), dtype));
 }
 

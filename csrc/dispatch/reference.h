@@ -48,8 +48,8 @@ inline Lane select(const Tensor& test, const Lane& a, const Lane& b) {
   return a.plain() ? at::where(test, a.c, b.t) : at::where(test, a.t, b.t);
 }
 inline Lane exp(const Lane& a) {
-  const Tensor infinite = a.t == INFINITY;
-  return at::where(infinite, INFINITY, at::where(infinite, 0., a.t).exp());
+  const Tensor large = at::logical_not(a.t < INFINITY);  // or a NaN
+  return at::where(large, a.t.detach(), at::where(large, 0., a.t).exp());
 }
 inline Lane log(const Lane& a) {
   const Tensor zero = a.t == 0;
@@ -94,9 +94,10 @@ inline Prob<Lane> probability(const Tensor& memory, Kind kind, at::IntArrayRef d
 
 // Where the derivative by a probability of 0 counts as 0, its tangent must not enter by another
 // way.
-inline Prob<Lane> still_at_zero(const Prob<Lane>& x) {
-  return {at::where(x.p.t == 0, 0., x.p.t), x.log};
+inline Prob<Lane> still_where(const Tensor& zero, const Prob<Lane>& x) {
+  return {at::where(zero, 0., x.p.t), x.log};
 }
+inline Prob<Lane> still_at_zero(const Prob<Lane>& x) { return still_where(x.p.t == 0, x); }
 
 // The class indices that count, along a new class dimension. Ignored rows and the rest of the
 // classes are 0.
@@ -163,7 +164,12 @@ struct Reference {
       lx = log(Lane(p.p.t.sum(-1, true))).t;
       ly = log(Lane(p.p.t.sum(-2, true))).t;
     } else if constexpr (!F::linear) {
-      p = still_at_zero(p);
+      // Asked of the formula itself, at p = 0 and some q.
+      const double slope = f.slope_p(Prob<double>{0, -INFINITY}, Prob<double>{0.5, std::log(0.5)});
+      const Tensor zero = p.p.t == 0;
+      const bool counts = F::arity == 2 && std::isfinite(slope);  // unless q is 0, too
+      if (counts || !std::isfinite(slope))
+        p = still_where(counts ? at::logical_and(zero, q.p.t == 0) : zero, p);
       q = still_at_zero(q);
     }
   }
