@@ -5,8 +5,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build test test-cpp test-library test-sanitizers test-cuda-sim cuda-figures test-gpu \
-        test-python test-2.11 test-2.12 test-2.14 demo bench bench-full accuracy lint format docs clean
+.PHONY: help build test test-cpp test-compilers test-library test-sanitizers test-cuda-sim \
+        cuda-figures test-gpu test-python test-2.11 test-2.12 test-2.14 demo bench bench-full accuracy lint format docs clean
 
 # The interpreter that .venv is made with; how many compilers and test processes run side by side.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -81,6 +81,20 @@ test-cpp: build/cmake/build.ninja  ## the C++ tests of the lower half, which is 
 	@echo "==> testing the lower half in C++"
 	cmake --build build/cmake --parallel $(JOBS) --target lower_half_tests
 	ctest --test-dir build/cmake --no-tests=error --output-on-failure -L lower_half
+
+# The oldest g++ that the sources allow, and clang. -e: the first failure ends the loop.
+COMPILERS := g++-11 clang++
+test-compilers: $(INSTALLED)  ## the C++ tests of the lower half with g++-11 and clang, if they are there
+	@passed=0 lacking=; for compiler in $(COMPILERS); do \
+	    if ! command -v $$compiler > /dev/null; then lacking+=" $$compiler"; continue; fi; \
+	    echo "==> testing the lower half in C++ with $$compiler"; \
+	    cmake -S . -B build/$$compiler -G Ninja --log-level=ERROR \
+	        -DCMAKE_CXX_COMPILER=$$compiler -DTORCH_INFOTHEORY_WITH_TORCH=OFF; \
+	    cmake --build build/$$compiler --parallel $(JOBS); \
+	    ctest --test-dir build/$$compiler --no-tests=error --output-on-failure; \
+	    passed=$$((passed + 1)); \
+	done; \
+	echo "make test-compilers: passed with $$passed of $(words $(COMPILERS)) compilers$${lacking:+, not run: this machine lacks$$lacking}"
 
 test-library: build/cmake/build.ninja  ## the C++ tests of the library for programs without Python
 	@echo "==> testing the library for C++"

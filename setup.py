@@ -1,6 +1,9 @@
 """Builds torch_infotheory._C from csrc/ for the installed torch; pyproject.toml says the rest."""
 
 import os
+import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +23,20 @@ if not OLDEST <= (major, minor) <= NEWEST:
     sys.exit(f"torch_infotheory: needs {SUPPORTED}, but torch {torch.__version__} is installed")
 
 
+def why_not_compiler() -> str:
+    """Why the C++ compiler cannot be used; empty if it can."""
+    command = os.environ.get("CXX") or "c++"  # as torch chooses it
+    checks = ["-E", "-x", "c++", "-include", "csrc/core/compiler.h", os.devnull]
+    try:
+        done = subprocess.run([*shlex.split(command), *checks], capture_output=True, text=True)
+    except OSError:
+        return f"torch_infotheory: there is no C++ compiler {command} (CXX names the one to use)"
+    if done.returncode == 0:
+        return ""
+    refusal = re.search("#error (.*)", done.stderr)
+    return f"{refusal[1]}; {command} is older" if refusal else done.stderr
+
+
 def why_not_cuda() -> str:
     """Why the CUDA kernels are left out; empty if they are built."""
     if os.environ.get("FORCE_CUDA") == "0":
@@ -31,6 +48,8 @@ def why_not_cuda() -> str:
     return ""
 
 
+if without_compiler := why_not_compiler():
+    sys.exit(without_compiler)
 without_cuda = why_not_cuda()
 if without_cuda and os.environ.get("FORCE_CUDA") == "1":
     sys.exit(f"torch_infotheory: FORCE_CUDA=1, but {without_cuda}")

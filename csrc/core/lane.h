@@ -2,6 +2,7 @@
 //
 // Apart from lanes.h, for it holds no code: it may be included before an instruction set is chosen.
 #pragma once
+#include "core/compiler.h"
 
 #if defined(__CUDACC__)
 #define TI_LANE __host__ __device__ __forceinline__
