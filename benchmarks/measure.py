@@ -1,7 +1,7 @@
 """The clock, the floors and the peak of memory, on a CPU and on a CUDA device. Knows no op.
 
 The calls that are compared take turns in one process, in another order in every round, so that a
-busy neighbour meets all of them. A machine can only add time, so the least times are compared; the
+busy neighbor meets all of them. A machine can only add time, so the least times are compared; the
 median beside the least says how much it added.
 """
 

@@ -4,7 +4,7 @@
    ``torch.ops.torch_infotheory.cross_entropy_loss`` on the 8 x 8 digits that scikit-learn ships.
 2. The same network is trained from the same seed with ``torch.nn.functional.cross_entropy``.
    The two runs agree up to rounding.
-3. A student with a thirtieth of the parameters is trained without labels: it minimises
+3. A student with a thirtieth of the parameters is trained without labels: it minimizes
    D(teacher || student), the divergence of its prediction from the teacher's.
 
 Every epoch is measured on held-out digits; the last state of the student is drawn in one figure.
@@ -277,7 +277,7 @@ def draw_learning_curves(
 def draw_entropies(axes: Axes, bits: Tensor, right: Tensor) -> None:
     limit = math.log2(CLASSES)
     axes.set_title("The student's entropy when right and when wrong")
-    for name, chosen, colour in (("right", right, RIGHT), ("wrong", ~right, WRONG)):
+    for name, chosen, color in (("right", right, RIGHT), ("wrong", ~right, WRONG)):
         group = bits[chosen].tolist()
         mean = f", mean {sum(group) / len(group):.2f} bits" if group else ""
         axes.hist(
@@ -285,8 +285,8 @@ def draw_entropies(axes: Axes, bits: Tensor, right: Tensor) -> None:
             bins=[limit * edge / 24 for edge in range(25)],
             weights=[100 / len(group) for _ in group],
             histtype="stepfilled",
-            facecolor=colour + "66",
-            edgecolor=colour,
+            facecolor=color + "66",
+            edgecolor=color,
             lw=1.6,
             label=f"{name}: {len(group)} digits{mean}",
         )
@@ -313,8 +313,8 @@ def draw_information(axes: Axes, joint: Tensor) -> None:
         (1, total - prediction, prediction, STUDENT, "white", r"$H(\hat{Y})$"),
         (0, lost, shared, RIGHT, "white", r"$I(Y;\hat{Y})$"),
     )
-    for row, left, width, colour, ink, name in bars:
-        axes.barh(row, width, left=left, height=0.56, color=colour)
+    for row, left, width, color, ink, name in bars:
+        axes.barh(row, width, left=left, height=0.56, color=color)
         axes.text(
             left + width / 2,
             row,

@@ -119,7 +119,7 @@ def show(theirs: Sequence[float], mine: Sequence[float]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=50, help="optimiser steps (default 50)")
+    parser.add_argument("--steps", type=int, default=50, help="optimizer steps (default 50)")
     steps = parser.parse_args(arguments).steps
     torch.set_num_threads(1)  # the model is so small that threads would wait for each other
     theirs = train(F.cross_entropy, steps, "torch")

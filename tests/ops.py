@@ -58,7 +58,7 @@ KINDS = ("probs", "log_probs", "logits")
 MIXED_KINDS = (("probs", "logits"), ("log_probs", "probs"), ("logits", "log_probs"))
 # What the probabilities of p and q sum to. Far from 1 and from one another, because totals that
 # differ by no more than their rounding (6 % in bfloat16) count as equal. And a sum taken literally
-# shows that nothing is normalised on the way.
+# shows that nothing is normalized on the way.
 TOTALS = (0.75, 0.5)
 CLASSES = 7  # of the losses below: odd, and smaller than any pack of lanes
 

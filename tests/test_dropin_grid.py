@@ -133,7 +133,7 @@ def with_indices(case: dict[str, Any]) -> tuple[tuple[Tensor, Tensor], dict[str,
 def with_probabilities(case: dict[str, Any]) -> tuple[tuple[Tensor, Tensor], dict[str, Any]]:
     input, options = logits_and_weight(case)
     (target_dtype, weight_dtype), requires_grad = case["other_dtypes"], case["requires_grad"]
-    # The loss is linear in the target: it need be neither normalised nor positive.
+    # The loss is linear in the target: it need be neither normalized nor positive.
     target = exact(torch.rand(input.shape) * 2 - 0.5).to(target_dtype)
     if "weight" in options:
         options["weight"] = options["weight"].to(weight_dtype).requires_grad_(requires_grad[1])

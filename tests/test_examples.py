@@ -175,6 +175,6 @@ def test_digits_figure_has_four_panels(digits_arguments: tuple[str, ...]) -> Non
         for columns in (slice(None, width // 2), slice(width // 2, None)):
             panel = image[rows, columns]
             drawn = (panel < 0.99).any(axis=-1).mean()
-            coloured = (np.ptp(panel, axis=-1) > 0.2).mean()
+            colored = (np.ptp(panel, axis=-1) > 0.2).mean()
             assert 0.02 < drawn < 0.9
-            assert coloured > 0.005
+            assert colored > 0.005

@@ -44,7 +44,7 @@ def logits(shape: tuple[int, ...], device: str) -> tuple[Tensor, Tensor]:
     return x.requires_grad_(), last
 
 
-def normaliser(last: Tensor) -> tuple[float, np.ndarray]:
+def normalizer(last: Tensor) -> tuple[float, np.ndarray]:
     """log sum e^x of the last distribution, and its last logits."""
     peaks = last[-len(PEAKS) :].double().cpu().numpy()
     return math.log(len(last) - len(peaks) + np.exp(peaks).sum()), peaks
@@ -58,7 +58,7 @@ def near(actual: Tensor, expected: object, atol: float = 0.0) -> None:
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_entropy(shape: tuple[int, ...], device: str) -> None:
     x, last = logits(shape, device)
-    z, peaks = normaliser(last.detach())
+    z, peaks = normalizer(last.detach())
     value = torch_infotheory.entropy(x, dim=1, kind="logits", dtype=torch.float32)
     p = np.exp(peaks - z)
     entropy = z - (p * peaks).sum()
@@ -78,7 +78,7 @@ def test_entropy(shape: tuple[int, ...], device: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_cross_entropy(shape: tuple[int, ...], device: str) -> None:
     x, last = logits(shape, device)
-    z, peaks = normaliser(last.detach())
+    z, peaks = normalizer(last.detach())
     labels = torch.full((shape[0], *shape[2:]), shape[1] - 2, device=device)
     value = functional.cross_entropy(x, labels, reduction="none", dtype=torch.float32)
     near(value.flatten()[-1], z - peaks[-2])

@@ -26,7 +26,7 @@ def sizes(dimensions: int) -> st.SearchStrategy:
 
 @st.composite
 def distributions(draw, dimensions: int, how_many: int = 1, batch: int = 3) -> list[Tensor]:
-    """Rows of random counts, many of them 0, normalised over all `dimensions` but the first."""
+    """Rows of random counts, many of them 0, normalized over all `dimensions` but the first."""
     shape = (batch, *draw(sizes(dimensions)))
     axes = tuple(range(1, dimensions + 1))
     results = []

@@ -63,7 +63,7 @@ def step_of(dtype: torch.dtype) -> float:
     return max(torch.finfo(dtype).eps, 2**-12)
 
 
-def neighbours(dtype: torch.dtype, kind: str, classes: int, distance: float) -> list[Tensor]:
+def neighbors(dtype: torch.dtype, kind: str, classes: int, distance: float) -> list[Tensor]:
     """Two distributions whose logits differ by about `distance`, as exactly as the dtype can."""
     # Half types tell only small logits apart.
     spread = 1.0 if dtype in (torch.float64, torch.float32) else 4 * distance
@@ -81,7 +81,7 @@ def test_logits(
     result = torch.promote_types(dtype, torch.float32)
     offsets = (0, 64) if result == dtype else (0,)  # which no softmax should see
     for distance, offset in product(DISTANCES, offsets):
-        p, q = neighbours(dtype, "logits", classes, distance)
+        p, q = neighbors(dtype, "logits", classes, distance)
         q = q + offset
         value = function(p.to(device), q.to(device), kind="logits", dtype=result)
         check(value, exact(numbers(p), numbers(q), "logits"))
@@ -91,11 +91,11 @@ def test_logits(
 @pytest.mark.parametrize("kind", ["probs", "log_probs"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("function, exact", DIVERGENCES)
-def test_normalised_up_to_rounding(
+def test_normalized_up_to_rounding(
     function: Measure, exact: Exact, dtype: torch.dtype, kind: str, classes: int, device: str
 ) -> None:
     for distance in DISTANCES:
-        p, q = neighbours(dtype, kind, classes, distance)
+        p, q = neighbors(dtype, kind, classes, distance)
         check(function(p.to(device), q.to(device), kind=kind), exact(numbers(p), numbers(q), kind))
 
 
@@ -133,7 +133,7 @@ def test_mutual_information_of_logits(
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("kind", ["probs", "log_probs"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-def test_mutual_information_normalised_up_to_rounding(
+def test_mutual_information_normalized_up_to_rounding(
     dtype: torch.dtype, kind: str, shape: tuple[int, int], device: str
 ) -> None:
     independent = random(shape[0], 1, seed=1) + random(shape[1], seed=2)
@@ -184,7 +184,7 @@ def test_other_totals_are_taken_literally(dtype: torch.dtype, device: str) -> No
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_the_gradient_is_that_of_the_literal_sum(dtype: torch.dtype, device: str) -> None:
-    p, q = (x.to(device).requires_grad_() for x in neighbours(dtype, "probs", 10, 1e-5))
+    p, q = (x.to(device).requires_grad_() for x in neighbors(dtype, "probs", 10, 1e-5))
     by_p, by_q = torch.autograd.grad(ti.kl_divergence(p, q), (p, q))
     torch.testing.assert_close(by_p, (p / q).log() + 1)
     torch.testing.assert_close(by_q, -p / q)

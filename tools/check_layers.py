@@ -44,7 +44,7 @@ MUST_NOT_KNOW = [
     ("cpu/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("cuda/*", TORCH, "PyTorch", ["cuda.cu", "stream.h"]),
     ("cuda/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
-    ("dispatch/*", LOGARITHMS, "arithmetic", ["reference.h", "maps.h", "maps.cpp"]),
+    ("dispatch/*", LOGARITHMS, "arithmetic", ["reference.h", "maps.h", "maps.cpp", "derived.cpp"]),
     ("*/**/*", PYTHON, "Python", ()),
 ]
 

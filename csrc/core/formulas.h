@@ -20,10 +20,28 @@ struct Prob {
   V p, log;
 };
 
-// d term / d log p, for any formula.
+// d term / d log p, for any formula. One whose slope by p outgrows the numbers before p vanishes
+// states it itself.
 template <class F, class V>
 TI_LANE V d_lp(const F& f, Prob<V> p, Prob<V> q) {
-  return times0(p.p, f.slope_p(p, q));
+  if constexpr (requires { f.d_lp(p, q); })
+    return f.d_lp(p, q);
+  else
+    return times0(p.p, f.slope_p(p, q));
+}
+
+// p^a, given log p; 0 for p = 0, and for a = 0 the number of its classes.
+template <class V>
+TI_LANE V power(V log_p, double a) {
+  if (a == 0) return select(log_p == V(-INFINITY), V(0), V(1));
+  return exp(V(a) * log_p);
+}
+// p^a q^(1-a); where p and q are equal it is they, so that two zeros give 0.
+template <class V>
+TI_LANE V mixed_power(Prob<V> p, Prob<V> q, double a) {
+  if (a == 0) return q.p;
+  if (a == 1) return p.p;
+  return select(p.log == q.log, q.p, exp(V(a) * p.log + V(1 - a) * q.log));
 }
 
 // A formula is a value: one with a parameter is made of it, any other of nothing.
@@ -36,7 +54,7 @@ TI_LANE F formula(double parameter) {
 }
 
 // E_p[score(log p, log q)] with a score that is LINEAR in the two logarithms. Linearity gives both
-// derivatives, and lets a row be reduced before its normalisers are known: moving log p by a and
+// derivatives, and lets a row be reduced before its normalizers are known: moving log p by a and
 // log q by b moves the score by score(a, b).
 template <class F>
 struct Expectation {
@@ -92,7 +110,7 @@ struct KlDivergence : Expectation<KlDivergence> {
   // term - p + q = p (e^-d - 1 + d) >= 0 with d = log p - log q: the same sum where p and q have
   // equal totals, without the cancellation of its terms where they are nearly equal.
   template <class V>
-  TI_LANE static V centred(Prob<V> p, Prob<V> q) {
+  TI_LANE static V centered(Prob<V> p, Prob<V> q) {
     const V d = p.log - q.log;
     const V far = times0(p.p, d) - p.p + q.p;
     return select((d < V(0.5)) & (d > V(-0.5)), p.p * exp_remainder(d), far);
@@ -141,7 +159,7 @@ struct JsDivergence : SumOfTerms {
   // of p and q relative to m are (1 + x) log(1 + x) - x >= 0 each: their sum over the classes is
   // the same. Either way without the cancellation of the term.
   template <class V>
-  TI_LANE V centred(Prob<V> p, Prob<V> q) const {
+  TI_LANE V centered(Prob<V> p, Prob<V> q) const {
     if (of_p == of_q) {
       const V total = p.p + q.p, t = over0(p.p - q.p, total);
       return select((t < V(0.25)) & (t > V(-0.25)), V(0.5) * total * entropy_gap(t), term(p, q));
@@ -181,22 +199,36 @@ struct AlphaDivergence : SumOfTerms {
     return box_cox(p.log - q.log, alpha - 1);
   }
   template <class V>
-  TI_LANE V d_lq(Prob<V> p, Prob<V> q) const {
-    return times0(q.p, -box_cox(p.log - q.log, alpha));
+  TI_LANE V d_lp(Prob<V> p, Prob<V> q) const {
+    return by_log(q, p, 1 - alpha);
   }
   template <class V>
-  TI_LANE V centred(Prob<V> p, Prob<V> q) const {
+  TI_LANE V d_lq(Prob<V> p, Prob<V> q) const {
+    return by_log(p, q, alpha);
+  }
+  template <class V>
+  TI_LANE V centered(Prob<V> p, Prob<V> q) const {
     return term(p, q);
   }
 
  private:
-  // q ((r^a - 1) / a - (r - 1)) / (a - 1) with r = p / q, for a <= 1/2.
+  // q (r^a - 1) / a with r = p / q.
+  template <class V>
+  TI_LANE static V scaled(Prob<V> p, Prob<V> q, double a) {
+    return times_box_cox(q.p, p.log - q.log, a, mixed_power(p, q, a));
+  }
+  // (q (r^a - 1) / a - q (r - 1)) / (a - 1), for a <= 1/2.
   template <class V>
   TI_LANE static V lower(Prob<V> p, Prob<V> q, double a) {
-    const V d = p.log - q.log, by_power = box_cox(d, a), unit(1 / (a - 1));
-    const V near = q.p * (by_power - box_cox(d, 1)) * unit,
-            far = (times0(q.p, by_power) - (p.p - q.p)) * unit;
+    const V d = p.log - q.log, unit(1 / (a - 1));
+    const V near = q.p * (box_cox(d, a) - box_cox(d, 1)) * unit,
+            far = (scaled(p, q, a) - (p.p - q.p)) * unit;
     return near_or_far(d, 0.5, near, far);
+  }
+  // By log q; exchanging p and q, and the order, by log p.
+  template <class V>
+  TI_LANE static V by_log(Prob<V> p, Prob<V> q, double a) {
+    return -scaled(p, q, a);
   }
 };
 
@@ -214,11 +246,15 @@ struct JeffreysDivergence : SumOfTerms {
     return (p.log - q.log) - box_cox(q.log - p.log, 1);
   }
   template <class V>
-  TI_LANE static V d_lq(Prob<V> p, Prob<V> q) {
-    return times0(q.p, q.log - p.log) + (q.p - p.p);
+  TI_LANE static V d_lp(Prob<V> p, Prob<V> q) {
+    return times0(p.p, p.log - q.log) + (p.p - q.p);
   }
   template <class V>
-  TI_LANE static V centred(Prob<V> p, Prob<V> q) {
+  TI_LANE static V d_lq(Prob<V> p, Prob<V> q) {
+    return d_lp(q, p);
+  }
+  template <class V>
+  TI_LANE static V centered(Prob<V> p, Prob<V> q) {
     return term(p, q);
   }
 };
@@ -256,6 +292,10 @@ struct BhattacharyyaCoefficient : SumOfTerms {
     return V(0.5) * exp(V(0.5) * (q.log - p.log));
   }
   template <class V>
+  TI_LANE static V d_lp(Prob<V> p, Prob<V> q) {
+    return V(0.5) * term(p, q);
+  }
+  template <class V>
   TI_LANE static V d_lq(Prob<V> p, Prob<V> q) {
     return V(0.5) * term(p, q);
   }
@@ -271,7 +311,11 @@ struct TsallisEntropy {
   TI_LANE explicit TsallisEntropy(double alpha) : alpha(alpha) {}
   template <class V>
   TI_LANE V term(Prob<V> p, Prob<V>) const {
-    return times0(p.p, -box_cox(p.log, alpha - 1));
+    return -times_box_cox(p.p, p.log, alpha - 1, power(p.log, alpha));
+  }
+  template <class V>
+  TI_LANE V d_lp(Prob<V> p, Prob<V> q) const {
+    return V(alpha) * term(p, q) - p.p;
   }
   template <class V>
   TI_LANE V slope_p(Prob<V> p, Prob<V>) const {
@@ -316,8 +360,8 @@ struct MutualInformation : JointExpectation<MutualInformation> {
     return lxy - (lx + ly);
   }
   template <class V>
-  TI_LANE static V centred(Prob<V> joint, Prob<V> product) {
-    return KlDivergence::centred(joint, product);
+  TI_LANE static V centered(Prob<V> joint, Prob<V> product) {
+    return KlDivergence::centered(joint, product);
   }
 };
 

@@ -84,5 +84,12 @@ TI_LANE V box_cox(V log_x, double a) {
   return near_or_far(t, 0.5, sum * log_x, (exp(t) - V(1)) * V(1 / a));
 }
 
+// p (x^a - 1) / a, given log x and p x^a, where p or x alone may be beyond the numbers.
+template <class V>
+TI_LANE V times_box_cox(V p, V log_x, double a, V p_by_power) {
+  if (a == 0) return times0(p, log_x);
+  return near_or_far(log_x * V(a), 0.5, p * box_cox(log_x, a), (p_by_power - p) * V(1 / a));
+}
+
 }  // namespace
 }  // namespace torch_infotheory

@@ -75,8 +75,8 @@ struct Rows {
 
   double* saved = nullptr;  // [arity * kSavedNumbers, rows]; null where backward needs nothing
 
-  // The classes are elements of their own and rows have no meaning: nothing is normalised or
-  // centred.
+  // The classes are elements of their own and rows have no meaning: nothing is normalized or
+  // centered.
   bool elementwise = false;
 
   // forward: one value per row or, where rows have no meaning, one per class

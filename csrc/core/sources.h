@@ -114,7 +114,7 @@ constexpr double kSmall = sizeof(A) == sizeof(double) ? 0x1p-4 : 0x1p-8;
 constexpr double kRoundingOfSums = 1e-5;
 
 // Whether two totals are one but for their rounding. The value of a divergence is then that of its
-// centred term, the literal sum - p + q, at every size: nothing jumps where a small value is summed
+// centered term, the literal sum - p + q, at every size: nothing jumps where a small value is summed
 // again.
 TI_LANE bool totals_agree(double rounding, double p, double q) {
   return fabs(p - q) <= rounding * (p > q ? p : q);

@@ -103,7 +103,7 @@ template <class A, Kind k>
 struct Stretch {
   static constexpr Kind kind = k;
   View<A> of;
-  Pack<A> high, low;  // logits are read relative to high + low, the log-normaliser once it is known
+  Pack<A> high, low;  // logits are read relative to high + low, the log-normalizer once it is known
 
   int64_t packs() const { return of.walk.packs; }
   int64_t whole() const { return of.walk.whole(Pack<A>::width); }
@@ -173,7 +173,7 @@ Pack<A> highest_of(const View<A>& of, Pack<A> least) {
   return max(max(top[0], top[1]), max(top[2], top[3]));
 }
 
-// The sum of each lane's e^(x - high): all that a formula which only wants the normaliser has to
+// The sum of each lane's e^(x - high): all that a formula which only wants the normalizer has to
 // read.
 template <class A>
 Pack<A> mass_of(const View<A>& of, Pack<A> high) {

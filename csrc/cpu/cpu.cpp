@@ -20,7 +20,7 @@ namespace {
 
 KernelTable kernels([[maybe_unused]] bool wide) {
 #if defined(__x86_64__)
-  const std::string isa = at::get_cpu_capability();  // honours ATEN_CPU_CAPABILITY
+  const std::string isa = at::get_cpu_capability();  // honors ATEN_CPU_CAPABILITY
   if (isa == "AVX512" && wide) return kernels_avx512();
   if (isa == "AVX2" || isa == "AVX512") return kernels_avx2();
 #endif

@@ -165,7 +165,7 @@ struct Gradient {
       counting = lanes(given.labels.counting);
       any_counts = any(counting > Pack<A>(0), counting);
     }
-    rows.normalise({given.high_p + j, given.log_p + j}, {given.high_q + j, given.log_q + j});
+    rows.normalize({given.high_p + j, given.log_p + j}, {given.high_q + j, given.log_q + j});
   }
   void take(int64_t first, int64_t n) {
     const bool plain = all_count && !r.g_per_class && (by_q || rows.target.plain);

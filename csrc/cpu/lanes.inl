@@ -2,7 +2,7 @@
 //
 // A team is either one row, its classes dealt to the lanes, or as many rows as there are lanes, one
 // each: many rows of few classes, which are turned into a tile first, or a class dimension with an
-// inner stride, where neighbouring rows lie side by side. All loops are the same; only at the end a
+// inner stride, where neighboring rows lie side by side. All loops are the same; only at the end a
 // row that was dealt to the lanes is merged. Knows sources and layout; must not know formulas.
 #pragma once
 #include "core/row.h"
@@ -183,11 +183,11 @@ struct Source {
   }
   // From here on, logits are read as log-probabilities. In two parts, for z itself is not exact in
   // A.
-  void normalise(const Wide<A>& z_high, const Wide<A>& z_log) {
+  void normalize(const Wide<A>& z_high, const Wide<A>& z_log) {
     if (is_logits()) split(z_high, z_log, high, low);
   }
-  void normalise(const Normalizers& z, const Team& team) {
-    normalise(of_rows<A>(team, z.high), of_rows<A>(team, z.log));
+  void normalize(const Normalizers& z, const Team& team) {
+    normalize(of_rows<A>(team, z.high), of_rows<A>(team, z.log));
   }
 };
 

@@ -118,7 +118,7 @@ template <int width>
 TI_LANE Vector<float, width> widen(const BFloat16* x) {
   return (Vector<float, width>)(load_16_bits<width>(x) << 16);
 }
-// The exponent is moved by a multiplication, which also normalises denormals; infinity and NaN get
+// The exponent is moved by a multiplication, which also normalizes denormals; infinity and NaN get
 // the largest one.
 template <int width>
 TI_LANE Vector<float, width> widen(const Half* x) {

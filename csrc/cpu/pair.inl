@@ -92,9 +92,9 @@ struct Pair {
     if (r.q.data) q.move_to(r, r.q, run.at.q + j * row_stride(r, r.q), team);
   }
   bool has_tiles() const { return p.tile || q.tile; }
-  void normalise(const Normalizers& zp, const Normalizers& zq) {
-    p.normalise(zp, team);
-    q.normalise(zq, team);
+  void normalize(const Normalizers& zp, const Normalizers& zq) {
+    p.normalize(zp, team);
+    q.normalize(zq, team);
   }
   // visit(first, n) over the classes in blocks.
   template <class Visit>

@@ -1,11 +1,11 @@
 // reduce.inl -- from the classes of a team's rows to their values and totals, for every formula.
 //
 // Linear formulas read a row once: moments relative to a moving reference, corrected when the
-// reference moves and once more when the normalisers are known. Other formulas read it again for
+// reference moves and once more when the normalizers are known. Other formulas read it again for
 // the terms. Where a divergence comes out small, its row is read again in double by the formula's
-// centred term.
+// centered term.
 //
-// Knows sources and the names score, term, slope_p, d_lq, centred; must not know any formula by
+// Knows sources and the names score, term, slope_p, d_lq, centered; must not know any formula by
 // name, tensors, threads, or torch. Read next: values.inl.
 #pragma once
 #include "cpu/results.inl"
@@ -51,11 +51,11 @@ struct Reduction {
     sums.count_block();
   }
   // A third one, of divergences that came out small; rows from `at` on.
-  void take_centred(double* to) {
+  void take_centered(double* to) {
     sums = Sums<A>();
-    rows.normalise({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
+    rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
     rows.each_stretch([&](int64_t first, int64_t n) {
-      fold_centred<F>(rows, first, n, sums);
+      fold_centered<F>(rows, first, n, sums);
       sums.count_block();
     });
     put(to, sums.value);
@@ -134,7 +134,7 @@ struct Reduction {
   void go_on() {
     if constexpr (!F::linear) {
       outcomes(at, rows.team.rows);
-      rows.normalise({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
+      rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
       sums = Sums<A>();
     }
   }
@@ -157,17 +157,17 @@ void reduce(Reduction<F, A>* teams, int n) {
   }
 }
 
-// A team's rows, in double and by the centred term where their totals allow it.
+// A team's rows, in double and by the centered term where their totals allow it.
 template <class F>
 void reduce_small(Reduction<F, double>& team) {
   Results& out = team.out;
   const int64_t at = team.at, n = team.rows.team.rows;
   reduce(&team, 1);
   team.settle(at, n);
-  double centred[Results::most];
-  team.take_centred(centred);
+  double centered[Results::most];
+  team.take_centered(centered);
   for (int64_t j = at; j < at + n; ++j)
-    if (totals_agree(team.rows.r, out.mass_p[j], out.mass_q[j], 0)) out.value[j] = centred[j];
+    if (totals_agree(team.rows.r, out.mass_p[j], out.mass_q[j], 0)) out.value[j] = centered[j];
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ struct SmallTables {
            cells + x * in_each * width);
     }
   }
-  void take_normalisers() {
+  void take_normalizers() {
     if (r.p.kind != kLogits) return;
     const View<A> all{cells, Walk::along_rows(width, 1, r.x_classes * r.classes, width)};
     const Pack<A> top = highest_of(all, Pack<A>(-Format<A>::largest));
@@ -53,7 +53,7 @@ struct SmallTables {
     map([](auto sum) { return log(sum); }, Wide<A>(mass_of(all, top))).store_lanes(z_log);
   }
   // From here on, logits are read as log-probabilities.
-  void normalise() {
+  void normalize() {
     if (r.p.kind == kLogits) split(Wide<A>(z_high), Wide<A>(z_log), high, low);
   }
   void take_marginals() {

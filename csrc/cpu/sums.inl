@@ -1,6 +1,6 @@
 // sums.inl -- what is summed over the classes of a team's rows, relative to a reference that moves.
 //
-// Knows sources and the names score, term, slope_p, d_lq, centred; must not know any formula by
+// Knows sources and the names score, term, slope_p, d_lq, centered; must not know any formula by
 // name, tensors, threads, or torch. Read next: reduce.inl.
 #pragma once
 #include "cpu/pair.inl"
@@ -90,7 +90,7 @@ void fold_terms(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
           });
 }
 template <class F, class A>
-void fold_centred(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
+void fold_centered(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
   const F f = formula<F>(rows.r.parameter);
   rows.template fold<F>(
       first, n,
@@ -98,7 +98,7 @@ void fold_centred(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
           __attribute__((always_inline)) {
             Accumulator<A> value;
             each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
-              value.add(k, f.centred(p.at(i, w), q.at(i, w)));
+              value.add(k, f.centered(p.at(i, w), q.at(i, w)));
             });
             s.value.add(value);
           });

@@ -37,9 +37,9 @@ struct Table {
     line.move_to(r, r.p, at, row);
   }
   // From here on, logits are read as log-probabilities.
-  void normalise(double high, double log) {
+  void normalize(double high, double log) {
     z_high = high, z_log = log;
-    line.normalise(Wide<A>(high), Wide<A>(log));
+    line.normalize(Wide<A>(high), Wide<A>(log));
   }
 
   // fold(first, cells, packs, whole): cells of line x as they lie in memory, or as a block.
@@ -67,8 +67,8 @@ struct Table {
     });
   }
 
-  void take_normaliser() {
-    if (r.p.kind != kLogits) return normalise(0, 0);
+  void take_normalizer() {
+    if (r.p.kind != kLogits) return normalize(0, 0);
     Block<A> scratch;
     double sum_of_exp = 0;
     for (int64_t x = 0; x < r.x_classes; ++x) {
@@ -78,7 +78,7 @@ struct Table {
         sum_of_exp += sum(line.mass_of_block(row, first, n, scratch));
       });
     }
-    normalise(double(line.high.v[0]), log(sum_of_exp));
+    normalize(double(line.high.v[0]), log(sum_of_exp));
   }
 
   // The first reading: marginals and, if wanted, the entropy of the cells.

@@ -3,11 +3,11 @@
 //
 // Scores are linear, so E[score(log p(x,y), log p(x), log p(y))] is the score of three
 // expectations: one reading of the cells gives the first of them and the marginals, and the
-// marginals give the other two. Logits are read once before that, for their normaliser; a mutual
-// information that comes out small is read again in double by its centred term. Marginals are
+// marginals give the other two. Logits are read once before that, for their normalizer; a mutual
+// information that comes out small is read again in double by its centered term. Marginals are
 // recomputed by backward rather than kept.
 //
-// Compiled once per instruction set. Knows sources and the names score, centred; must not know any
+// Compiled once per instruction set. Knows sources and the names score, centered; must not know any
 // formula by name, tensors, threads, or torch.
 #pragma once
 #include "cpu/small_tables.inl"
@@ -16,14 +16,14 @@
 namespace torch_infotheory {
 namespace {
 
-// The table at `at`, in double. The centred terms sum to the value and, as marginals that total T
+// The table at `at`, in double. The centered terms sum to the value and, as marginals that total T
 // state a product that totals T^2, to T^2 - T more: nothing where T is 1 up to the cells' rounding.
 template <class F>
-double centred_value(const Rows& r, int64_t at, double* scratch) {
+double centered_value(const Rows& r, int64_t at, double* scratch) {
   using P = Pack<double>;
   Table<double> table(r, scratch);
   table.move_to(at);
-  table.take_normaliser();
+  table.take_normalizer();
   table.take_cells<true>();
   const double total = sum(table.total).value(), product = total * total;
   const bool agree = r.p.kind == kLogits || totals_agree(rounding_of_totals(r.p), total, product);
@@ -35,7 +35,7 @@ double centred_value(const Rows& r, int64_t at, double* scratch) {
       const P lx(table.px[x]);
       each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
         const P log_product = lx + load<double>(table.by_y + first + i * P::width);
-        part.add(k, F::centred(cells.at(i, w), Prob<P>{exp(log_product), log_product}));
+        part.add(k, F::centered(cells.at(i, w), Prob<P>{exp(log_product), log_product}));
       });
       value += sum(part.total());
     });
@@ -52,7 +52,7 @@ void keep_table(Rows& r, const Cursor& at, int64_t j, double z_high, double z_lo
   if constexpr (F::divergence) {
     const double product = total * total, rounding = rounding_of_totals(r.p);
     if (value < kSmall<A> && totals_agree(rounding + kRoundingOfSums, total, product))
-      value = centred_value<F>(r, at.p + j * row_stride(r, r.p), scratch);
+      value = centered_value<F>(r, at.p + j * row_stride(r, r.p), scratch);
     else if (totals_agree(rounding, total, product))
       value += product - total;
   }
@@ -69,8 +69,8 @@ void reduce_small_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
   double value[SmallTables<A>::width], total[SmallTables<A>::width];
   const auto take_team = [&](const Run& run, int64_t first) {
     tables.move_to(run, first);
-    tables.take_normalisers();
-    tables.normalise();
+    tables.take_normalizers();
+    tables.normalize();
     tables.take_marginals();
     // The cells are at hand, so their scores are summed rather than the three logarithms apart,
     // whose sums are larger.
@@ -91,7 +91,7 @@ void reduce_small_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
 }
 
 // Logits are taken as if their cells totalled 1: what the total is beside it, the logarithm of the
-// normaliser has lost.
+// normalizer has lost.
 template <class F, class A>
 double value_of(const Table<A>& table, Twofold<double> total) {
   const double value = sum(F::score(table.sum_xy, table.sum_x, table.sum_y)).value();
@@ -105,7 +105,7 @@ void reduce_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
   Table<A> table(r, scratch);
   for (Cursor at(r, begin); at.row < end; at.next()) {
     table.move_to(at.p);
-    table.take_normaliser();
+    table.take_normalizer();
     table.template take_cells<true>();
     const Twofold<double> total = sum(table.total);
     keep_table<F, A>(r, at, 0, table.z_high, table.z_log, total.value(), value_of<F>(table, total),
@@ -128,7 +128,7 @@ void write_small_tables(Rows& r, int64_t begin, int64_t end) {
       total[j] = r.saved_of(0, kTotal)[row];
       scale[j] = r.scale * load_number(r.g, run.at.g + (first + j) * row_stride(r, r.g));
     }
-    tables.normalise();
+    tables.normalize();
     tables.take_marginals();
     const Pack<A> of_rows = Wide<A>(total).narrowed(), by = Wide<A>(scale).narrowed();
     tables.each_cell([&]<Kind kind>(int64_t i, Prob<Pack<A>> cell, Pack<A> lx,
@@ -152,7 +152,7 @@ void write_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
   for (Cursor at(r, begin); at.row < end; at.next()) {
     const Pack<A> total(r.saved_of(0, kTotal)[at.row]), scale(r.scale * load_number(r.g, at.g));
     table.move_to(at.p);
-    table.normalise(r.saved_of(0, kHigh)[at.row], r.saved_of(0, kLogSum)[at.row]);
+    table.normalize(r.saved_of(0, kHigh)[at.row], r.saved_of(0, kLogSum)[at.row]);
     table.template take_cells<false>();
     char* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) + at.gradient * size;
     for (int64_t x = 0; x < r.x_classes; ++x)

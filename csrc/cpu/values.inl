@@ -1,4 +1,4 @@
-// values.inl -- the values of rows, and what backward needs of them: normalisers and totals of
+// values.inl -- the values of rows, and what backward needs of them: normalizers and totals of
 // d / d log.
 //
 // Knows sources and the names of a formula's parts; must not know any formula by name, tensors,
@@ -57,7 +57,7 @@ void add_peaks(const Labels& labels, double kept, bool logits, Results& out) {
 }
 
 // Divergences that came out small, anew in double. The others have cancelled no digits; they only
-// want the totals that the centred term has and theirs has not.
+// want the totals that the centered term has and theirs has not.
 template <class F, class A>
 void mend_small(const Rows& r, const Run& run, Results& out) {
   bool small[Run::most], any_small = false;

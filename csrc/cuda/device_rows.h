@@ -53,7 +53,7 @@ struct DeviceRows {
   Type compute_type;  // also of Rows::weight
 
   PartOfRow* partials = nullptr;    // of every part of every row, where rows are cut
-  bool normalised = false;          // `saved` holds the normalizers already
+  bool normalized = false;          // `saved` holds the normalizers already
   unsigned char* small = nullptr;   // of every row, for divergences: to be computed again in double
   TableSums tables;                 // of joint tables
   const double* divisor = nullptr;  // of a mean over labels, which only the device knows

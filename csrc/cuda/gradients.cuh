@@ -144,9 +144,9 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
     const Sheet<n> to(r.gradient, part.at.of[DeviceRows::kGradient], part.first, by.type());
     if (to.misaligned() != by.misaligned()) rows.split = {part.classes, 0, 0};
     const Sheet<n> g(r.g, part.at.of[DeviceRows::kG], part.first, r.g.type);
-    rows.p.normalise(r.saved_at(0, kHigh, part.row), r.saved_at(0, kLogSum, part.row));
+    rows.p.normalize(r.saved_at(0, kHigh, part.row), r.saved_at(0, kLogSum, part.row));
     if (F::arity == 2)
-      rows.q.normalise(r.saved_at(1, kHigh, part.row), r.saved_at(1, kLogSum, part.row));
+      rows.q.normalize(r.saved_at(1, kHigh, part.row), r.saved_at(1, kLogSum, part.row));
     const A total(r.saved_at(by_q, kTotal, part.row));
     const double g_of_row =
         r.g_per_class ? 1 : load_one<double>(r.g.data, r.g.type, part.at.of[DeviceRows::kG]);

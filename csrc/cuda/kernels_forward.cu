@@ -49,7 +49,7 @@ void forward(DeviceRows d, const Plan& plan, device::Stream stream) {
     if (d.geometry.parts > 1 && logits) {
       reduce<F>(d, plan, stream);
       merge<F, Merge::kMoments>(d, stream);
-      d.normalised = true;
+      d.normalized = true;
     }
     reduce<F>(d, plan, stream);
     if constexpr (!F::linear) merge<F, Merge::kSums>(d, stream);

@@ -14,7 +14,7 @@ Geometry lines_geometry(const Rows& r, bool columns) {
                 cells = columns ? r.x_classes : r.classes;
   const int64_t stride = columns ? r.p_x_stride : p.class_stride,
                 across = columns ? p.class_stride : r.p_x_stride;
-  // Neighbouring threads read neighbouring cells; a column each, if there are enough of them.
+  // Neighboring threads read neighboring cells; a column each, if there are enough of them.
   const bool one_each = stride != 1 && across == 1 && r.rows * lines >= 8192;
   return team_geometry(r.rows * lines, one_each ? 1 : lanes_for(cells));
 }
@@ -30,11 +30,11 @@ void marginals(const DeviceRows& d, device::Stream stream) {
   const Geometry g = tables_geometry(d.rows);
   device::launch(take_marginals, g, stream, d, g.lanes);
 }
-template <class F, bool centred>
+template <class F, bool centered>
 void values(const DeviceRows& d, device::Stream stream) {
   const Geometry lines = lines_geometry(d.rows, false), tables = tables_geometry(d.rows);
-  device::launch(sum_cells<F, centred>, lines, stream, d, lines.lanes);
-  device::launch(finish_tables<F, centred>, tables, stream, d, tables.lanes);
+  device::launch(sum_cells<F, centered>, lines, stream, d, lines.lanes);
+  device::launch(finish_tables<F, centered>, tables, stream, d, tables.lanes);
 }
 
 template <class F>
@@ -45,7 +45,7 @@ void forward(DeviceRows d, const Plan&, device::Stream stream) {
 }
 template <class F>
 void backward(DeviceRows d, const Plan&, device::Stream stream) {
-  d.normalised = true;
+  d.normalized = true;
   marginals(d, stream);
   const Geometry g = lines_geometry(d.rows, false);
   device::launch(write_cells<F>, g, stream, d, g.lanes);

@@ -31,7 +31,7 @@ inline int power_of_two_above(int64_t n) {
 struct RowShape {
   int64_t rows, classes;
   int pack;
-  // The classes lie side by side. If not, neighbouring threads take neighbouring rows instead.
+  // The classes lie side by side. If not, neighboring threads take neighboring rows instead.
   bool along_classes;
 };
 

@@ -2,7 +2,7 @@
 //
 // forward_rows   a team reduces a row, or a part of a long one
 // merge_parts    the parts of a row, in their order
-// refine_rows    the divergences that came out small, again in double and by the centred term
+// refine_rows    the divergences that came out small, again in double and by the centered term
 //
 // Memory is read once where the formula is linear. Otherwise a row stays in shared memory as far as
 // it fits. Knows sources and the names of a formula's parts; must not know any formula by name, or
@@ -42,15 +42,15 @@ __device__ __forceinline__ void leave(const DeviceRows& d, int64_t unit, const P
     finish<F>(d, part.row, part.at, out);
 }
 
-// The log-normalisers of a row's operands, in every thread of its team; false where they are left
+// The log-normalizers of a row's operands, in every thread of its team; false where they are left
 // to merge_parts.
 template <class F, Parking parking, int at_once, class Both>
-__device__ __forceinline__ bool normalise(const DeviceRows& d, const Team& team, int64_t unit,
+__device__ __forceinline__ bool normalize(const DeviceRows& d, const Team& team, int64_t unit,
                                           bool there, const Part& part, Both& rows,
                                           Outcome<double>& out) {
   const bool p_logits = rows.p.is_logits(), q_logits = F::arity == 2 && rows.q.is_logits();
   if (!p_logits && !q_logits) return true;
-  if (d.normalised) {
+  if (d.normalized) {
     if (there) load_normalizers<F>(d.rows, part.row, out);
   } else {
     ThreadMoments<typename Both::Number> m(p_logits, q_logits);
@@ -65,8 +65,8 @@ __device__ __forceinline__ bool normalise(const DeviceRows& d, const Team& team,
     }
     out = outcome_of<F>(d.rows, m);
   }
-  rows.p.normalise(out.high_p, out.log_p);
-  if constexpr (F::arity == 2) rows.q.normalise(out.high_q, out.log_q);
+  rows.p.normalize(out.high_p, out.log_p);
+  if constexpr (F::arity == 2) rows.q.normalize(out.high_q, out.log_q);
   return true;
 }
 
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksToShare<F, A, type, p_kin
     } else {
       if (!any) rows.park_in(shared, team, d.geometry.parked);
       Outcome<double> out = {};
-      if (!normalise<F, any ? Parking::kNone : Parking::kKeep, at_once>(d, team, unit, there, part,
+      if (!normalize<F, any ? Parking::kNone : Parking::kKeep, at_once>(d, team, unit, there, part,
                                                                         rows, out))
         return;
       Sums<A> s;
@@ -117,22 +117,22 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksToShare<F, A, type, p_kin
 
 // What is summed of a row whose divergence came out small, in double.
 struct Refined : Sums<double> {
-  double centred = 0;
+  double centered = 0;
   Refined() = default;
   __device__ __forceinline__ explicit Refined(const PartOfRow& x)
-      : Sums<double>(x), centred(x.high_p) {}
+      : Sums<double>(x), centered(x.high_p) {}
   __device__ __forceinline__ void take(const Refined& x) {
     Sums<double>::take(x);
-    centred += x.centred;
+    centered += x.centered;
   }
 };
 __device__ __forceinline__ void combine(const Team& team, Refined& s) {
   combine(team, static_cast<Sums<double>&>(s));
-  double centred[] = {s.centred};
-  combine<1>(team, centred, Sum());
-  s.centred = centred[0];
+  double centered[] = {s.centered};
+  combine<1>(team, centered, Sum());
+  s.centered = centered[0];
 }
-// The value and the totals of a row once more; its normalisers stay.
+// The value and the totals of a row once more; its normalizers stay.
 template <class F>
 __device__ __forceinline__ void finish_refined(const DeviceRows& d, int64_t row, const Refined& s) {
   const Rows& r = d.rows;
@@ -142,14 +142,14 @@ __device__ __forceinline__ void finish_refined(const DeviceRows& d, int64_t row,
     out.d_lp = out.value + out.mass_p * F::score(1., 0.);
     out.d_lq = out.mass_p * F::score(0., 1.);
   }
-  if (totals_agree(r, out.mass_p, out.mass_q, 0)) out.value = s.centred;
+  if (totals_agree(r, out.mass_p, out.mass_q, 0)) out.value = s.centered;
   r.saved_of(0, kTotal)[row] = out.d_lp;
   r.saved_of(1, kTotal)[row] = out.d_lq;
   store_value(d, row, locate(d, row), out.value);
 }
 
 // The normalizers of the first reading are good enough: an error of z moves all of log p alike, and
-// the centred sum feels its square. Rows that are not small cost a look.
+// the centered sum feels its square. Rows that are not small cost a look.
 template <class F>
 __global__ void __launch_bounds__(kMostThreads, 1)
     refine_rows(const __grid_constant__ DeviceRows d) {
@@ -165,8 +165,8 @@ __global__ void __launch_bounds__(kMostThreads, 1)
     Both rows(d.rows.p, d.rows.q, part);
     Outcome<double> z = {};
     if (small) load_normalizers<F>(r, part.row, z);
-    rows.p.normalise(z.high_p, z.log_p);
-    rows.q.normalise(z.high_q, z.log_q);
+    rows.p.normalize(z.high_p, z.log_p);
+    rows.q.normalize(z.high_q, z.log_q);
     Refined s;
     sweep<Parking::kNone, 1>(team, rows, [&](const auto&, const auto& x, const auto& y) {
       Prob<double> a[n], b[n];
@@ -175,13 +175,13 @@ __global__ void __launch_bounds__(kMostThreads, 1)
 #pragma unroll
       for (int k = 0; k < n; ++k) {
         s.template add<true>(f, a[k], b[k]);
-        s.centred += f.centred(a[k], b[k]);
+        s.centered += f.centered(a[k], b[k]);
       }
     });
     combine(team, s);
     if (!small || team.rank > 0) return;
     if (d.geometry.parts > 1)
-      d.partials[unit] = {s.centred, 0, s.p, s.q, s.value, s.d_lp, s.d_lq};
+      d.partials[unit] = {s.centered, 0, s.p, s.q, s.value, s.d_lp, s.d_lq};
     else
       finish_refined<F>(d, part.row, s);
   });
@@ -222,7 +222,7 @@ __global__ void __launch_bounds__(kFewThreads, 4)
       combine(team, s);
       if (!leads) return;
       Outcome<double> out = {};
-      if (d.normalised) load_normalizers<F>(r, row, out);
+      if (d.normalized) load_normalizers<F>(r, row, out);
       add_terms(out, r, s);
       finish<F>(d, row, locate(d, row), out);
     } else {

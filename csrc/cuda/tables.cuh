@@ -1,11 +1,11 @@
 // tables.cuh -- the kernels of a joint table, for every formula of JointExpectation.
 //
 // A table is read along its lines and along its columns for the marginals, then for its cells; a
-// mutual information that comes out small once more, by its centred term. Backward takes the
+// mutual information that comes out small once more, by its centered term. Backward takes the
 // marginals again rather than keep them. As on the CPU everything is computed in double. A line is
 // one team's work throughout, so that large tables and many small ones both fill a card.
 //
-// Knows sources and the names score, centred; must not know any formula by name, or tensors.
+// Knows sources and the names score, centered; must not know any formula by name, or tensors.
 #pragma once
 #include "cuda/gradients.cuh"
 
@@ -29,7 +29,7 @@ __device__ __forceinline__ void sweep_line(const DeviceRows& d, const Team& team
     const int64_t left = cells - part.first;
     part.classes = int(left < kMostOfAPart ? left : kMostOfAPart);
     Cells line(x, x, part);
-    line.p.normalise(z_high, z_log);
+    line.p.normalize(z_high, z_log);
     sweep<Parking::kNone, 1>(team, line, [&](const auto& at, const auto& values, const auto&) {
       body(line.p, part.first, at, values);
     });
@@ -103,8 +103,8 @@ __global__ void __launch_bounds__(kMostThreads, 1)
     combine<1>(team, mass, Sum());
     double z_high = 0, z_log = 0;
     if (logits && there) {
-      z_high = d.normalised ? r.saved_of(0, kHigh)[table] : high[0];
-      z_log = d.normalised ? r.saved_of(0, kLogSum)[table] : log(mass[0]);
+      z_high = d.normalized ? r.saved_of(0, kHigh)[table] : high[0];
+      z_log = d.normalized ? r.saved_of(0, kLogSum)[table] : log(mass[0]);
     }
     double total[] = {0};
     for (int64_t x = team.rank; x < lines; x += team.lanes) {
@@ -122,8 +122,8 @@ __global__ void __launch_bounds__(kMostThreads, 1)
   });
 }
 
-// The value of the cells of every line. By the centred term, of the tables that came out small.
-template <class F, bool centred>
+// The value of the cells of every line. By the centered term, of the tables that came out small.
+template <class F, bool centered>
 __global__ void __launch_bounds__(kMostThreads, 1)
     sum_cells(const __grid_constant__ DeviceRows d, int lanes) {
   const Team team(lanes);
@@ -131,13 +131,13 @@ __global__ void __launch_bounds__(kMostThreads, 1)
   const int64_t lines = d.rows.x_classes;
   team.each(d.rows.rows * lines, [&](int64_t unit, bool there) {
     const int64_t table = unit / lines;
-    there = there && (!centred || d.small[table]);
+    there = there && (!centered || d.small[table]);
     const double lx = there ? sums.log_px[unit] : 0;
     double value[] = {0};
     sweep_cells(d, team, sums, unit, there,
                 [&](const auto&, Prob<double> cell, int64_t, double ly) {
-                  if constexpr (centred)
-                    value[0] += F::centred(cell, {exp(lx + ly), lx + ly});
+                  if constexpr (centered)
+                    value[0] += F::centered(cell, {exp(lx + ly), lx + ly});
                   else
                     value[0] += times0(cell.p, F::score(cell.log, lx, ly));
                 });
@@ -147,21 +147,21 @@ __global__ void __launch_bounds__(kMostThreads, 1)
 }
 
 // The value of every table.
-template <class F, bool centred>
+template <class F, bool centered>
 __global__ void __launch_bounds__(kMostThreads, 1)
     finish_tables(const __grid_constant__ DeviceRows d, int lanes) {
   const Team team(lanes);
   const TableSums& sums = d.tables;
   const Rows& r = d.rows;
   team.each(r.rows, [&](int64_t table, bool there) {
-    there = there && (!centred || d.small[table]);
+    there = there && (!centered || d.small[table]);
     double value[] = {0};
     for (int64_t x = team.rank; there && x < r.x_classes; x += team.lanes)
       value[0] += sums.line_value[table * r.x_classes + x];
     combine<1>(team, value, Sum());
     if (!there || team.rank > 0) return;
     const double total = sums.total[table];
-    if constexpr (!centred) {
+    if constexpr (!centered) {
       r.saved_of(0, kHigh)[table] = sums.z_high[table];
       r.saved_of(0, kLogSum)[table] = sums.z_log[table];
       r.saved_of(0, kTotal)[table] = value[0] + total * F::score(1., 1., 1.);

@@ -91,7 +91,7 @@ struct Source {
     return kind() == kProbs || kind() == kWeights || is_absent() ? A(0) : A(-INFINITY);
   }
   // From here on logits are read as log-probabilities. In two parts, because z is not exact in A.
-  __device__ __forceinline__ void normalise(double z_high, double z_log) {
+  __device__ __forceinline__ void normalize(double z_high, double z_log) {
     if (!is_logits()) return;
     const double z = z_high + z_log;
     high = A(z);

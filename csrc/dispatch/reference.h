@@ -72,6 +72,10 @@ inline Lane box_cox(const Lane& log_x, double a) {
   return power * (1 / a);
 }
 
+inline Lane times_box_cox(const Lane& p, const Lane& log_x, double a, const Lane&) {
+  return times0(p, box_cox(log_x, a));
+}
+
 // Computed in float32 at least, like the kernels.
 inline Tensor widened(const Tensor& x) {
   return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);

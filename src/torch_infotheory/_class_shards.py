@@ -37,7 +37,7 @@ SCORES = {"entropy": (-1.0,), "cross_entropy": (0.0, -1.0), "kl_divergence": (1.
 
 # Marks a label that its rank leaves out.
 _IGNORED = torch.iinfo(torch.int64).min
-# Elements that are normalised in float64 at a time: two blocks stay in the cache.
+# Elements that are normalized in float64 at a time: two blocks stay in the cache.
 _BLOCK = 1 << 16
 
 
@@ -285,7 +285,7 @@ def _expectation(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     empty = torch.stack(shifts).eq(-inf).any(0)
     inside = torch.where(empty | (part == 0), 0.0, part * value)
     if call.name == "kl_divergence":
-        between = _centred(part, shifts[0] - shifts[1], shifts[1].exp())
+        between = _centered(part, shifts[0] - shifts[1], shifts[1].exp())
     else:
         between = _times0(mass, sum(f * shift for f, shift in zip(by, shifts, strict=True) if f))
     value, mass = shard.sums(inside + between, mass)
@@ -294,7 +294,7 @@ def _expectation(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     return value, _together(z, (value + by[0] * mass, *(f * mass for f in by[1:])))
 
 
-def _centred(p: Tensor, log_ratio: Tensor, q: Tensor) -> Tensor:
+def _centered(p: Tensor, log_ratio: Tensor, q: Tensor) -> Tensor:
     """p log(p / q) - p + q: one sum with p log(p / q), without its cancellation where p = q."""
     near = p * (torch.expm1(-log_ratio) + log_ratio)
     return torch.where(log_ratio.abs() < 0.5, near, _times0(p, log_ratio) - p + q)
@@ -346,9 +346,7 @@ def _blocks(call: RowCall, z: Sequence[Normalizer], dim: int) -> Iterator[RowCal
 
     q = repeat(None) if call.q is None else split(call.q, z[1])
     for p_block, q_block in zip(split(call.p, z[0]), q, strict=False):
-        yield replace(
-            call, p=p_block, q=q_block, dim=call.class_dim, p_kind=p_kind, q_kind=q_kind
-        )
+        yield replace(call, p=p_block, q=q_block, dim=call.class_dim, p_kind=p_kind, q_kind=q_kind)
 
 
 def _numbers(block: RowCall) -> Tensor:

@@ -8,13 +8,13 @@ what is special about it.
 Shared arguments:
     kind: How a tensor states its distributions. ``"probs"``: as probabilities. ``"log_probs"``: as
         natural logarithms of them, whatever ``base`` is. ``"logits"``: as natural logarithms up to
-        a constant, normalised here by a softmax over the class dimensions. Probabilities and
-        log-probabilities are taken literally and never normalised. The functions of two
+        a constant, normalized here by a softmax over the class dimensions. Probabilities and
+        log-probabilities are taken literally and never normalized. The functions of two
         distributions take one string for both or a pair, such as ``("probs", "logits")``.
     dim: The class dimension, or several dimensions that index the classes together; negative ones
         count from the end. All other dimensions are batch.
     x_dim, y_dim: The dimensions of a joint table along which X and Y run, each one or several. All
-        other dimensions are batch. Logits are normalised over ``x_dim`` and ``y_dim`` together.
+        other dimensions are batch. Logits are normalized over ``x_dim`` and ``y_dim`` together.
     base: The base of the logarithm, which sets the unit: None for nats, 2 for bits, 10 for
         hartleys. Any finite number above 0 but 1.
     keepdim: Whether the reduced dimensions stay in the result with size 1.
@@ -29,7 +29,7 @@ Domain:
     Infinity: p > 0 where q = 0 gives +inf.
     NaN: A NaN, a negative probability, a logit of +inf and logits that are all -inf give NaN for
         the distribution they stand in and for no other.
-    Unnormalised: Probabilities that do not sum to 1 are put into the formula as they are.
+    Unnormalized: Probabilities that do not sum to 1 are put into the formula as they are.
     Empty: No classes is an error. No distributions gives an empty result.
 
 Gradient:
@@ -195,7 +195,7 @@ def entropy(
         kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
-        Tensor of p's shape without ``dim``; between 0 and log C for normalised distributions.
+        Tensor of p's shape without ``dim``; between 0 and log C for normalized distributions.
 
     Domain:
         As for every measure.
@@ -250,7 +250,7 @@ def cross_entropy(
 
     Gradient:
         dH/dp_j = -log q_j, at p_j = 0 too, and 0 where p_j = q_j = 0. dH/dq_j = -p_j / q_j, and 0
-        at p_j = 0. By a logit of q, with a normalised p: q_j - p_j.
+        at p_j = 0. By a logit of q, with a normalized p: q_j - p_j.
 
     Raises:
         The errors of every measure.
@@ -300,13 +300,13 @@ def kl_divergence(
 
     Domain:
         As for every measure: +inf where q = 0 and p > 0. Never below 0 for distributions that are
-        normalised up to the rounding of their entries, and accurate also where p and q nearly
+        normalized up to the rounding of their entries, and accurate also where p and q nearly
         agree. Totals that differ by more than rounding are taken literally, and may give a negative
         value.
 
     Gradient:
         dD/dp_j = log(p_j / q_j) + 1, and 0 at p_j = 0. dD/dq_j = -p_j / q_j, and 0 at p_j = 0. By a
-        logit of q, with a normalised p: q_j - p_j.
+        logit of q, with a normalized p: q_j - p_j.
 
     Raises:
         The errors of every measure.
@@ -360,7 +360,7 @@ def js_divergence(
 
     Domain:
         As for every measure; it is finite wherever p and q are. Never below 0 for distributions
-        that are normalised up to the rounding of their entries, and accurate also where p and q
+        that are normalized up to the rounding of their entries, and accurate also where p and q
         nearly agree.
 
     Gradient:
@@ -408,7 +408,7 @@ def perplexity(
             ``base``: 2 to the entropy in bits and e to the entropy in nats are the same number.
 
     Returns:
-        Tensor of p's shape without ``dim``; between 1 and C for normalised distributions.
+        Tensor of p's shape without ``dim``; between 1 and C for normalized distributions.
 
     Domain:
         As for every measure.
@@ -558,7 +558,7 @@ def mutual_information(
 
     Domain:
         As for every measure. p(x) and p(y) are the sums of the table itself. Never below 0 for a
-        table that is normalised up to the rounding of its entries, and accurate also where X and Y
+        table that is normalized up to the rounding of its entries, and accurate also where X and Y
         are nearly independent.
 
     Gradient:
@@ -635,7 +635,7 @@ def pointwise_mutual_information(
                 [-1.0000,  0.4150]])
 
     Reference:
-        Fano (1961), chapter 2; Church and Hanks (1990); Bouma (2009) for the normalised form.
+        Fano (1961), chapter 2; Church and Hanks (1990); Bouma (2009) for the normalized form.
 
     See also:
         `mutual_information`, its mean; `self_information`.

@@ -199,20 +199,20 @@ inline Real normal(std::mt19937_64& random) {
 // 0 log 0 = 0.
 inline Real times(Real p, Real x) { return p == 0 ? 0 : p * x; }
 
-// What the numbers `x` of one row mean: probabilities, their logarithms, the log-normaliser.
+// What the numbers `x` of one row mean: probabilities, their logarithms, the log-normalizer.
 struct Distribution {
   std::vector<Real> p, log;
-  Real normaliser = 0;
+  Real normalizer = 0;
   Distribution(Kind kind, const std::vector<Real>& x) : p(x), log(x) {
     if (kind == kLogits) {
       Real top = -INFINITY, sum = 0;
       for (const Real v : x) top = std::max(top, v);
       for (const Real v : x) sum += expl(v - top);
-      normaliser = top + logl(sum);
+      normalizer = top + logl(sum);
     }
     for (size_t c = 0; c < x.size(); ++c) {
       const bool is_log = kind == kLogits || kind == kLogProbs;
-      log[c] = is_log ? x[c] - normaliser : x[c] < 0 ? NAN : logl(x[c]);
+      log[c] = is_log ? x[c] - normalizer : x[c] < 0 ? NAN : logl(x[c]);
       if (is_log) p[c] = expl(log[c]);
     }
   }

@@ -186,7 +186,7 @@ template <class A, class T>
 void test_stores(Checks& check, Format16 format, const char* name) {
   constexpr int width = Pack<A>::width;
   std::vector<float> x;
-  // Every number of the format, every tie between neighbours, and the floats next to each of them.
+  // Every number of the format, every tie between neighbors, and the floats next to each of them.
   for (int bits = 0; bits < 1 << 16; ++bits) {
     const float here = float(decoded(format, uint16_t(bits)));
     const int exponent = std::max(here == 0 ? -200 : ilogb(here), 1 - format.bias);

@@ -158,7 +158,7 @@ struct Expected {
   Real value = 0, terms = 0, zp, zq, total_by_lp = 0, total_by_lq = 0;
 
   Expected(const Quantity& f, const Distribution& p, const Distribution& q)
-      : quantity(f), zp(p.normaliser), zq(q.normaliser) {
+      : quantity(f), zp(p.normalizer), zq(q.normalizer) {
     for (size_t c = 0; c < p.p.size(); ++c) {
       classes.push_back({p.p[c], p.log[c], q.p[c], q.log[c]});
       const Class& x = classes.back();
@@ -218,7 +218,7 @@ Real saved_z(const Rows& r, int operand, int64_t row) {
   return Real(r.saved_at(operand, kHigh, row)) + r.saved_at(operand, kLogSum, row);
 }
 
-// Logits of a row: some lie far from 0, where a float normaliser is coarse; some have a class
+// Logits of a row: some lie far from 0, where a float normalizer is coarse; some have a class
 // without probability.
 std::vector<Real> random_logits(std::mt19937_64& random, int64_t classes, int64_t row,
                                 bool has_zero) {

@@ -126,7 +126,7 @@ void test_tables(Checks& check, const Quantity& f, int index, Kind kind, Type ty
     const Real unit = 64 * (type == kDouble ? 0x1p-53L : 0x1p-24L);
     for (int64_t table = 0; table < n; ++table) {
       const Expected& e = expected[table];
-      // A mutual information near 0 keeps its digits where the table is normalised.
+      // A mutual information near 0 keeps its digits where the table is normalized.
       const bool small = f.name == "mutual_information" && closeness < 1 && kind == kLogits;
       const Real bound = small ? 1e-9L * e.value + 1e-16L : unit * e.terms;
       near("value", table, 0, value.get(table), e.value * scale, bound * scale);
@@ -134,7 +134,7 @@ void test_tables(Checks& check, const Quantity& f, int index, Kind kind, Type ty
       if (small) check.that(row_values[table] >= 0, [&] { return "mutual information below 0"; });
       if (kind == kLogits)
         near("saved z", table, 0, Real(r.saved_at(0, kHigh, table)) + r.saved_at(0, kLogSum, table),
-             e.cells.normaliser, unit * (1 + e.terms));
+             e.cells.normalizer, unit * (1 + e.terms));
       near("saved total", table, 0, r.saved_at(0, kTotal, table), e.total_by_log,
            unit * 4 * e.terms);
     }

@@ -80,9 +80,9 @@ def cross_entropy(
         input: Logits, shape (C), (N, C) or (N, C, d1, ..., dK). The class dimension is read in
             place.
         target: Class indices of any integer type from uint8 and int8 to int64, shape (), (N) or
-            (N, d1, ..., dK); or class probabilities in ``input``'s shape, normalised or not.
+            (N, d1, ..., dK); or class probabilities in ``input``'s shape, normalized or not.
         weight: One factor for each class, shape (C).
-        size_average, reduce: Deprecated in favour of ``reduction``, which they override.
+        size_average, reduce: Deprecated in favor of ``reduction``, which they override.
         ignore_index: Class index whose positions contribute nothing, to the mean's divisor neither.
             Only for class indices.
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
@@ -197,7 +197,7 @@ def nll_loss(
         target: Class indices of any integer type from uint8 and int8 to int64, shape (), (N) or
             (N, d1, ..., dK).
         weight: One factor for each class, shape (C), of ``input``'s type.
-        size_average, reduce: Deprecated in favour of ``reduction``, which they override.
+        size_average, reduce: Deprecated in favor of ``reduction``, which they override.
         ignore_index: Class index whose positions contribute nothing, to the mean's divisor neither.
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         dtype: Data type of the result. None keeps the type of ``input``.
@@ -299,7 +299,7 @@ def kl_div(
         input: Log-probabilities of any shape, taken literally.
         target: Probabilities, or log-probabilities with ``log_target``, of ``input``'s shape or a
             shape that broadcasts with it.
-        size_average, reduce: Deprecated in favour of ``reduction``, which they override.
+        size_average, reduce: Deprecated in favor of ``reduction``, which they override.
         reduction: ``"none"``, ``"mean"``, ``"batchmean"`` or ``"sum"``.
         log_target: Whether ``target`` is given as logarithms.
         dtype: Data type of the result. None keeps the type that ``input`` and ``target`` promote

@@ -104,7 +104,7 @@ void check_measures_of_tables() {
         mean(log_x + log_y - 2 * joint.log()), {joint});
   check("pointwise_mutual_information", it::pointwise_mutual_information(joint), dependence,
         {joint});
-  check("pointwise_mutual_information, normalised",
+  check("pointwise_mutual_information, normalized",
         it::pointwise_mutual_information(joint, -2, -1, "probs", {}, /*normalized=*/true),
         dependence / -joint.log(), {joint});
 }
