@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from ops import DTYPES, OPS, TOTALS, X_AND_Y, Op, assert_near, random, state
+from ops import OPS, TOTALS, X_AND_Y, Op, assert_near, random, state
 from torch import Tensor
 from torch.autograd import grad
 
@@ -72,7 +72,7 @@ def arguments_of(op: Op, kinds: tuple[str, ...], options: dict[str, Any]) -> lis
     return [input, torch.arange(len(input)) % 5]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("op, kinds, options", CALLS)
 def test_a_batch_is_its_rows(
     op: Op, kinds: tuple[str, ...], options: dict[str, Any], dtype: torch.dtype, device: str

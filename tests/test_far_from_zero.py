@@ -23,7 +23,11 @@ def logits_of(case: Case) -> list[int]:
 
 
 FAR_CASES = [
-    case for case in CASES if logits_of(case) and (case.name in LAYOUTS or not case.op.kinds)
+    case
+    for case in CASES
+    if logits_of(case) and (case.name in LAYOUTS or not case.op.kinds)
+    # The sums over long rows that torch makes of these are less exact, near 0 too.
+    if case.classes < 100 or not (case.op.elementwise or case.op.name == "perplexity")
 ]
 Move = Callable[[Case, Tensor, int], tuple[Tensor, Tensor]]
 
