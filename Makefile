@@ -6,7 +6,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help build test test-cpp test-compilers test-library test-sanitizers test-cuda-sim \
-        cuda-figures test-gpu test-python test-2.11 test-2.12 test-2.14 demo bench bench-full accuracy lint format docs clean
+        cuda-figures test-gpu test-python fuzz test-2.11 test-2.12 test-2.14 demo bench bench-full \
+        accuracy lint format docs clean
 
 # The interpreter that .venv is made with; how many compilers and test processes run side by side.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -56,6 +57,10 @@ $(EMULATION): $(EXTENSION) $(shell find tests/cuda_emulation -type f -not -name 
 test-python: $(EXTENSION) $(EMULATION)  ## the package, its docstrings, its pages and programs in C++
 	@echo "==> testing the package, its docstrings, its pages and programs in C++"
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
+
+fuzz: $(EXTENSION) $(EMULATION)  ## random calls against float64: SECONDS=60 of them, SEED=a new one
+	@echo "==> comparing random calls with float64"
+	@$(PY) tests/test_fuzz.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 test-sanitizers: $(EXTENSION)  ## the CUDA kernels on the CPU under ASan, UBSan and TSan
 	@echo "==> testing the CUDA kernels on the CPU under sanitizers"

@@ -1,12 +1,11 @@
 """What the tests share: the devices, and the number of threads put back after each test."""
 
-import ctypes
 from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
 import torch
-from ops import DEVICES, EMULATION, IS_THERE
+from ops import DEVICES, IS_THERE, emulating
 
 # The same examples in every run: a failure can be repeated, and time does not decide.
 hypothesis.settings.register_profile(
@@ -34,6 +33,7 @@ def pytest_report_header() -> str:
 # What depends on the kernels themselves. Other tests would try once more, on `cuda_emulated`, what
 # stands above them.
 OF_KERNELS = {"test_values", "test_gradients", "test_edges", "test_near_equal", "test_cuda"}
+OF_KERNELS |= {"test_batches", "test_far_from_zero"}
 OF_AUTOGRAD = {"test_gradcheck", "test_gradgradcheck"}
 
 
@@ -53,16 +53,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """On `cuda_emulated`, what is called on CPU tensors goes to the CUDA kernels."""
-    if not is_emulated(item):
+    with emulating("cuda_emulated" if is_emulated(item) else ""):
         return (yield)
-    torch.ops.load_library(str(EMULATION))
-    switch = ctypes.CDLL(EMULATION).cuda_emulation_switch
-    switch(True)
-    try:
-        return (yield)
-    finally:
-        switch(False)
 
 
 @pytest.fixture(params=DEVICES, scope="session")

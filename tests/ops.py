@@ -4,10 +4,12 @@ A new op is one row of OPS, with its formula in reference.py; every test over CA
 then holds for it. Knows the package and the reference; must not know any test.
 """
 
+import ctypes
 import inspect
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -41,6 +43,22 @@ DEVICES = {
     for name, there in IS_THERE.items()
     if (name in WANTED if WANTED else there)
 }
+
+
+@contextmanager
+def emulating(device: str) -> Iterator[None]:
+    """On `cuda_emulated`, what is called on CPU tensors goes to the CUDA kernels."""
+    if device != "cuda_emulated":
+        yield
+        return
+    torch.ops.load_library(str(EMULATION))
+    switch = ctypes.CDLL(EMULATION).cuda_emulation_switch
+    switch(True)
+    try:
+        yield
+    finally:
+        switch(False)
+
 
 # The relative and absolute error allowed by the dtype of the result. The inputs are exact in every
 # dtype and the sums have some thousand terms at most. What is left is

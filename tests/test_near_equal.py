@@ -188,3 +188,66 @@ def test_the_gradient_is_that_of_the_literal_sum(dtype: torch.dtype, device: str
     by_p, by_q = torch.autograd.grad(ti.kl_divergence(p, q), (p, q))
     torch.testing.assert_close(by_p, (p / q).log() + 1)
     torch.testing.assert_close(by_q, -p / q)
+
+
+HALF = (torch.bfloat16, torch.float16)
+# Of the logits; the values reach from 1e-5 to above 1e-1.
+STEPS = torch.logspace(-2.5, 0, 200, dtype=torch.float64)
+
+
+def stated(x: Tensor, kind: str) -> Tensor:
+    """The probabilities, in float64, that the numbers state."""
+    x = x.cpu().double()
+    return x if kind == "probs" else x.exp() if kind == "log_probs" else x.softmax(-1)
+
+
+def check_where_totals_agree(
+    value: Tensor, expected: Tensor, one: Tensor, other: Tensor, dtype: torch.dtype
+) -> None:
+    agree = (one - other).abs() <= 8 * torch.finfo(dtype).eps * one
+    assert agree.sum() > len(STEPS) / 2
+    assert expected[agree].min() < 1e-4 and expected[agree].max() > 0.05
+    torch.testing.assert_close(value.cpu().double()[agree], expected[agree], rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("classes", [5, 10, 30, 100])
+@pytest.mark.parametrize("kinds", [("probs",) * 2, ("log_probs",) * 2, ("probs", "logits")])
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+@pytest.mark.parametrize("function", [ti.kl_divergence, ti.js_divergence])
+def test_no_jump_where_totals_are_off_by_rounding(
+    function: Measure, dtype: torch.dtype, kinds: tuple[str, str], classes: int, device: str
+) -> None:
+    """At every size, D(p || q) is the sum of p log(p / q) - p + q; of JS these parts cancel."""
+    logits = random(len(STEPS), classes)
+    others = logits + STEPS[:, None] * random(len(STEPS), classes, seed=1)
+    inputs = [
+        state(x, -1, kind).to(device, dtype)
+        for x, kind in zip((logits, others), kinds, strict=True)
+    ]
+    p, q = map(stated, inputs, kinds)
+    if function is ti.kl_divergence:
+        terms = p * (p / q).log() - p + q
+    else:
+        m = (p + q) / 2
+        terms = (p * (p / m).log() + q * (q / m).log()) / 2
+    value = function(*inputs, kind=kinds, dtype=torch.float32)
+    check_where_totals_agree(value, terms.sum(-1), p.sum(-1), q.sum(-1), dtype)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (10, 10)], ids=str)
+@pytest.mark.parametrize("kind", ["probs", "log_probs"])
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_no_jump_of_mutual_information(
+    dtype: torch.dtype, kind: str, shape: tuple[int, int], device: str
+) -> None:
+    """The marginals of a table with the total T state a product with the total T^2."""
+    n, (x, y) = len(STEPS), shape
+    independent = random(n, x, 1, seed=1) + random(n, 1, y, seed=2)
+    logits = independent + STEPS[:, None, None] * random(n, x, y)
+    table = state(logits, (1, 2), kind).to(device, dtype)
+    joint = stated(table, kind)
+    product = joint.sum(2, keepdim=True) * joint.sum(1, keepdim=True)
+    terms = joint * (joint / product).log() - joint + product
+    value = ti.mutual_information(table, kind=kind, dtype=torch.float32)
+    totals = joint.sum((1, 2)), product.sum((1, 2))
+    check_where_totals_agree(value, terms.sum((1, 2)), *totals, dtype)

@@ -27,7 +27,7 @@ KEYS = {CSRC / "cpu/cpu.cpp", CSRC / "cuda/cuda.cu"}
 
 FORMULAS = "|".join(
     name
-    for names in re.findall(r"Formulas = List<([^>]*)>", (CSRC / "core/formulas.h").read_text())
+    for names in re.findall(r"Formulas =\s+List<([^>]*)>", (CSRC / "core/formulas.h").read_text())
     for name in re.findall(r"\w+", names)
 )
 TORCH = r"\b(at|c10|torch|caffe2)::|[<\"](torch|ATen|c10)/|\b(TORCH|AT|C10)_[A-Z]"
@@ -39,7 +39,7 @@ MUST_NOT_KNOW = [
     ("core/*", TORCH, "PyTorch", ()),
     ("core/*", r"\bcuda[A-Z]\w*|\b(thread|block)Idx\b", "a device", ()),
     ("core/*", rf"\b({FORMULAS})\b", "a formula by name", ["formulas.h"]),
-    ("core/formulas.h", r"\b(float|double|softmax|Kind|Operand|Rows)\b", "memory or dtypes", ()),
+    ("core/formulas.h", r"\b(float|softmax|Kind|Operand|Rows)\b", "memory or dtypes", ()),
     ("cpu/*", TORCH, "PyTorch", ["cpu.cpp", "parallel.h", "memory.h"]),
     ("cpu/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("cuda/*", TORCH, "PyTorch", ["cuda.cu", "stream.h"]),

@@ -1,0 +1,462 @@
+"""Random calls against float64: together what the tables of the other tests vary one at a time.
+
+A call is drawn from a seed and a number: an op or loss of ops.py with its options, sizes on both
+sides of the boundaries in the kernels, and a place in memory for each operand and for the gradient
+that comes in. Its value and every gradient are compared with the formulas of reference.py, or with
+torch's losses, in float64; on other devices also with the CPU; and a part of its rows with all.
+
+    python tests/test_fuzz.py --seconds 60                        every device, a new seed
+    python tests/test_fuzz.py --device cpu --seed 7 --call 31     one call again, with its error
+"""
+
+import argparse
+import math
+import os
+import random
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import count
+from typing import Any
+
+import pytest
+import reference
+import torch
+from composites import Traced
+from ops import (
+    DEVICES,
+    DTYPES,
+    KINDS,
+    OPS,
+    TOTALS,
+    Layout,
+    Op,
+    assert_near,
+    emulating,
+    measure_case,
+    moved,
+    state,
+)
+from torch import Tensor
+
+# Of ATEN_CPU_CAPABILITY, which a process reads once; up to what this machine has.
+CAPABILITIES = ["default", "avx2", "avx512"]
+BEST = torch.backends.cpu.get_cpu_capability().lower()
+CAPABILITIES = CAPABILITIES[: CAPABILITIES.index(BEST) + 1] if BEST in CAPABILITIES else [BEST]
+PLACES = [
+    (device, capability)
+    for device in DEVICES
+    for capability in (CAPABILITIES if device == "cpu" else [BEST])
+]
+CALLS = 1000  # of each place; about half a minute for a device
+
+# Packs of lanes, teams of rows and four of them in step, runs, few classes, few cells, blocks,
+# warps, segments, parts and pieces of work all end at powers of two.
+BOUNDARIES = [2**n for n in range(18)]
+BUDGETS = {40: 4, 300: 8, 3000: 8, 30_000: 2, 140_000: 1}  # elements of an operand, and how often
+LABELS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+TORCH_LOSSES = {
+    "cross_entropy_loss": torch.nn.functional.cross_entropy,
+    "nll_loss": torch.nn.functional.nll_loss,
+    "kl_div": torch.nn.functional.kl_div,
+}
+
+
+class Random(random.Random):
+    """What calls are drawn from."""
+
+    def chance(self, probability: float) -> bool:
+        return self.random() < probability
+
+    def size(self, most: int) -> int:
+        """From 1 to `most`, often on a boundary or beside one."""
+        if self.chance(0.3):
+            return round(most ** self.random())
+        size = self.choice([b for b in BOUNDARIES if b <= most]) + self.choice((-1, 0, 0, 1, 3))
+        return min(max(size, 1), most)
+
+    def factors(self, size: int, most: int) -> list[int]:
+        """Sizes of up to `most` dimensions with at most `size` places."""
+        sizes = [size]
+        while len(sizes) < most and self.chance(0.4):
+            sizes.append(self.size(sizes[-1]))
+            sizes[-2] //= sizes[-1]
+        return self.sample(sizes, len(sizes))
+
+    def normal(self, *shape: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.getrandbits(62))
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    def placed(self, x: Tensor, rows: Sequence[int], order: Sequence[int] | None = None) -> Tensor:
+        """The numbers of `x` elsewhere in memory: permuted, stepped, padded, shifted; and perhaps
+        the first of a dimension of `rows` in the place of all others, without a stride."""
+        dims = list(range(x.dim()))
+        order = order or self.sample(dims, len(dims))
+        rarely = 0.0 if self.chance(0.4) else 0.1
+        step = [2 if self.chance(rarely) else 1 for _ in dims]
+        padding = [3 if self.chance(2 * rarely) else 0 for _ in dims]
+        expanded = [d in rows and self.chance(rarely) for d in dims]
+        offset = self.choice((0, 1, 3, 64)) if rarely else 0
+        strides, places, kept = [0] * x.dim(), 1, x
+        for d in reversed(order):
+            if expanded[d]:
+                kept = kept.narrow(d, 0, min(1, x.shape[d]))
+            else:
+                strides[d] = places * step[d]
+                places *= x.shape[d] * step[d] + padding[d]
+        # Whoever reads what lies between meets a NaN, or a label that is no class.
+        other = torch.nan if x.is_floating_point() else torch.iinfo(x.dtype).max
+        memory = torch.full((offset + places,), other, dtype=x.dtype)
+        memory.as_strided(kept.shape, strides, offset).copy_(kept)
+        return memory.as_strided(x.shape, strides, offset)
+
+
+@dataclass
+class Call:
+    op: Op
+    arguments: list[Tensor]
+    options: dict[str, Any]
+    reference: Callable[..., Tensor]  # of the arguments in float64
+    wanted: list[bool]  # the arguments whose gradient is asked for
+    in_double: bool
+    g: Tensor
+    threads: int
+    terms: list[float]  # the size of those that may cancel, in the value and in each gradient
+    # The dimensions of the arguments and of the value that count the same rows, if there are any.
+    rows: tuple[list[int | None], int] | None
+
+    def __str__(self) -> str:
+        def memory(x: Tensor) -> str:
+            return f"{x.dtype} {[*x.shape]} / {[*x.stride()]} + {x.storage_offset()}"
+
+        *arguments, g = map(memory, (*self.arguments, self.g))
+        options = [f"{name}={option}" for name, option in self.options.items()]
+        return f"{self.op}({', '.join(arguments + options)}), g {g}, {self.threads} threads"
+
+    def of(self, function: Callable[..., Tensor], arguments: list[Tensor], g: Tensor) -> "Results":
+        """The value, and the gradients that are wanted."""
+        leaves = [
+            x.detach().requires_grad_(wanted)
+            for x, wanted in zip(arguments, self.wanted, strict=True)
+        ]
+        value = function(*leaves)
+        gradients = torch.autograd.grad(value, [x for x in leaves if x.requires_grad], g)
+        return [x.detach().cpu() for x in (value, *gradients)]
+
+    def on(self, device: str, arguments: list[Tensor], g: Tensor) -> "Results":
+        *there, g = (moved(x, DEVICES[device]) for x in (*arguments, g))
+        torch.set_num_threads(self.threads)
+        with emulating(device):
+            return self.of(lambda *inputs: self.op.function(*inputs, **self.options), there, g)
+
+    def check(self, device: str) -> None:
+        expected = self.of(self.reference, list(map(exact, self.arguments)), exact(self.g))
+        results = self.on(device, self.arguments, self.g)
+        self.assert_near(results, expected)
+        if device != "cpu":
+            self.assert_near(self.on("cpu", self.arguments, self.g), expected, "on the CPU")
+        if self.rows:
+            dims, dim = self.rows
+            arguments = list(map(part, self.arguments, dims))
+            of_part = self.on(device, arguments, part(self.g, dim))
+            by = [d for d, wanted in zip(dims, self.wanted, strict=True) if wanted]
+            self.assert_near(of_part, list(map(part, expected, (dim, *by))), "part of the rows")
+
+    def assert_near(self, results: "Results", expected: "Results", of: str = "all rows") -> None:
+        gradients = [number for number, wanted in enumerate(self.wanted, 1) if wanted]
+        for number, x, y in zip([0, *gradients], results, expected, strict=True):
+            assert x.shape == y.shape
+            rounded = torch.float32 if x.dtype == torch.float64 and not self.in_double else x.dtype
+            try:
+                assert_near(x, y.double(), rounded, self.terms[number])
+            except AssertionError as error:
+                what = f"gradient by argument {number}" if number else "value"
+                raise AssertionError(f"{of}, {what}: {error}") from None
+
+
+Results = list[Tensor]
+
+
+def exact(x: Tensor) -> Tensor:
+    return (x.double() if x.is_floating_point() else x.long()).contiguous()
+
+
+def part(x: Tensor, dim: int | None) -> Tensor:
+    return x if dim is None else x.narrow(dim, x.shape[dim] // 3, (x.shape[dim] + 1) // 2)
+
+
+def draw(draws: Random) -> Call:
+    op = draws.choice(OPS)
+    most = draws.choices([*BUDGETS], BUDGETS.values())[0]
+    sizes = [draws.size(most)]
+    sizes.append(draws.size(most // sizes[0]))
+    return (draw_measure if op.kinds else draw_loss)(draws, op, *draws.sample(sizes, 2))
+
+
+def draw_dtypes(draws: Random, number: int, among: Sequence[torch.dtype]) -> list[torch.dtype]:
+    first = draws.choice(among)
+    others = (first if draws.chance(0.7) else draws.choice(among) for _ in range(number - 1))
+    return [first, *others]
+
+
+def draw_order(draws: Random, rank: int, rows: list[int]) -> list[int]:
+    """Of dimensions in memory: as they are, with the rows innermost, or any."""
+    dims = range(rank)
+    inside = [*(d for d in dims if d not in rows), *rows]
+    return draws.choice(([*dims], inside, draws.sample(dims, rank)))
+
+
+def terms_of(x: Tensor, kind: str, dims: tuple[int, ...], op: Op) -> tuple[float, float]:
+    """The size of terms that may cancel, in the value and in the gradient by `x`.
+
+    By a probability they are logarithms, by its logarithm a probability times a logarithm; of what
+    is itself a logarithm, 1 / p and 1.
+    """
+    p = reference.distribution(Traced(x.double()), dims, kind).tensor
+    least, largest = float(p.min()), float(p.max())
+    if op.name == "perplexity":
+        return p.numel(), p.numel()
+    if not op.elementwise:
+        return 1.0, 1.0 if kind == "probs" else largest * max(1.0, -math.log(least))
+    of_sums = p.shape[dims[0]] ** 0.5  # of the gradients that come in
+    by = float((1 / p.log()).abs().max()) if "normalized" in op.options else 1.0
+    return max(1.0, -math.log(least), by), max(1.0, by) ** 2 * of_sums * (
+        1 / least if kind == "probs" else 1.0
+    )
+
+
+def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
+    kinds = tuple(draws.choice(KINDS) for _ in op.kinds[0])
+    classes = max(classes, 2 if "normalized" in op.options else 1)  # log 1 divides nothing
+    named = [("rows", size) for size in draws.factors(rows, 3)] if rows > 1 else []
+    left = classes
+    for number, name in enumerate(op.dims, 1):
+        size = left if number == len(op.dims) else draws.size(left)
+        left //= size
+        named += [(name, size) for size in draws.factors(size, 2)]
+    if draws.chance(0.6):
+        draws.shuffle(named)
+    shape, rank = [size for _, size in named], len(named)
+    at = {name: [d for d, (of, _) in enumerate(named) if of == name] for name in ("rows", *op.dims)}
+    dims = {name: tuple(draws.choice((d, d - rank)) for d in at[name]) for name in op.dims}
+    layout_dims = {name: d[0] if len(d) == 1 else d for name, d in dims.items()}
+
+    # Nearly equal, or nearly independent, with totals that let them keep their digits. The totals
+    # of half types are too rough to tell.
+    close = draws.chance(0.3)
+    dtypes = draw_dtypes(draws, len(kinds), DTYPES[:2] if close else DTYPES)
+    shapes = [shape[:] for _ in kinds]
+    broadcast = len(kinds) == 2 and draws.chance(0.15) and {*dtypes} <= {*DTYPES[:2]}
+    for d in at["rows"] if broadcast else []:
+        draws.choice(shapes)[d] = draws.choice((1, shape[d]))
+    layout = Layout("fuzz", tuple(shapes[0]), layout_dims, q_shape=tuple(shapes[-1]))
+    case = measure_case(op, kinds, layout)
+
+    spread, middle = draws.choice((0.5, 1, 3)), draws.choice((0, 0, 50, -50))
+    constant = [at[name] for name in op.dims] if len(op.dims) == 2 else [[]]
+    common = sum(
+        spread * draws.normal(*(1 if d in dims else n for d, n in enumerate(shape)))
+        for dims in constant
+    )
+    order = draw_order(draws, rank, at["rows"])
+    arguments: list[Tensor] = []
+    terms: list[tuple[float, float]] = []
+    for kind, dtype, total, own in zip(kinds, dtypes, TOTALS, shapes, strict=False):
+        x = common + 0.01 * draws.normal(*shape) if close else spread * draws.normal(*shape)
+        x = state(x + middle, case.axes, kind, 1 if close else total)
+        x = x.clamp_min(2**-20) if kind == "probs" else x  # not 0 in float16
+        for d, n in enumerate(own):
+            x = x.narrow(d, 0, n)
+        own_order = order if draws.chance(0.6) else draw_order(draws, rank, at["rows"])
+        may_expand = range(rank) if kind == "logits" else at["rows"]
+        arguments.append(draws.placed(x.to(dtype), may_expand, own_order))
+        terms.append(terms_of(arguments[-1], kind, case.axes, op))
+
+    options: dict[str, Any] = {}
+    if op.takes("base") and "normalized" not in op.options and draws.chance(0.2):
+        options["base"] = draws.choice((2, 10, 0.5))
+    if op.takes("keepdim") and draws.chance(0.2):
+        options["keepdim"] = True
+    reduction = case.options.get("reduction", "none")
+    few = rows if reduction == "mean" else 1
+    matching = None
+    if at["rows"] and not broadcast and reduction == "none":
+        d = draws.choice(at["rows"])
+        kept = op.elementwise or "keepdim" in options
+        matching = [d] * len(kinds), d if kept else at["rows"].index(d)
+    return finish(
+        draws,
+        op,
+        arguments,
+        case.options | options,
+        lambda *inputs: case.evaluate(*map(Traced, inputs), **options).tensor,
+        [True] * len(kinds),
+        [rows if reduction == "sum" else terms[0][0], *(x / few for _, x in terms)],
+        matching,
+        close,
+    )
+
+
+def draw_loss(draws: Random, op: Op, classes: int, rows: int) -> Call:
+    batch, *inner = draws.factors(rows, 4)
+    shape = [classes] if rows == 1 and draws.chance(0.3) else [batch, classes, *inner]
+    rank, dim = len(shape), min(1, len(shape) - 1)
+    rows_at = [d for d in range(rank) if d != dim]
+    first, *others = draw_dtypes(draws, 3, DTYPES)
+    order = draw_order(draws, rank, rows_at)
+    reduction = draws.choice(("none", "mean", "sum"))
+    options: dict[str, Any] = {"reduction": reduction}
+    terms: list[float] = []
+
+    def distribution(kind: str, dtype: torch.dtype, total: float) -> Tensor:
+        x = state(draws.choice((1, 3)) * draws.normal(*shape), dim, kind, total)
+        x = x.clamp_min(2**-20) if kind == "probs" else x
+        own_order = order if draws.chance(0.6) else draw_order(draws, rank, rows_at)
+        x = draws.placed(x.to(dtype), rows_at, own_order)
+        terms.append(terms_of(x, kind, (dim,), op)[1])
+        return x
+
+    of_kl = op.name == "kl_div"
+    kind = "logits" if op.name == "cross_entropy_loss" else "log_probs"
+    arguments = [distribution(kind, first, TOTALS[0])]
+    of_labels = op.name == "nll_loss" or (not of_kl and draws.chance(0.6))
+    if of_labels:
+        dtype = draws.choice(LABELS)
+        largest = torch.iinfo(dtype).max
+        last = min(classes - 1, largest)
+        ignored = draws.choice((-100, min(classes + 3, largest), last) if last else (-100,))
+        labels = (1000 * draws.normal(*(shape[d] for d in rows_at))).long() % (last + 1)
+        if torch.iinfo(dtype).min <= ignored:
+            labels[labels % 3 == 1] = ignored
+        labels.view(-1)[0] = 0  # counts, for a mean of nothing is no number
+        arguments.append(draws.placed(labels.to(dtype), range(rank - 1)))
+        terms.append(0.0)
+        options["ignore_index"] = ignored
+    else:
+        options |= {"log_target": draws.chance(0.5)} if of_kl else {}
+        kind = "log_probs" if options.get("log_target") else "probs"
+        arguments.append(distribution(kind, others[0], TOTALS[1]))
+    weighted = not of_kl and draws.chance(0.4)
+    if weighted:
+        half = first not in DTYPES[:2]
+        of_weight = draws.choice((first, torch.float32 if half else first))
+        weight = draws.normal(classes).div(2).exp().to(of_weight if of_labels else others[1])
+        arguments.append(draws.placed(weight, [0]))
+        terms.append(rows)
+    if op.name == "cross_entropy_loss" and draws.chance(0.4):
+        options["label_smoothing"] = draws.choice((0.1, 1.0))
+
+    matching = None
+    if rows_at and reduction == "none" and not (weighted and not of_labels):
+        d = draws.choice(rows_at)
+        of_rows = d - (d > dim)
+        matching = [d, of_rows if of_labels else d, None][: len(arguments)], d if of_kl else of_rows
+    one = 1 / classes if of_kl else 1.0
+    few = (rows * classes if of_kl else rows) if reduction == "mean" else 1
+    return finish(
+        draws,
+        op,
+        arguments,
+        options,
+        partial(TORCH_LOSSES[op.name], **options),
+        [True, not of_labels, not of_labels][: len(arguments)],
+        [rows if reduction == "sum" else one, *(x / few for x in terms)],
+        matching,
+    )
+
+
+def finish(
+    draws: Random,
+    op: Op,
+    arguments: list[Tensor],
+    options: dict[str, Any],
+    reference: Callable[..., Tensor],
+    wanted: list[bool],
+    terms: list[float],
+    rows: tuple[list[int | None], int] | None,
+    close: bool = False,
+) -> Call:
+    """Adds what all calls have: the type of the result, the gradient that comes in, threads."""
+    dtypes = [x.dtype for x, floats in zip(arguments, wanted, strict=True) if floats]
+    result = reduce(torch.promote_types, dtypes)
+    if draws.chance(0.15):
+        result = options["dtype"] = draws.choice(DTYPES[:2])
+    shape = reference(*map(exact, arguments)).shape
+    g = draws.normal(*shape).to(result)
+    g = g[(0,) * g.dim()].expand(shape) if draws.chance(0.2) else draws.placed(g, range(g.dim()))
+    if len(dtypes) > 1 and draws.chance(0.2):
+        wanted[draws.randrange(len(dtypes))] = False
+    # Totals that agree in float32 are taken as equal, to its rounding.
+    in_double = (all if close else any)(dtype == torch.float64 for dtype in dtypes[:2])
+    threads = draws.choice((1, 2))
+    return Call(op, arguments, options, reference, wanted, in_double, g, threads, terms, rows)
+
+
+def failures(device: str, seed: int, numbers: Iterable[int]) -> Iterator[str]:
+    for number in numbers:
+        call = draw(Random(f"{seed}/{number}"))
+        try:
+            call.check(device)
+        except Exception as error:
+            text = " ".join(str(error).split())
+            yield f"--device {device} --seed {seed} --call {number}: {call}: {text}"
+
+
+def run(place: tuple[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    device, capability = place
+    return subprocess.run(
+        [sys.executable, __file__, "--device", device, *options],
+        env=os.environ | {"ATEN_CPU_CAPABILITY": capability},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("place", PLACES, ids="-".join)
+def test_fuzz(place: tuple[str, str]) -> None:
+    result = run(place, "--seed", "0", "--calls", str(CALLS))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=DEVICES, help="one of those that are there")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all devices together")
+    parser.add_argument("--calls", type=int, help="so many, however long they take")
+    parser.add_argument("--call", type=int, help="this one only")
+    options = parser.parse_args()
+    if not options.device:
+        each = ["--seed", str(options.seed), "--seconds", str(options.seconds / len(PLACES))]
+        results = [run(place, *each) for place in PLACES]
+        print(*(result.stdout + result.stderr for result in results), sep="", end="")
+        return max(result.returncode for result in results)
+
+    warnings.filterwarnings("ignore", "reduction. 'mean' divides")
+    start, done, wrong = time.monotonic(), 0, 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal done
+        for number in range(options.calls) if options.calls else count():
+            if not options.calls and time.monotonic() - start > options.seconds:
+                return
+            yield number
+            done += 1
+
+    one = options.call is not None
+    for failure in failures(options.device, options.seed, [options.call] if one else numbers()):
+        wrong += 1
+        print(failure, flush=True)
+    capability = torch.backends.cpu.get_cpu_capability()
+    print(
+        f"{options.device}, {capability}: {wrong} of {done or 1} calls wrong, seed {options.seed}"
+    )
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
