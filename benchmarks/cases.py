@@ -142,7 +142,8 @@ MEASURES: tuple[Case, ...] = (
     replace(of_logits("kl_divergence", 2), name="kl_divergence, alike", libraries={}, alike=True),
 )
 if hasattr(torch_infotheory, walkthrough.QUANTITY):  # in the copy of the tree
-    added = partial(getattr(torch_infotheory, walkthrough.QUANTITY), kind="logits")
+    quantity = getattr(torch_infotheory, walkthrough.QUANTITY)
+    added = partial(quantity, beta=walkthrough.BETA, kind="logits")
     MEASURES += (Case(walkthrough.QUANTITY, added, walkthrough.eager, operands=2),)
 TABLES = (
     Case(

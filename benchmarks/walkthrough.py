@@ -16,18 +16,19 @@ from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ROOT / "build" / "walkthrough"
-QUANTITY = "squared_hellinger_distance"
+QUANTITY = "beta_divergence"
+BETA = 2
 COPIED = ("csrc", "src", "tests", "benchmarks", "setup.py", "pyproject.toml")
 COPIED += ("README.md", "CONTRIBUTING.md")
 
 BLOCK = re.compile(r"^```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LIST = re.compile(r"^using RowFormulas =.*?;\n", re.MULTILINE | re.DOTALL)
 
 
 def eager(p: Tensor, q: Tensor, dim: int = -1) -> Tensor:
     """The quantity in PyTorch, from logits."""
-    p, q = p.log_softmax(dim), q.log_softmax(dim)
-    return ((p / 2).exp() - (q / 2).exp()).square().sum(dim) / 2
+    p, q = p.softmax(dim), q.softmax(dim)
+    terms = p ** (1 + BETA) / BETA - (1 + 1 / BETA) * p * q**BETA + q ** (1 + BETA)
+    return terms.sum(dim)
 
 
 def copy(tree: Path) -> None:
@@ -56,22 +57,32 @@ def insert(path: Path, text: str, before: str = "", after: str = "") -> None:
 
 
 def edit(tree: Path) -> None:
-    """The four edits."""
+    """The edits that have a block of code on the page."""
     section = (tree / "CONTRIBUTING.md").read_text().split("## Add a quantity")[1]
-    struct, formulas, name, work, function, reference, row = BLOCK.findall(section)[:7]
+    blocks = BLOCK.findall(section)
+    struct, op, schema, impl, name, work, function, reference, row, typed, binding = blocks[:11]
 
     path = tree / "csrc" / "core" / "formulas.h"
-    insert(path, f"{struct}\n", before="using RowFormulas =")
-    path.write_text(LIST.sub(formulas, path.read_text()))
+    insert(path, f"{struct}\n", before="// Tsallis' entropy")
+    formula = re.search(r"struct (\w+)", struct)
+    assert formula is not None
+    insert(path, f"{formula[1]}, ", before="TsallisEntropy>;")
 
-    path = tree / "src" / "torch_infotheory" / "measures.py"
-    name = name.partition("#")[0].rstrip() + "\n"
-    insert(path, name, before='    "perplexity",\n')
-    insert(path, work, before="    Jelinek, Mercer, Bahl and Baker (1977). P")
-    insert(path, f"{function}\n\n", before="def perplexity(")
+    path = tree / "csrc" / "dispatch" / "measures.cpp"
+    insert(path, f"{op}\n", before="TORCH_LIBRARY_FRAGMENT(")
+    insert(path, schema, before='  def("tsallis_entropy(')
+    insert(path, impl, before="  m.impl(TsallisEntropy::name")
 
-    insert(tree / "tests" / "reference.py", f"{reference}\n\n", before="# Measures of a joint")
-    insert(tree / "tests" / "ops.py", row, after='    measure("js_divergence", TWO),\n')
+    path = tree / "src" / "torch_infotheory" / "divergences.py"
+    insert(path, name.partition("#")[0].rstrip() + "\n", after='    "alpha_divergence",\n')
+    insert(path, work, before="    Bhattacharyya (1943). ")
+    insert(path, f"{function}\n\n", before="def squared_hellinger_distance(")
+
+    insert(tree / "tests" / "reference.py", f"{reference}\n\n", before="# Measures of an order")
+    insert(tree / "tests" / "ops.py", row, after='    measure("perplexity", ONE),\n')
+    header = tree / "csrc" / "include" / "torch_infotheory" / "ops.h"
+    insert(header, f"{typed}\n", before="// Of the distributions along `mixture_dim`")
+    insert(tree / "csrc" / "module.cpp", binding, after='    bound<&perplexity>("perplexity"),\n')
 
 
 def build() -> Path:

@@ -237,18 +237,21 @@ def test_the_walk_through_still_fits_the_tree(tmp_path: Path) -> None:
     ]
     assert sorted(changed) == [
         "csrc/core/formulas.h",
+        "csrc/dispatch/measures.cpp",
+        "csrc/include/torch_infotheory/ops.h",
+        "csrc/module.cpp",
+        "src/torch_infotheory/divergences.py",
         "tests/ops.py",
         "tests/reference.py",
-        "src/torch_infotheory/measures.py",
     ]
     formulas = (tmp_path / "csrc/core/formulas.h").read_text()
-    assert formulas.index("struct SquaredHellinger") < formulas.index("JsDivergence, SquaredHell")
-    for name in ("src/torch_infotheory/measures.py", "tests/ops.py"):
+    assert formulas.index("struct BetaDivergence") < formulas.index("BetaDivergence, TsallisEntropy")
+    for name in ("src/torch_infotheory/divergences.py", "tests/ops.py"):
         compile((tmp_path / name).read_text(), name, "exec")
     names: dict = {}
     exec((tmp_path / "tests/reference.py").read_text(), names)
-    p, q = np.array([0.36, 0.64]), np.array([1.0, 0.0])
-    np.testing.assert_allclose(names[walkthrough.QUANTITY](p, q, (0,)), [0.4])
+    p, q = np.array([0.5, 0.5]), np.array([0.25, 0.75])
+    np.testing.assert_allclose(names[walkthrough.QUANTITY](p, q, (0,), 1), [0.125])
 
     walkthrough.edit(tmp_path)  # once is enough
     assert edited == {path: path.read_bytes() for path in edited}
