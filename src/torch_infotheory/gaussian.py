@@ -56,7 +56,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from torch_infotheory.measures import _base_of
+from torch_infotheory.measures import _unit_of
 
 __all__ = [
     "entropy",
@@ -601,14 +601,7 @@ def _diagonal(matrices: Tensor) -> Tensor:
 
 
 def _result(op: str, nats: Tensor, base: object, dtype: torch.dtype) -> Tensor:
-    base = _base_of(base)
-    if base is not None:
-        if not (math.isfinite(base) and base > 0 and base != 1):
-            raise ValueError(
-                f"{op}: expected base to be a finite number above 0 other than 1, got {base:g}"
-            )
-        nats = nats / math.log(base)
-    return nats.to(dtype)
+    return (nats * _unit_of(op, base)).to(dtype)
 
 
 def _entropy(deviations: Tensor) -> Tensor:

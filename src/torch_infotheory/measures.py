@@ -65,6 +65,7 @@ Reference:
     Shannon (1948). A mathematical theory of communication. Bell System Technical Journal 27.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -117,6 +118,18 @@ def _base_of(base: object) -> float | None:
     if base is None or isinstance(base, int | float):
         return base
     raise TypeError(f"base: expected a number or None, got {base!r} of type {type(base).__name__}")
+
+
+# What turns nats into the unit of `base`, for functions that are no ops; they have the same error.
+def _unit_of(function: str, base: object) -> float:
+    number = _base_of(base)
+    if number is None:
+        return 1.0
+    if not (math.isfinite(number) and number > 0 and number != 1):
+        raise ValueError(
+            f"{function}: expected base to be a finite number above 0 other than 1, got {number:g}"
+        )
+    return 1 / math.log(number)
 
 
 def self_information(
