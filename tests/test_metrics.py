@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+import sklearn.metrics
 import torch
 from ranks import Ranks
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torchmetrics import MetricCollection
 
-from torch_infotheory import metrics
+from torch_infotheory import estimators, metrics
 
 CLASSES = 7
 SAMPLES = 60
@@ -104,6 +105,36 @@ def pair(count: int) -> Batch:
     return probabilities(count, 1), probabilities(count, 2)
 
 
+SIZES = (5, 8)
+
+
+def clusterings(count: int) -> Batch:
+    """Labels of pictures, with some left out; the last class of either does not occur."""
+    x = torch.stack([labels(count, seed, SIZES[0] - 1) for seed in (1, 2)], 1)
+    y = (x + labels(2 * count, 3, 4).view(count, 2)).to(torch.int32)
+    x[::7, 0] = -1
+    return x, y
+
+
+def seen(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return x[x >= 0], y[x >= 0]
+
+
+def joint_and_margins(x: np.ndarray, y: np.ndarray) -> list[float]:
+    """H(X, Y), H(X) and H(Y)."""
+    pairs = np.stack(seen(x, y))
+    return [
+        float(scipy.stats.entropy(np.unique(values, axis=-1, return_counts=True)[1]))
+        for values in (pairs, pairs[0], pairs[1])
+    ]
+
+
+def occurring(x: np.ndarray, y: np.ndarray) -> list[int]:
+    """How many different pairs, labels of x and labels of y there are."""
+    pairs = np.stack(seen(x, y))
+    return [np.unique(values, axis=-1).shape[-1] for values in (pairs, pairs[0], pairs[1])]
+
+
 CASES = {
     "perplexity": Case(metrics.Perplexity, of_language, perplexity),
     "perplexity_of_all": Case(
@@ -136,6 +167,44 @@ CASES = {
     ),
     "js_divergence": Case(
         metrics.JSDivergence, pair, lambda p, q: weighted_mean(js_divergence(p, q))
+    ),
+    "mutual_information": Case(
+        lambda: metrics.MutualInformation(*SIZES, base=2),
+        clusterings,
+        lambda x, y: sklearn.metrics.mutual_info_score(*seen(x, y)) / math.log(2),
+    ),
+    "mutual_information_by_miller_and_madow": Case(
+        lambda: metrics.MutualInformation(*SIZES, "miller_madow"),
+        clusterings,
+        lambda x, y: (
+            sklearn.metrics.mutual_info_score(*seen(x, y))
+            + np.dot(occurring(x, y), [-1, 1, 1]) / (2 * len(seen(x, y)[0]))
+            - 1 / (2 * len(seen(x, y)[0]))
+        ),
+    ),
+    "conditional_entropy": Case(
+        lambda: metrics.ConditionalEntropy(*SIZES),
+        clusterings,
+        lambda x, y: joint_and_margins(x, y)[0] - joint_and_margins(x, y)[1],
+    ),
+    "variation_of_information": Case(
+        lambda: metrics.VariationOfInformation(*SIZES, base=2),
+        clusterings,
+        lambda x, y: np.dot(joint_and_margins(x, y), [2, -1, -1]) / math.log(2),
+    ),
+    "normalized_mutual_information": Case(
+        lambda: metrics.NormalizedMutualInformation(*SIZES, "geometric"),
+        clusterings,
+        lambda x, y: sklearn.metrics.normalized_mutual_info_score(
+            *seen(x, y), average_method="geometric"
+        ),
+        empty=1,
+    ),
+    "adjusted_mutual_information": Case(
+        lambda: metrics.AdjustedMutualInformation(*SIZES),
+        clusterings,
+        lambda x, y: sklearn.metrics.adjusted_mutual_info_score(*seen(x, y)),
+        empty=1,
     ),
 }
 
@@ -239,12 +308,35 @@ def test_collection() -> None:
     close(values["js"], js / (pairs + 3))
 
 
-def test_states_are_few_numbers() -> None:
-    for case in CASES.values():
-        metric = case.make()
-        metric.update(*case.data(SAMPLES))
-        numbers = sum(state.numel() for state in metric.metric_state.values())
-        assert numbers <= 2
+def test_collection_counts_labels_once() -> None:
+    names = [name for name, case in CASES.items() if case.data is clusterings]
+    data = clusterings(SAMPLES)
+    collection = MetricCollection({name: CASES[name].make() for name in names})
+    for part in batches(data, [20, 40]):
+        collection.update(*part)
+    assert [sorted(group) for group in collection.compute_groups.values()] == [sorted(names)]
+    for name, value in collection.compute().items():
+        close(value, expected_of(CASES[name], data))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_states_are_few_numbers(name: str) -> None:
+    metric = CASES[name].make()
+    metric.update(*CASES[name].data(10 * SAMPLES))
+    numbers = sum(state.numel() for state in metric.metric_state.values())
+    assert numbers == (math.prod(SIZES) if CASES[name].data is clusterings else 2)
+
+
+@pytest.mark.parametrize("estimator", ["grassberger", "chao_shen", "james_stein", "nsb"])
+def test_estimates_are_those_of_the_labels(estimator: str) -> None:
+    x, y = clusterings(SAMPLES)
+    metric = metrics.MutualInformation(*SIZES, estimator)
+    for part in batches((x, y), [20, 40]):
+        metric.update(*part)
+    expected = estimators.mutual_information_from_labels(
+        x[x >= 0], y[x >= 0], estimator, alphabet=SIZES
+    )
+    close(metric.compute(), float(expected))
 
 
 def test_all_ignored_is_nan() -> None:
@@ -328,6 +420,25 @@ def test_half_types_add_up_in_float64(dtype: torch.dtype) -> None:
             "Target -100 is out of bounds",
         ),
         (lambda: metrics.Entropy(kind="bits").update(torch.ones(1)), ValueError, "kind"),
+        (lambda: metrics.MutualInformation(0, 2), ValueError, "MutualInformation: num_x"),
+        (lambda: metrics.MutualInformation(2, 2.0), TypeError, "MutualInformation: num_y"),
+        (lambda: metrics.MutualInformation(2, 2, "guess"), ValueError, "estimator: .*'nsb'"),
+        (lambda: metrics.AdjustedMutualInformation(2, 2, "mean"), ValueError, "average: .*'max'"),
+        (
+            lambda: metrics.ConditionalEntropy(2, 2).update(labels(3, 1, 2), labels(4, 1, 2)),
+            RuntimeError,
+            r"ConditionalEntropy: .*\[3\] and y \[4\]",
+        ),
+        (
+            lambda: metrics.ConditionalEntropy(2, 2).update(torch.tensor([2]), torch.tensor([0])),
+            IndexError,
+            "2",
+        ),
+        (
+            lambda: metrics.ConditionalEntropy(2, 2).update(torch.ones(3), labels(3, 1, 2)),
+            TypeError,
+            "float32",
+        ),
     ],
 )
 def test_errors(call: Callable[[], object], error: type[Exception], says: str) -> None:

@@ -120,8 +120,8 @@ def _base_of(base: object) -> float | None:
     raise TypeError(f"base: expected a number or None, got {base!r} of type {type(base).__name__}")
 
 
-# What turns nats into the unit of `base`, for functions that are no ops; they have the same error.
-def _unit_of(function: str, base: object) -> float:
+# For functions that are no ops, with the error of those: how many nats the unit of `base` has.
+def _nats_in(function: str, base: object) -> float:
     number = _base_of(base)
     if number is None:
         return 1.0
@@ -129,7 +129,7 @@ def _unit_of(function: str, base: object) -> float:
         raise ValueError(
             f"{function}: expected base to be a finite number above 0 other than 1, got {number:g}"
         )
-    return 1 / math.log(number)
+    return math.log(number)
 
 
 def self_information(

@@ -12,9 +12,14 @@ Shared arguments:
     weight: Of ``update``: how much each distribution counts; a number, or a tensor that broadcasts
         to the batch. A distribution with weight 0 contributes nothing, be it NaN or infinite.
     ignore_index: The label of positions that contribute nothing. None: every position counts.
+    num_x, num_y: The numbers of classes of X and Y. The state is a table of num_x times num_y
+        counts, however many labels there are.
+    average: The mean of the entropies of X and Y: ``"arithmetic"``, ``"geometric"``, ``"min"`` or
+        ``"max"``.
     kwargs: What every metric of torchmetrics takes, such as ``sync_on_compute``.
 
-Without any data, or where all of it is ignored, the value is NaN.
+Without any data, or where all of it is ignored, the value is NaN, except where a docstring says
+otherwise.
 
 Needs torchmetrics: ``pip install torch_infotheory[metrics]``.
 """
@@ -28,8 +33,10 @@ import torch
 from torch import Tensor
 
 from torch_infotheory import measures
-from torch_infotheory.measures import Dim, Kind, _unit_of
+from torch_infotheory.estimators import _arguments, counts, labels
+from torch_infotheory.measures import Dim, Kind, _nats_in
 from torch_infotheory.nn import functional
+from torch_infotheory.tables import joint_table
 
 try:
     from torchmetrics import Metric
@@ -40,7 +47,18 @@ except ModuleNotFoundError as error:
         "torch_infotheory.metrics needs torchmetrics: pip install torch_infotheory[metrics]"
     ) from None
 
-__all__ = ["BitsPerByte", "Entropy", "JSDivergence", "KLDivergence", "Perplexity"]
+__all__ = [
+    "AdjustedMutualInformation",
+    "BitsPerByte",
+    "ConditionalEntropy",
+    "Entropy",
+    "JSDivergence",
+    "KLDivergence",
+    "MutualInformation",
+    "NormalizedMutualInformation",
+    "Perplexity",
+    "VariationOfInformation",
+]
 
 # An `ignore_index` that is no label.
 _NO_LABEL = torch.iinfo(torch.int64).min
@@ -194,7 +212,7 @@ class _Mean(_Metric):
 
     def __init__(self, sum_name: str, kind: Any, dim: Dim, base: float | None, kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.kind, self.dim, self.unit = kind, dim, _unit_of(type(self).__name__, base)
+        self.kind, self.dim, self.unit = kind, dim, _nats_in(type(self).__name__, base)
         self.sum_name, self.weight_name = sum_name, f"weight_of_{sum_name}"
         self._add_sum(self.sum_name, torch.float64)
         self._add_sum(self.weight_name, torch.float64)
@@ -210,7 +228,7 @@ class _Mean(_Metric):
 
     def compute(self) -> Tensor:
         """Return the mean over all distributions so far."""
-        return getattr(self, self.sum_name) / getattr(self, self.weight_name) * self.unit
+        return getattr(self, self.sum_name) / getattr(self, self.weight_name) / self.unit
 
 
 class Entropy(_Mean):
@@ -344,3 +362,233 @@ class JSDivergence(_Mean):
         """Add a batch."""
         nats = measures.js_divergence(p, q, self.dim, kind=self.kind, dtype=torch.float64)
         self._add_mean(nats, weight)
+
+
+class _OfLabels(_Metric):
+    """A measure of pairs of labels, from the table of how often each pair occurs.
+
+    In a MetricCollection all of one size share one table: a batch is counted once.
+    """
+
+    is_differentiable = False
+    table: Tensor
+
+    def __init__(self, num_x: int, num_y: int, kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        name = type(self).__name__
+        size_x = _arguments.positive_int(name, "num_x", num_x)
+        size_y = _arguments.positive_int(name, "num_y", num_y)
+        self._add_sum("table", torch.int64, size_x, size_y)
+
+    def update(self, x: Tensor, y: Tensor) -> None:
+        """Add a batch."""
+        name = type(self).__name__
+        for argument, given in (("x", x), ("y", y)):
+            _arguments.a_tensor(name, argument, given)
+        if x.shape != y.shape:
+            raise RuntimeError(
+                f"{name}: expected x and y of one shape, got x {list(x.shape)} and y "
+                f"{list(y.shape)}"
+            )
+        self.table = self.table + joint_table(x.reshape(-1), y.reshape(-1), *self.table.shape)
+
+    def _joint(self) -> Tensor:
+        return self.table.double() / self.table.sum()
+
+
+class MutualInformation(_OfLabels):
+    """The mutual information of two variables from pairs of labels, such as of a confusion matrix.
+
+    ::
+
+        I(X; Y) = H(X) + H(Y) - H(X, Y)
+
+    Args:
+        num_x, num_y, base: Shared arguments, see `torch_infotheory.metrics`.
+        estimator: As for `torch_infotheory.estimators.mutual_information_from_labels`, with the
+            alphabet (num_x, num_y).
+        kwargs: Of `torchmetrics.Metric`.
+
+    ``update(x, y)`` takes labels of one shape; a pair with a label below 0 is left out.
+
+    Example:
+        Right three times out of four: H(Y) = 1 bit, of which 0.1887 are told.
+
+        >>> metric = MutualInformation(2, 2, base=2)
+        >>> metric.update(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 0, 1]))
+        >>> metric.update(torch.tensor([1, 1, 0, 1]), torch.tensor([1, 1, 1, 0]))
+        >>> metric.compute()
+        tensor(0.1887, dtype=torch.float64)
+
+    See also:
+        `torch_infotheory.mutual_information`, of a joint distribution.
+    """
+
+    higher_is_better = True
+
+    def __init__(
+        self,
+        num_x: int,
+        num_y: int,
+        estimator: str = "plugin",
+        *,
+        base: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_x, num_y, kwargs)
+        name = type(self).__name__
+        self.estimator = _arguments.choice(name, "estimator", estimator, tuple(counts.ESTIMATORS))
+        self.unit = _nats_in(name, base)
+
+    def compute(self) -> Tensor:
+        """Return the estimate from all pairs so far."""
+        return labels._information_of_table(self.table, self.estimator) / self.unit
+
+
+class ConditionalEntropy(_OfLabels):
+    """The conditional entropy of Y given X: what is uncertain of one label once the other is known.
+
+    ::
+
+        H(Y | X) = H(X, Y) - H(X)
+
+    Args:
+        num_x, num_y, base: Shared arguments, see `torch_infotheory.metrics`.
+        kwargs: Of `torchmetrics.Metric`.
+
+    ``update(x, y)`` takes labels of one shape; a pair with a label below 0 is left out.
+
+    Example:
+        Where X is 0, Y is one of two; where it is 1, there is one.
+
+        >>> metric = ConditionalEntropy(2, 2, base=2)
+        >>> metric.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1]))
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
+
+    See also:
+        `torch_infotheory.conditional_entropy`, of a joint distribution.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, num_x: int, num_y: int, *, base: float | None = None, **kwargs: Any) -> None:
+        super().__init__(num_x, num_y, kwargs)
+        self.unit = _nats_in(type(self).__name__, base)
+
+    def compute(self) -> Tensor:
+        """Return the conditional entropy of all pairs so far."""
+        return measures.conditional_entropy(self._joint()) / self.unit
+
+
+class VariationOfInformation(_OfLabels):
+    """The variation of information between two clusterings: what neither tells about the other.
+
+    ::
+
+        VI(X; Y) = H(X | Y) + H(Y | X)
+
+    Args:
+        num_x, num_y, base: Shared arguments, see `torch_infotheory.metrics`.
+        kwargs: Of `torchmetrics.Metric`.
+
+    ``update(x, y)`` takes labels of one shape; a pair with a label below 0 is left out.
+
+    Example:
+        One clustering cuts each of the clusters of the other, where there are two, in halves.
+
+        >>> metric = VariationOfInformation(2, 4, base=2)
+        >>> metric.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 2, 3]))
+        >>> metric.compute()
+        tensor(1., dtype=torch.float64)
+
+    See also:
+        `torch_infotheory.variation_of_information`, of a joint distribution.
+    """
+
+    higher_is_better = False
+
+    def __init__(self, num_x: int, num_y: int, *, base: float | None = None, **kwargs: Any) -> None:
+        super().__init__(num_x, num_y, kwargs)
+        self.unit = _nats_in(type(self).__name__, base)
+
+    def compute(self) -> Tensor:
+        """Return the variation of information of all pairs so far."""
+        return measures.variation_of_information(self._joint()) / self.unit
+
+
+class _Score(_OfLabels):
+    """The mutual information of two clusterings relative to a mean of their entropies."""
+
+    higher_is_better = True
+
+    def __init__(self, num_x: int, num_y: int, average: str = "arithmetic", **kwargs: Any) -> None:
+        super().__init__(num_x, num_y, kwargs)
+        name = type(self).__name__
+        self.average = _arguments.choice(name, "average", average, tuple(labels.AVERAGES))
+
+
+class NormalizedMutualInformation(_Score):
+    """The mutual information of two clusterings as a share of their entropy.
+
+    ::
+
+        NMI = I(X; Y) / mean(H(X), H(Y))
+
+    Args:
+        num_x, num_y, average: Shared arguments, see `torch_infotheory.metrics`.
+        kwargs: Of `torchmetrics.Metric`.
+
+    ``update(x, y)`` takes labels of one shape; a pair with a label below 0 is left out. Without any
+    data the value is 1, as scikit-learn has it.
+
+    Example:
+        Of the pair's 1.5 bits, 1 is shared: X has 1 and Y has 1.5.
+
+        >>> metric = NormalizedMutualInformation(2, 3)
+        >>> metric.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 1, 2]))
+        >>> metric.compute()
+        tensor(0.8000, dtype=torch.float64)
+
+    See also:
+        `torch_infotheory.estimators.normalized_mutual_information_score`, of labels at once.
+    """
+
+    def compute(self) -> Tensor:
+        """Return the score of all pairs so far."""
+        pairs = labels._Contingency.of_table(self.table)
+        return labels._normalized(pairs, labels.AVERAGES[self.average])
+
+
+class AdjustedMutualInformation(_Score):
+    """How far the mutual information of two clusterings is above that of chance.
+
+    ::
+
+        AMI = (I(X; Y) - E) / (mean(H(X), H(Y)) - E)
+
+    E is the mean information of two clusterings with clusters of these sizes, drawn at random.
+
+    Args:
+        num_x, num_y, average: Shared arguments, see `torch_infotheory.metrics`.
+        kwargs: Of `torchmetrics.Metric`.
+
+    ``update(x, y)`` takes labels of one shape; a pair with a label below 0 is left out. Without any
+    data the value is 1, as scikit-learn has it.
+
+    Example:
+        Of 4 points in 2 equal pairs, chance finds the same pairs 1 time in 3: E = log 2 / 3.
+
+        >>> metric = AdjustedMutualInformation(2, 2)
+        >>> metric.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]))
+        >>> metric.compute()
+        tensor(-0.5000, dtype=torch.float64)
+
+    See also:
+        `torch_infotheory.estimators.adjusted_mutual_information_score`, of labels at once.
+    """
+
+    def compute(self) -> Tensor:
+        """Return the score of all pairs so far."""
+        pairs = labels._Contingency.of_table(self.table)
+        return labels._adjusted(pairs, labels.AVERAGES[self.average])

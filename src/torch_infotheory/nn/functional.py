@@ -1,7 +1,7 @@
-"""Losses that take the place of torch's own, and two that torch does not have.
+"""Losses that take the place of torch's own, and three that torch does not have.
 
 `cross_entropy`, `nll_loss` and `kl_div` have the signatures, defaults, results, warnings and errors
-of `torch.nn.functional`; `entropy_loss` and `js_div` are new. Every other name of
+of `torch.nn.functional`; `entropy_loss`, `js_div` and `info_nce` are new. Every other name of
 `torch.nn.functional` is reached through this module unchanged, so that
 
     from torch_infotheory.nn import functional as F
@@ -26,6 +26,7 @@ from torch.overrides import (
 
 from torch_infotheory._ops import functions as _functions
 from torch_infotheory.measures import Dim, Kind, _base_of, _kind_of, _kinds_of
+from torch_infotheory.nn.contrastive import info_nce
 
 _ops = _functions(["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"])
 _ENUM = {name: _Reduction.get_enum(name) for name in ("none", "mean", "sum")}
@@ -532,7 +533,7 @@ def js_div(
     return _ops.js_div(input, target, dim, *_kinds_of(kind), _base_of(base), code, dtype)
 
 
-__all__ = ["cross_entropy", "entropy_loss", "js_div", "kl_div", "nll_loss"]
+__all__ = ["cross_entropy", "entropy_loss", "info_nce", "js_div", "kl_div", "nll_loss"]
 __all__ += [name for name in dir(torch.nn.functional) if not name.startswith("_")]
 
 
