@@ -104,8 +104,8 @@ def joint_table(
     """
     columns, sizes = _columns_of(x, y, num_x, num_y, dim)
     if weight is not None:
-        _check_weight(weight, columns[0])
-        *columns, weight = torch.broadcast_tensors(*columns, weight.movedim(dim, -1))
+        _check_weight(weight, columns[0], dim)
+        *columns, weight = _broadcast(*columns, weight.movedim(dim, -1))
     counted = [_size_of(labels, size) for labels, size in zip(columns, sizes, strict=True)]
     left_out, beyond = _outside(columns, counted)
     table = count(columns, counted, weight, left_out, beyond)
@@ -173,8 +173,15 @@ def _columns_of(
         )
     if x.device != y.device:
         raise RuntimeError(f"joint_table: x is on {x.device} and y on {y.device}")
-    pair = torch.broadcast_tensors(x.movedim(dim, -1), y.movedim(dim, -1))
-    return list(pair), [num_x, num_y]
+    return _broadcast(x.movedim(dim, -1), y.movedim(dim, -1)), [num_x, num_y]
+
+
+def _broadcast(*tensors: Tensor) -> list[Tensor]:
+    try:
+        return list(torch.broadcast_tensors(*tensors))
+    except RuntimeError:
+        shapes = " and ".join(str(list(tensor.shape)) for tensor in tensors)
+        raise RuntimeError(f"joint_table: {shapes}, samples last, do not broadcast") from None
 
 
 def _check_labels(name: str, labels: object) -> None:
@@ -186,11 +193,16 @@ def _check_labels(name: str, labels: object) -> None:
         )
 
 
-def _check_weight(weight: object, labels: Tensor) -> None:
+def _check_weight(weight: object, labels: Tensor, dim: int) -> None:
     if not isinstance(weight, Tensor):
         raise TypeError(f"joint_table: weight must be a Tensor, not {type(weight).__name__}")
     if not weight.is_floating_point():
         raise TypeError(f"joint_table: weight must have a floating dtype, got {weight.dtype}")
+    if weight.dim() == 0 or weight.shape[dim] != labels.shape[-1]:
+        raise RuntimeError(
+            f"joint_table: expected a weight for each of {labels.shape[-1]} samples along dim "
+            f"{dim}, got weight {list(weight.shape)}"
+        )
     if weight.device != labels.device:
         raise RuntimeError(f"joint_table: weight is on {weight.device}, labels on {labels.device}")
 

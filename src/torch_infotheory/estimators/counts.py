@@ -211,7 +211,7 @@ def _chao_shen(n: Tensor, alphabet: int) -> Tensor:
     covered = (1 - singletons / total) * n / total
     seen = -torch.expm1(total * torch.log1p(-covered))  # 1 - (1 - c)^N
     terms = torch.where(n == 0, 0.0, -covered * covered.log() / seen)
-    return terms.sum(-1)
+    return torch.where(total.squeeze(-1) == 0, math.nan, terms.sum(-1))
 
 
 def _james_stein(n: Tensor, alphabet: int) -> Tensor:

@@ -462,6 +462,8 @@ def _information_of_cells(x: Tensor, y: Tensor, *given: Tensor) -> Tensor:
 
 def _pair(*labels: Tensor) -> Tensor:
     """One code from 0 for each combination that occurs."""
+    if labels[0].numel() == 0:
+        return labels[0]
     pair = labels[0] if len(labels) == 1 else labels[0] * (labels[1].max() + 1) + labels[1]
     return torch.unique(pair, return_inverse=True)[1]
 

@@ -1,5 +1,6 @@
 """InfoNCE, by blocks of rows: the matrix of all similarities never exists at once."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -83,11 +84,12 @@ def info_nce(
         else:
             pairs = [(q, k), (k, q)] if symmetric else [(q, k)]
             others = [LogSumExpOfProduct.apply(*pair, True) for pair in pairs]
-        if negatives.shape[-2] == 0 if negatives is not None else query.shape[-2] == 1:
+        # Without any negative, all of `others` is -inf.
+        if query.shape[-2] == 1 if negatives is None else negatives.shape[-2] == 0:
             return (positive * 0).mean().to(dtype)
         # log(1 + exp(others - positive)): no digits are lost where the positive key stands out.
-        losses = [torch.logaddexp(other - positive, positive * 0) for other in others]
-        return (sum(losses) / len(losses)).mean().to(dtype)  # type: ignore[union-attr]
+        losses = [torch.logaddexp(other - positive, torch.zeros_like(other)) for other in others]
+        return torch.stack(losses).mean().to(dtype)
 
 
 def _check(
@@ -139,7 +141,7 @@ class LogSumExpOfProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(q: Tensor, k: Tensor, skip_diagonal: bool) -> Tensor:
-        return torch.cat([s.logsumexp(-1) for _, s in _blocks(q, k, skip_diagonal)], -1)
+        return torch.cat([s.logsumexp(-1) for _, _, s in _blocks(q, k, skip_diagonal)], -1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
@@ -151,36 +153,39 @@ class LogSumExpOfProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         q, k, log_sum = ctx.saved_tensors
         grad_q, grad_k = [], torch.zeros_like(k)
-        for rows, s in _blocks(q, k, ctx.skip_diagonal):
-            share = (s - log_sum[..., rows].unsqueeze(-1)).exp()
-            weight = share * grad[..., rows].unsqueeze(-1)
+        for start, size, s in _blocks(q, k, ctx.skip_diagonal):
+            share = (s - log_sum.narrow(-1, start, size).unsqueeze(-1)).exp()
+            weight = share * grad.narrow(-1, start, size).unsqueeze(-1)
             grad_q.append(weight @ k)
-            grad_k = grad_k + weight.mT @ q[..., rows, :]
+            grad_k = grad_k + weight.mT @ q.narrow(-2, start, size)
         return torch.cat(grad_q, -2), grad_k, None
 
     @staticmethod
     def jvp(ctx: Any, dq: Tensor | None, dk: Tensor | None, _: None) -> Tensor:
         q, k, log_sum = ctx.saved_tensors
         moved = []
-        for rows, s in _blocks(q, k, ctx.skip_diagonal):
-            share = (s - log_sum[..., rows].unsqueeze(-1)).exp()
+        for start, size, s in _blocks(q, k, ctx.skip_diagonal):
+            share = (s - log_sum.narrow(-1, start, size).unsqueeze(-1)).exp()
             change = torch.zeros_like(s)
             if dq is not None:
-                change = change + dq[..., rows, :] @ k.mT
+                change = change + dq.narrow(-2, start, size) @ k.mT
             if dk is not None:
-                change = change + q[..., rows, :] @ dk.mT
+                change = change + q.narrow(-2, start, size) @ dk.mT
             moved.append((share * change).sum(-1))
         return torch.cat(moved, -1)
 
 
-def _blocks(q: Tensor, k: Tensor, skip_diagonal: bool) -> Any:
-    """Slices of rows and their products with all of k, -inf on the diagonal that is skipped."""
+def _blocks(q: Tensor, k: Tensor, skip_diagonal: bool) -> Iterator[tuple[int, int, Tensor]]:
+    """The first row of each block, the number of its rows, and their products with all of k.
+
+    The diagonal that is skipped is -inf.
+    """
     batch, n, m = q.shape[:-2].numel(), q.shape[-2], k.shape[-2]
-    size = max(1, BLOCK // max(1, batch * m))
-    for start in range(0, max(n, 1), size):
-        rows = slice(start, min(start + size, n))
-        s = q[..., rows, :] @ k.mT
+    rows = max(1, BLOCK // max(1, batch * m))
+    columns = torch.arange(m, device=q.device)
+    for start in range(0, max(n, 1), rows):
+        size = min(rows, n - start)
+        s = q.narrow(-2, start, size) @ k.mT
         if skip_diagonal:
-            ranks = torch.arange(m, device=s.device)
-            s = s.masked_fill(ranks[rows].unsqueeze(1) == ranks, -torch.inf)
-        yield rows, s
+            s = s.masked_fill(columns[start : start + size].unsqueeze(1) == columns, -torch.inf)
+        yield start, size, s
