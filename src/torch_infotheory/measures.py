@@ -122,7 +122,10 @@ def _base_of(base: object) -> float | None:
 
 # For functions that are no ops, with the error of those: how many nats the unit of `base` has.
 def _nats_in(function: str, base: object) -> float:
-    number = _base_of(base)
+    try:
+        number = _base_of(base)
+    except TypeError as error:
+        raise TypeError(f"{function}: {error}") from None
     if number is None:
         return 1.0
     if not (math.isfinite(number) and number > 0 and number != 1):
