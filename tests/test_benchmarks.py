@@ -245,7 +245,9 @@ def test_the_walk_through_still_fits_the_tree(tmp_path: Path) -> None:
         "tests/reference.py",
     ]
     formulas = (tmp_path / "csrc/core/formulas.h").read_text()
-    assert formulas.index("struct BetaDivergence") < formulas.index("BetaDivergence, TsallisEntropy")
+    assert formulas.index("struct BetaDivergence") < formulas.index(
+        "BetaDivergence, TsallisEntropy"
+    )
     for name in ("src/torch_infotheory/divergences.py", "tests/ops.py"):
         compile((tmp_path / name).read_text(), name, "exec")
     names: dict = {}

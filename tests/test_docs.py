@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from torch_infotheory import measures
+from torch_infotheory import gaussian, measures
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ("conventions", "dropin", "sharding")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in RUN)]
-MEASURES = {name: getattr(measures, name) for name in measures.__all__}
+MODULES = {"torch_infotheory": measures, "torch_infotheory.gaussian": gaussian}  # where they are
+MEASURES = [(path, name) for path, module in MODULES.items() for name in module.__all__]
 SECTIONS = ["Args", "Returns", "Domain", "Gradient", "Raises", "Example", "Reference", "See also"]
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -35,14 +36,16 @@ def arguments_of(section: str) -> dict[str, str]:
     return {name: text.strip() for names, text in lines for name in names.split(", ")}
 
 
-def test_every_public_function_is_exported():
-    functions = inspect.getmembers(measures, inspect.isfunction)
-    assert sorted(measures.__all__) == [name for name, _ in functions if not name.startswith("_")]
+@pytest.mark.parametrize("module", MODULES.values())
+def test_every_public_function_is_exported(module):
+    functions = inspect.getmembers(module, inspect.isfunction)
+    public = [name for name, f in functions if f.__module__ == module.__name__ and name[0] != "_"]
+    assert sorted(module.__all__) == public
 
 
-@pytest.mark.parametrize("name", MEASURES)
-def test_docstring_has_every_section(name):
-    sections = sections_of(MEASURES[name].__doc__)
+@pytest.mark.parametrize("path, name", MEASURES)
+def test_docstring_has_every_section(path, name):
+    sections = sections_of(getattr(MODULES[path], name).__doc__)
     assert list(sections) == ["", *SECTIONS]
     assert all(text.strip() for text in sections.values())
 
@@ -52,28 +55,31 @@ def test_docstring_has_every_section(name):
     assert ">>> " in sections["Example"]
 
 
-@pytest.mark.parametrize("name", MEASURES)
-def test_docstring_explains_every_argument(name):
-    arguments = arguments_of(sections_of(MEASURES[name].__doc__)["Args"])
-    assert sorted(arguments) == sorted(inspect.signature(MEASURES[name]).parameters)
+@pytest.mark.parametrize("path, name", MEASURES)
+def test_docstring_explains_every_argument(path, name):
+    module = MODULES[path]
+    function = getattr(module, name)
+    arguments = arguments_of(sections_of(function.__doc__)["Args"])
+    assert sorted(arguments) == sorted(inspect.signature(function).parameters)
 
-    shared = arguments_of(sections_of(measures.__doc__)["Shared arguments"])
+    shared = arguments_of(sections_of(module.__doc__)["Shared arguments"])
     referred = [a for a, text in arguments.items() if text.startswith("Shared argument")]
     assert referred
     assert set(referred) <= set(shared)
 
 
-@pytest.mark.parametrize("name", MEASURES)
-def test_docstring_points_to_what_exists(name):
-    sections = sections_of(MEASURES[name].__doc__)
+@pytest.mark.parametrize("path, name", MEASURES)
+def test_docstring_points_to_what_exists(path, name):
+    module = MODULES[path]
+    sections = sections_of(getattr(module, name).__doc__)
     works = re.findall(r"(\w+) \((\d{4})\)", sections["Reference"])
     assert works
     for author, year in works:
-        assert re.search(rf"\b{author}\b.*\({year}\)", measures.__doc__), f"{author} ({year})"
+        assert re.search(rf"\b{author}\b.*\({year}\)", module.__doc__), f"{author} ({year})"
 
     for target in re.findall(r"`([\w.]+)`", sections["See also"]):
-        path = target if "." in target else f"torch_infotheory.{target}"
-        assert callable(pkgutil.resolve_name(path))
+        target = target if "." in target else f"{path}.{target}"
+        assert callable(pkgutil.resolve_name(target))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,9 +1,11 @@
 """Entropy, mutual information, divergences and cross-entropy as differentiable PyTorch operators.
 
 Importing the package registers ``torch.ops.torch_infotheory.*``. The measures of information theory
-are here, one value per distribution; :mod:`torch_infotheory.nn` has the losses for training,
-:mod:`torch_infotheory.estimators` estimates from counts, labels and samples,
-:mod:`torch_infotheory.d2l` the functions of a textbook chapter under its own names.
+are here, one value per distribution; :mod:`torch_infotheory.gaussian` has those of normal
+distributions, :mod:`torch_infotheory.estimators` estimates from counts, labels and samples,
+:mod:`torch_infotheory.nn` the losses for training, :mod:`torch_infotheory.d2l` the functions of a
+textbook chapter under its own names. :mod:`torch_infotheory.metrics`, which needs torchmetrics, is
+imported by its own name alone.
 """
 
 import torch as _torch  # noqa: F401  (loads the libraries that _C is linked with)
@@ -12,6 +14,7 @@ import torch_infotheory._C as _C  # noqa: F401  (registers the operators)
 from torch_infotheory import _when_imported
 from torch_infotheory import d2l as d2l
 from torch_infotheory import estimators as estimators
+from torch_infotheory import gaussian as gaussian
 from torch_infotheory import nn as nn
 from torch_infotheory import parallel as parallel
 from torch_infotheory.divergences import *  # noqa: F403
@@ -30,4 +33,13 @@ def _register_sharding() -> None:
 _when_imported.when_imported("torch.distributed.tensor", _register_sharding)
 
 __version__ = "0.1.0"
-__all__ = ["d2l", "estimators", "joint_table", "nn", "parallel", *_measures, *_divergences]
+__all__ = [
+    "d2l",
+    "estimators",
+    "gaussian",
+    "joint_table",
+    "nn",
+    "parallel",
+    *_measures,
+    *_divergences,
+]

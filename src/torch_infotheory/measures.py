@@ -65,6 +65,7 @@ Reference:
     Shannon (1948). A mathematical theory of communication. Bell System Technical Journal 27.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -125,6 +126,21 @@ def _number_of(op: str, argument: str, value: object) -> float:
     raise TypeError(
         f"{op}: expected {argument} to be a number, got {value!r} of type {type(value).__name__}"
     )
+
+
+# For functions that are no ops, with the error of those: how many nats the unit of `base` has.
+def _nats_in(function: str, base: object) -> float:
+    try:
+        number = _base_of(base)
+    except TypeError as error:
+        raise TypeError(f"{function}: {error}") from None
+    if number is None:
+        return 1.0
+    if not (math.isfinite(number) and number > 0 and number != 1):
+        raise ValueError(
+            f"{function}: expected base to be a finite number above 0 other than 1, got {number:g}"
+        )
+    return math.log(number)
 
 
 def self_information(

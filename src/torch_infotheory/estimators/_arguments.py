@@ -1,25 +1,11 @@
 """What every estimator asks of its arguments, and the errors that say so."""
 
-import math
-
 import torch
 from torch import Tensor
 
+from torch_infotheory.measures import _nats_in as nats_in
 
-def nats_in(function: str, base: object) -> float:
-    """Return how many nats the unit of ``base`` has."""
-    if base is None:
-        return 1.0
-    if isinstance(base, bool) or not isinstance(base, int | float):
-        raise TypeError(
-            f"{function}: base: expected a number or None, got {base!r} of type "
-            f"{type(base).__name__}"
-        )
-    if not (math.isfinite(base) and base > 0 and base != 1):
-        raise ValueError(
-            f"{function}: base: expected None or a finite number > 0 other than 1, got {base}"
-        )
-    return math.log(base)
+__all__ = ["a_tensor", "choice", "floating", "nats_in", "positive_int", "samples_of", "wide"]
 
 
 def choice(function: str, name: str, value: object, allowed: tuple[str, ...]) -> str:

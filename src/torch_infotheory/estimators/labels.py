@@ -153,9 +153,9 @@ def mutual_information_from_labels(
         value = _by_row(_information, x, y)
     elif estimator == "james_stein":
         assert alphabet is not None
-        value = _shrunk_information(name, x, y, alphabet)
+        value = _shrunk_information(_table_of_alphabet(name, x, y, alphabet))
     else:
-        value = _by_row(lambda x, y: _by_entropies(x, y, estimator, alphabet), x, y)
+        value = _by_row(lambda x, y: _by_entropies(_Contingency(x, y), estimator, alphabet), x, y)
     return (value.clamp_min(0) if clip else value) / nats
 
 
@@ -468,17 +468,28 @@ def _pair(*labels: Tensor) -> Tensor:
     return torch.unique(pair, return_inverse=True)[1]
 
 
-def _by_entropies(x: Tensor, y: Tensor, estimator: str, alphabet: tuple[int, int] | None) -> Tensor:
+def _information_of_table(table: Tensor, estimator: str) -> Tensor:
+    """An estimate from the counts of all pairs of labels that there are."""
+    if estimator == "james_stein":
+        return _shrunk_information(table)
+    pairs = _Contingency.of_table(table)
+    if estimator == "plugin":
+        return pairs.information()
+    return _by_entropies(pairs, estimator, (table.shape[0], table.shape[1]))
+
+
+def _by_entropies(
+    pairs: "_Contingency", estimator: str, alphabet: tuple[int, int] | None
+) -> Tensor:
     sizes = (None, None, None) if alphabet is None else (*alphabet, alphabet[0] * alphabet[1])
-    pairs = _Contingency(x, y)
     of_x, of_y, of_pair = (
-        entropy_from_counts(counts if len(counts) else x.new_zeros(1), estimator, alphabet=size)
-        for counts, size in zip((*pairs.margins, pairs.cells), sizes, strict=True)
+        entropy_from_counts(counts if len(counts) else counts.new_zeros(1), estimator, alphabet=n)
+        for counts, n in zip((*pairs.margins, pairs.cells), sizes, strict=True)
     )
     return of_x + of_y - of_pair
 
 
-def _shrunk_information(function: str, x: Tensor, y: Tensor, alphabet: tuple[int, int]) -> Tensor:
+def _table_of_alphabet(function: str, x: Tensor, y: Tensor, alphabet: tuple[int, int]) -> Tensor:
     codes = []
     for name, labels, size in zip("xy", (x, y), alphabet, strict=True):
         values, inverse = torch.unique(labels, return_inverse=True)
@@ -487,9 +498,13 @@ def _shrunk_information(function: str, x: Tensor, y: Tensor, alphabet: tuple[int
                 f"{function}: alphabet: {name} has {values.numel()} classes, more than {size}"
             )
         codes.append(inverse)
-    table = count(codes, alphabet).to(_arguments.wide(x.device)).flatten(-2)
-    shrunk, _ = shrink(table, table.sum(-1, keepdim=True), table.shape[-1])
-    return measures.mutual_information(shrunk.unflatten(-1, alphabet))
+    return count(codes, alphabet)
+
+
+def _shrunk_information(table: Tensor) -> Tensor:
+    counts = table.to(_arguments.wide(table.device)).flatten(-2)
+    shrunk, _ = shrink(counts, counts.sum(-1, keepdim=True), counts.shape[-1])
+    return measures.mutual_information(shrunk.view(table.shape))
 
 
 # Clusterings
@@ -510,28 +525,45 @@ AVERAGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class _Contingency:
     """How often each label of x, each of y and each pair of them occurs, where it does."""
 
+    table: Tensor | None = None
+
     def __init__(self, x: Tensor, y: Tensor) -> None:
-        self.samples = x.numel()
-        self.wide = _arguments.wide(x.device)
-        self.x, size_x = _codes(x)
-        self.y, size_y = _codes(y)
-        self.table = None
-        if _is_dense(self.samples, size_x, size_y):
-            self.table = count((self.x, self.y), (size_x, size_y))
-            margins, cells = [self.table.sum(1), self.table.sum(0)], self.table.flatten()
+        codes_x, size_x = _codes(x)
+        codes_y, size_y = _codes(y)
+        self.labels = codes_x, codes_y
+        if _is_dense(x.numel(), size_x, size_y):
+            self.take(count(self.labels, (size_x, size_y)))
         else:
-            margins = [_counts(self.x, size_x), _counts(self.y, size_y)]
-            cells = torch.bincount(_pair(self.x, self.y))
-        self.margins = [counts[counts > 0] for counts in margins]
+            self.keep(
+                _counts(codes_x, size_x),
+                _counts(codes_y, size_y),
+                torch.bincount(_pair(codes_x, codes_y)),
+            )
+
+    @classmethod
+    def of_table(cls, table: Tensor) -> "_Contingency":
+        """The same from a table of counts, without labels."""
+        pairs = cls.__new__(cls)
+        pairs.take(table)
+        return pairs
+
+    def take(self, table: Tensor) -> None:
+        self.table = table
+        self.keep(table.sum(1), table.sum(0), table.flatten())
+
+    def keep(self, x: Tensor, y: Tensor, cells: Tensor) -> None:
+        self.margins = [counts[counts > 0] for counts in (x, y)]
         self.cells = cells[cells > 0]
         self.classes = [counts.numel() for counts in self.margins]
+        self.samples = int(self.cells.sum())
+        self.wide = _arguments.wide(cells.device)
 
     def constant(self, value: float) -> Tensor:
-        return torch.full((), value, dtype=self.wide, device=self.x.device)
+        return torch.full((), value, dtype=self.wide, device=self.cells.device)
 
     def information(self) -> Tensor:
         if self.table is None:
-            return _information_of_cells(self.x, self.y)
+            return _information_of_cells(*self.labels)
         return measures.mutual_information(self.table.to(self.wide) / self.samples)
 
     def entropies(self) -> list[Tensor]:
