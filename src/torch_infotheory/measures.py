@@ -151,7 +151,7 @@ def self_information(
     base: float | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Return the self-information (surprisal) of every class: how much its occurrence tells.
+    """Return the self-information (surprisal) of every class: how informative its occurrence is.
 
     ::
 
@@ -223,7 +223,7 @@ def entropy(
         The errors of every measure.
 
     Example:
-        Half of the draws tell 1 bit, the others 2 bits.
+        Half of the outcomes carry 1 bit, the others 2 bits.
 
         >>> entropy(torch.tensor([0.5, 0.25, 0.25]), base=2)
         tensor(1.5000)
@@ -300,7 +300,7 @@ def kl_divergence(
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Return the Kullback-Leibler divergence of p from q: what it costs to take q for the true p.
+    """Return the Kullback-Leibler divergence of p from q: the cost of assuming q when the truth is p.
 
     ::
 
@@ -509,7 +509,7 @@ def conditional_entropy(
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Return the conditional entropy of Y given X: what is uncertain of Y once X is known.
+    """Return the conditional entropy of Y given X: the uncertainty left in Y once X is known.
 
     ::
 
@@ -671,7 +671,7 @@ def variation_of_information(
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Return the variation of information between X and Y: what neither tells about the other.
+    """Return the variation of information between X and Y: the information X and Y do not share.
 
     ::
 
