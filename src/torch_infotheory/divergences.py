@@ -10,6 +10,7 @@ Reference:
         classes. IEEE Transactions on Information Theory 55.
     Bhattacharyya (1943). On a measure of divergence between two statistical populations defined by
         their probability distributions. Bulletin of the Calcutta Mathematical Society 35.
+    Cover and Thomas (2006). Elements of Information Theory, second edition. Wiley.
     Endres and Schindelin (2003). A new metric for probability distributions. IEEE Transactions on
         Information Theory 49.
     Houlsby, Huszar, Ghahramani and Lengyel (2011). Bayesian active learning for classification and
@@ -620,7 +621,8 @@ def js_distance(
         tensor(0.7071)
 
     Reference:
-        Endres and Schindelin (2003).
+        Cover and Thomas (2006). Elements of Information Theory, second edition. Wiley.
+    Endres and Schindelin (2003).
 
     See also:
         `js_divergence`.
@@ -647,15 +649,15 @@ def mixture_divergence(
     base: float | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Return the Jensen-Shannon divergence of several distributions: their mean divergence from
-    their mixture.
+    """Return the Jensen-Shannon divergence of several distributions from their mixture.
 
     ::
 
         H(sum_i w_i p_i) - sum_i w_i H(p_i) = sum_i w_i D(p_i || m),    m = sum_i w_i p_i
 
-    Of the predictions of an ensemble it is the mutual information of the prediction and the member
-    that makes it: the part of the uncertainty that comes from the model (BALD).
+    It is the mean divergence of the distributions from their mixture. Of the predictions of an
+    ensemble it is the mutual information of the prediction and the member that makes it: the part
+    of the uncertainty that comes from the model (BALD).
 
     Args:
         p: Distributions of C classes, shape (..., N, ..., C, ...), N of them along ``mixture_dim``.
