@@ -300,7 +300,7 @@ def kl_divergence(
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Return the Kullback-Leibler divergence of p from q: the cost of assuming q when the truth is p.
+    """Return the Kullback-Leibler divergence: the cost of assuming q when the truth is p.
 
     ::
 
