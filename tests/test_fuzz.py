@@ -218,15 +218,14 @@ def terms_of(x: Tensor, kind: str, dims: tuple[int, ...], op: Op) -> tuple[float
     """
     p = reference.distribution(Traced(x.double()), dims, kind).tensor
     least, largest = float(p.min()), float(p.max())
+    logarithm = max(1.0, -math.log(least))
     if op.name == "perplexity":
         return p.numel(), p.numel()
     if not op.elementwise:
-        return 1.0, 1.0 if kind == "probs" else largest * max(1.0, -math.log(least))
+        return 1.0, logarithm * (1.0 if kind == "probs" else largest)
     of_sums = p.shape[dims[0]] ** 0.5  # of the gradients that come in
-    by = float((1 / p.log()).abs().max()) if "normalized" in op.options else 1.0
-    return max(1.0, -math.log(least), by), max(1.0, by) ** 2 * of_sums * (
-        1 / least if kind == "probs" else 1.0
-    )
+    by = max(1.0, float((1 / p.log()).abs().max())) if "normalized" in op.options else 1.0
+    return max(logarithm, by), by**2 * of_sums * (1 / least if kind == "probs" else 1.0)
 
 
 def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
