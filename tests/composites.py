@@ -30,7 +30,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         assert not options
         name = OTHER_NAMES.get(function.__name__, function.__name__)
         traced = [x.tensor for x in arguments if isinstance(x, Traced)]
-        like = next(x for x in traced if x.is_floating_point())
+        like = next((x for x in traced if x.is_floating_point()), traced[0])
         return Traced(
             getattr(torch, name)(
                 *(x.tensor if isinstance(x, Traced) else like.new_tensor(x) for x in arguments)

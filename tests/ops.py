@@ -319,7 +319,7 @@ OPS = (
     measure("js_distance", TWO, layouts=FEW, is_root=True),
     measure("jeffreys_divergence", TWO, layouts=FEW, is_infinite_at_0=True),
     measure("squared_hellinger_distance", TWO, layouts=FEW),
-    measure("hellinger_distance", TWO, layouts=FEW),
+    measure("hellinger_distance", TWO, layouts=FEW, is_root=True),
     measure("bhattacharyya_coefficient", TWO, layouts=FEW),
     measure("total_variation_distance", TWO, layouts=FEW, has_slope_at_0=True),
     measure("chi_squared_divergence", TWO, layouts=FEW, has_slope_at_0=True),

@@ -51,10 +51,9 @@ void keep_table(Rows& r, const Cursor& at, int64_t j, double z_high, double z_lo
   r.saved_of(0, kTotal)[at.row + j] = value + total * F::score(1., 1., 1.);
   if constexpr (F::divergence) {
     const double product = total * total, rounding = rounding_of_totals(r.p);
+    if (totals_agree(rounding, total, product)) value += product - total;
     if (value < kSmall<A> && totals_agree(rounding + kRoundingOfSums, total, product))
       value = centered_value<F>(r, at.p + j * row_stride(r, r.p), scratch);
-    else if (totals_agree(rounding, total, product))
-      value += product - total;
   }
   if (total != total) value = NAN;
   if (r.row_values)

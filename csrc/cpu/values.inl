@@ -56,17 +56,17 @@ void add_peaks(const Labels& labels, double kept, bool logits, Results& out) {
   if (!labels.all_count) out.clear_where_zero(labels.counting, labels.n);
 }
 
-// Divergences that came out small, anew in double. The others have cancelled no digits; they only
-// want the totals that the centered term has and theirs has not.
+// Gives divergences the totals that the centered term has and theirs has not; and those that are
+// small then, anew in double.
 template <class F, class A>
 void mend_small(const Rows& r, const Run& run, Results& out) {
   bool small[Run::most], any_small = false;
   const bool has_totals = r.p.kind != kLogits || r.q.kind != kLogits;
   for (int64_t j = 0; j < run.n; ++j) {
     const double p = out.mass_p[j], q = out.mass_q[j];
+    if (F::linear && has_totals && totals_agree(r, p, q, 0)) out.value[j] += q - p;
     small[j] = out.value[j] < kSmall<A> && totals_agree(r, p, q, kRoundingOfSums);
     any_small |= small[j];
-    if (F::linear && has_totals && !small[j] && totals_agree(r, p, q, 0)) out.value[j] += q - p;
   }
   if (!any_small) return;
   Tile<double> p, q;

@@ -81,10 +81,9 @@ __device__ __forceinline__ void finish(const DeviceRows& d, int64_t row, const O
     r.saved[i * r.rows + row] = saved[i];
   if constexpr (F::divergence) {
     const double p = out.mass_p, q = out.mass_q;
-    const bool small = out.value < (d.compute_type == kDouble ? kSmall<double> : kSmall<float>) &&
-                       totals_agree(r, p, q, kRoundingOfSums);
-    if (F::linear && !small && totals_agree(r, p, q, 0)) out.value += q - p;
-    d.small[row] = small;
+    if (F::linear && totals_agree(r, p, q, 0)) out.value += q - p;
+    d.small[row] = out.value < (d.compute_type == kDouble ? kSmall<double> : kSmall<float>) &&
+                   totals_agree(r, p, q, kRoundingOfSums);
   }
   store_value(d, row, at, out.value);
 }

@@ -170,8 +170,8 @@ __global__ void __launch_bounds__(kMostThreads, 1)
         const double rounding = r.p.kind == kLogits ? 1e-12 : rounding_of_totals(r.p),
                      product = total * total;
         const bool agree = totals_agree(rounding, total, product);
-        d.small[table] = agree && value[0] < kSmall<double>;
         if (agree) value[0] += product - total;
+        d.small[table] = agree && value[0] < kSmall<double>;
       }
     }
     store_value(d, table, locate(d, table), with_nan(value[0], total, 0.));
