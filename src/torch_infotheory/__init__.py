@@ -17,9 +17,7 @@ from torch_infotheory.measures import __all__ as _measures
 
 
 def _register_sharding() -> None:
-    from torch_infotheory import _sharding
-
-    _sharding.register()
+    from torch_infotheory import _sharding  # noqa: F401  (registers its rules)
 
 
 _when_imported.when_imported("torch.distributed.tensor", _register_sharding)
