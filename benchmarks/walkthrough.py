@@ -56,7 +56,7 @@ def insert(path: Path, text: str, before: str = "", after: str = "") -> None:
 
 
 def edit(tree: Path) -> None:
-    """The four edits."""
+    """The edits that the page shows."""
     section = (tree / "CONTRIBUTING.md").read_text().split("## Add a quantity")[1]
     struct, formulas, name, work, function, reference, row = BLOCK.findall(section)[:7]
 

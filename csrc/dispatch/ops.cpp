@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
+#include "dispatch/schemas.h"
 
 namespace torch_infotheory {
 namespace {
@@ -28,7 +29,8 @@ Tensor two(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string_view ki
            optional<string_view> q_kind, optional<double> base, bool keepdim,
            optional<ScalarType> dtype) {
   check_distribution(F::name, "p", p);
-  check_distribution(F::name, "q", q);
+  check_distribution(F::name, "q", q,
+                     "; torch_infotheory.nn.functional.cross_entropy takes class labels");
   const int64_t rank = std::max(p.dim(), q.dim());
   const auto dims = wrapped_dims(F::name, dim, "p", p, "q", q);
   auto [x, y] = broadcast(F::name, p, q, dims, dtype);
@@ -75,12 +77,11 @@ std::string measure_schema() {
 }
 
 TORCH_LIBRARY(torch_infotheory, m) {
-  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
-  each_formula([&](auto formula) { m.def(measure_schema<decltype(formula)>().c_str(), tags); });
+  each_formula([&](auto formula) { define(m, measure_schema<decltype(formula)>()); });
   each_row_op([&](auto formula) {
     using F = decltype(formula);
-    m.def((forward_name<F>() + kForwardSchema).c_str(), tags);
-    m.def((backward_name<F>() + kBackwardSchema).c_str(), tags);
+    m.def((forward_name<F>() + kForwardSchema).c_str(), kTags);
+    m.def((backward_name<F>() + kBackwardSchema).c_str(), kTags);
   });
 }
 TI_COMPOSITES(register_measures)

@@ -7,13 +7,18 @@ are here, one value per distribution; :mod:`torch_infotheory.nn` has the losses 
 
 import torch as _torch  # noqa: F401  (loads the libraries that _C is linked with)
 
-import torch_infotheory._C as _C  # noqa: F401  (registers the operators)
-from torch_infotheory import _when_imported
-from torch_infotheory import d2l as d2l
-from torch_infotheory import nn as nn
-from torch_infotheory import parallel as parallel
-from torch_infotheory.measures import *  # noqa: F403
-from torch_infotheory.measures import __all__ as _measures
+from torch_infotheory import _extension, _when_imported
+
+_extension.find(__path__)
+
+import torch_infotheory._C as _C  # noqa: E402, F401  (registers the operators)
+from torch_infotheory import d2l as d2l  # noqa: E402
+from torch_infotheory import nn as nn  # noqa: E402
+from torch_infotheory import parallel as parallel  # noqa: E402
+from torch_infotheory._config import show_config  # noqa: E402
+from torch_infotheory._ops import set_validation  # noqa: E402
+from torch_infotheory.measures import *  # noqa: E402, F403
+from torch_infotheory.measures import __all__ as _measures  # noqa: E402
 
 
 def _register_sharding() -> None:
@@ -23,4 +28,4 @@ def _register_sharding() -> None:
 _when_imported.when_imported("torch.distributed.tensor", _register_sharding)
 
 __version__ = "0.1.0"
-__all__ = ["d2l", "nn", "parallel", *_measures]
+__all__ = ["d2l", "nn", "parallel", "set_validation", "show_config", *_measures]
