@@ -55,8 +55,12 @@ if without_cuda and os.environ.get("FORCE_CUDA") == "1":
     sys.exit(f"torch_infotheory: FORCE_CUDA=1, but {without_cuda}")
 if without_cuda:
     print(f"torch_infotheory: building for the CPU alone: {without_cuda}", file=sys.stderr)
-elif not torch.cuda.is_available():  # else torch builds for the cards that it sees
-    os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "7.5;8.0;8.6;9.0;10.0;12.0+PTX")
+    cuda = {"TI_WITHOUT_CUDA": without_cuda}
+else:
+    cards = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+    here = ";".join(f"{major}.{minor}" for major, minor in sorted(cards))
+    os.environ.setdefault("TORCH_CUDA_ARCH_LIST", here or "7.5;8.0;8.6;9.0;10.0;12.0+PTX")
+    cuda = {"TI_CUDA": os.environ["TORCH_CUDA_ARCH_LIST"].replace(";", " ")}
 
 csrc = Path("csrc")
 suffixes = {".cpp"} if without_cuda else {".cpp", ".cu"}
@@ -69,6 +73,18 @@ compiler_args = {
     "nvcc": ["-std=c++20", "-O3", *(f"-Xcompiler={option}" for option in options)],
 }
 
+
+class Build(BuildExtension):
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.editable_mode:
+            # Into the wheel, which pip removes, and not into src/. The objects stay, so that the
+            # next installation compiles what has changed.
+            self.inplace = False
+            self.build_lib = self.get_finalized_command("install").install_lib
+            self.build_temp = "build/editable"
+
+
 setup(
     ext_modules=[
         (CppExtension if without_cuda else CUDAExtension)(
@@ -76,10 +92,11 @@ setup(
             [str(path) for path in files if path.suffix in suffixes],
             depends=[str(path) for path in files if path.suffix not in suffixes],
             include_dirs=[str(csrc.resolve()), str((csrc / "include").resolve())],
+            define_macros=[(name, f'"{text}"') for name, text in cuda.items()],
             extra_compile_args=compiler_args,
         )
     ],
-    cmdclass={"build_ext": BuildExtension},
+    cmdclass={"build_ext": Build},
     # The extension speaks the C++ interface of this one minor release.
     install_requires=[f"torch=={major}.{minor}.*"],
 )

@@ -8,11 +8,13 @@
 #include <torch/csrc/Dtype.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
+#include <torch/headeronly/version.h>
 
 #include <algorithm>
 #include <tuple>
 #include <utility>
 
+#include "torch_infotheory/build.h"
 #include "torch_infotheory/ops.h"
 
 namespace torch_infotheory {
@@ -103,6 +105,18 @@ struct Binding<function, Tensor (*)(X...)> {
   static PyObject* general() { Py_RETURN_NOTIMPLEMENTED; }
 };
 
+// Looked for in the file, before it is loaded: to load it with another torch may end the process.
+__attribute__((used)) const char kCompiledFor[] =
+    "torch_infotheory: compiled for torch " TORCH_VERSION;
+
+PyObject* describe_build(PyObject*, PyObject*) {
+  const Build b = build();
+  return Py_BuildValue("{ssssssssssss}", "compiler", b.compiler.c_str(), "torch", b.torch.c_str(),
+                       "instruction_sets", b.instruction_sets.c_str(), "instruction_set",
+                       b.instruction_set.c_str(), "cuda", b.cuda.c_str(), "why_not_cuda",
+                       b.why_not_cuda.c_str());
+}
+
 template <auto function>
 PyMethodDef bound(const char* name) {
   auto* const call = &Binding<function, decltype(function)>::call;
@@ -138,6 +152,7 @@ PyMethodDef functions[] = {
     bound<&kl_div>("kl_div"),
     bound<&entropy_loss>("entropy_loss"),
     bound<&js_div>("js_div"),
+    {"_build", &describe_build, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -262,6 +262,27 @@ def check_losses(layout: int, soft: bool) -> None:
             assert dims_of(gradient) == dims
 
 
+def check_loss_parallel() -> None:
+    """Plain labels and weights are replicated, as for torch's own loss; backward may be outside."""
+    from torch.distributed.tensor.experimental import implicit_replication
+    from torch.distributed.tensor.parallel import loss_parallel
+
+    loss = nn.functional.cross_entropy
+    for within, (mesh, dims) in product((loss_parallel, implicit_replication), LOSS_LAYOUTS):
+        for weight, reduction in product((None, WEIGHT), ("none", "mean", "sum")):
+            whole = LOGITS.clone().requires_grad_()
+            parts = distributed(LOGITS, mesh_of(mesh), dims).requires_grad_()
+            expected = torch.nn.functional.cross_entropy(whole, LABELS, weight, reduction=reduction)
+            with pytest.raises(RuntimeError, match="expected all operands to be DTensors"):
+                loss(parts, LABELS, weight, reduction=reduction)
+            with within():
+                actual = loss(parts, LABELS, weight, reduction=reduction)
+            ops.assert_near(actual.full_tensor(), expected.detach())
+            expected.sum().backward()
+            actual.sum().backward()
+            ops.assert_near(parts.grad.full_tensor(), whole.grad)
+
+
 def compare_by_classes(
     function: Callable[..., Tensor], *inputs: Tensor, tolerance: float = 1e-12
 ) -> None:
@@ -631,6 +652,10 @@ def test_layouts(ranks, op):
 @pytest.mark.parametrize("layout", range(len(LOSS_LAYOUTS)), ids=map(str, LOSS_LAYOUTS))
 def test_losses(ranks, layout, soft):
     ranks.run(check_losses, layout, soft)
+
+
+def test_loss_parallel(ranks):
+    ranks.run(check_loss_parallel)
 
 
 @pytest.mark.parametrize("name", MEASURES)

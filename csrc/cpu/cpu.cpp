@@ -13,16 +13,26 @@
 #include "cpu/memory.h"
 #include "cpu/run.h"
 #include "dispatch/call.h"
+#include "dispatch/devices.h"
 
 namespace torch_infotheory {
+
+std::string cpu_instruction_set() {
+#if defined(__x86_64__)
+  const std::string isa = at::get_cpu_capability();  // honours ATEN_CPU_CAPABILITY
+  if (isa == "AVX512") return "avx512";
+  if (isa == "AVX2") return "avx2";
+#endif
+  return "default";
+}
 
 namespace {
 
 KernelTable kernels([[maybe_unused]] bool wide) {
 #if defined(__x86_64__)
-  const std::string isa = at::get_cpu_capability();  // honors ATEN_CPU_CAPABILITY
-  if (isa == "AVX512" && wide) return kernels_avx512();
-  if (isa == "AVX2" || isa == "AVX512") return kernels_avx2();
+  const std::string isa = cpu_instruction_set();
+  if (isa == "avx512" && wide) return kernels_avx512();
+  if (isa != "default") return kernels_avx2();
 #endif
   return kernels_default();
 }

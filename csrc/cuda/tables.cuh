@@ -2,8 +2,9 @@
 //
 // A table is read along its lines and along its columns for the marginals, then for its cells; a
 // mutual information that comes out small once more, by its centered term. Backward takes the
-// marginals again rather than keep them. As on the CPU everything is computed in double. A line is
-// one team's work throughout, so that large tables and many small ones both fill a card.
+// marginals again rather than keep them. Everything is computed in double, where the CPU only adds
+// up in it. A line is one team's work throughout, so that large tables and many small ones both
+// fill a card.
 //
 // Knows sources and the names score, centered; must not know any formula by name, or tensors.
 #pragma once

@@ -17,9 +17,29 @@ namespace torch_infotheory {
 
 using std::string_view;
 
-inline void check_distribution(const char* op, const char* argument, const Tensor& t) {
-  TORCH_CHECK_TYPE(at::isFloatingType(t.scalar_type()), op, ": expected ", argument,
-                   " to be a floating point tensor, got ", t.scalar_type());
+// Before anything else is asked of a tensor: a nested one has no sizes.
+inline void check_dense(const char* op, const char* argument, const Tensor& t) {
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      !t.is_nested(), op, ": expected ", argument,
+      " to be a dense tensor, got a nested one; pass its values(), the rows of all parts, or",
+      " to_padded_tensor()");
+  TORCH_CHECK_NOT_IMPLEMENTED(t.layout() == at::kStrided, op, ": expected ", argument,
+                              " to be a dense tensor, got one of layout ", t.layout(),
+                              "; pass its to_dense()");
+}
+inline void check_dense(const char* op, const Tensor& input, const Tensor& target,
+                        const optional<Tensor>& weight = {}) {
+  check_dense(op, "input", input);
+  check_dense(op, "target", target);
+  if (weight) check_dense(op, "weight", *weight);
+}
+
+inline void check_distribution(const char* op, const char* argument, const Tensor& t,
+                               const char* hint = "") {
+  check_dense(op, argument, t);
+  TORCH_CHECK_TYPE(is_computed_with(t.scalar_type()), op, ": expected ", argument,
+                   " to be a floating point tensor (float64, float32, bfloat16 or float16), got ",
+                   t.scalar_type(), hint);
 }
 
 inline Kind kind_of(const char* op, string_view kind) {
@@ -189,9 +209,12 @@ inline Tensor kept_dims(Tensor value, const std::vector<int64_t>& dims) {
 }
 
 // A composite is registered for autograd and, as ops of other libraries are not decomposed under
-// vmap by themselves, there too.
-#define TI_COMPOSITES(register_all)                                                       \
-  TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutograd, m) { register_all(m); } \
-  TORCH_LIBRARY_IMPL(torch_infotheory, FuncTorchBatchedDecomposition, m) { register_all(m); }
+// vmap by themselves, there too; and for nested tensors, which it refuses.
+#define TI_COMPOSITES(register_all)                                                           \
+  TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutograd, m) { register_all(m); }     \
+  TORCH_LIBRARY_IMPL(torch_infotheory, FuncTorchBatchedDecomposition, m) { register_all(m); } \
+  TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutogradNestedTensor, m) {            \
+    register_all(m);                                                                          \
+  }
 
 }  // namespace torch_infotheory

@@ -202,11 +202,10 @@ Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef 
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
-  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   const std::string rest = "bool keepdim=False, ScalarType? dtype=None",
                     kind = "int[1] dim=-1, *, str kind=\"probs\", ",
                     kinds = kind + "str? q_kind=None, ", base = "float? base=None, ";
-  const auto def = [&](const std::string& schema) { m.def((schema + " -> Tensor").c_str(), tags); };
+  const auto def = [&](const std::string& schema) { define(m, schema + " -> Tensor"); };
   def("hellinger_distance(Tensor p, Tensor q, " + kinds + rest + ")");
   def("js_distance(Tensor p, Tensor q, " + kinds + base + rest + ", float weight=0.5)");
   def("renyi_entropy(Tensor p, float alpha, " + kind + base + rest + ")");

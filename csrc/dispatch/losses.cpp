@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
+#include "dispatch/schemas.h"
 
 namespace torch_infotheory {
 namespace {
@@ -16,8 +17,10 @@ Tensor loss(const Operands& x, const Options& o, optional<ScalarType> dtype) {
 }
 
 void check_floating_loss(const char* op, const Tensor& input) {
-  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(input.scalar_type()), op,
-                              ": expected floating point input, got ", input.scalar_type());
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      is_computed_with(input.scalar_type()), op,
+      ": expected floating point input (float64, float32, bfloat16 or float16), got ",
+      input.scalar_type());
 }
 
 bool is_label_type(ScalarType t) {
@@ -81,6 +84,7 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
                           optional<ScalarType> dtype) {
   const char* op = "cross_entropy_loss";
   check_reduction(op, reduction);
+  check_dense(op, input, target, weight);
   TORCH_CHECK(!(label_smoothing > 1), op,
               ": label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
   const double smoothing =
@@ -88,7 +92,7 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
   if (!input.sym_sizes().equals(target.sym_sizes()))
     return loss_of_labels<CrossEntropy>(op, input, target, weight, reduction, ignore_index,
                                         smoothing, kLogits, dtype);
-  TORCH_CHECK(at::isFloatingType(target.scalar_type()), op,
+  TORCH_CHECK(is_computed_with(target.scalar_type()), op,
               ": expected class probabilities of a floating point dtype, got ",
               target.scalar_type(), " (a target of the shape of input states probabilities)");
   TORCH_CHECK(ignore_index < 0, op, ": ignore_index ", ignore_index,
@@ -111,6 +115,7 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
 Tensor nll_loss(const Tensor& input, const Tensor& target, const optional<Tensor>& weight,
                 int64_t reduction, int64_t ignore_index, optional<ScalarType> dtype) {
   check_reduction("nll_loss", reduction);
+  check_dense("nll_loss", input, target, weight);
   return loss_of_labels<CrossEntropy>("nll_loss", input, target, weight, reduction, ignore_index, 0,
                                       kLogProbs, dtype);
 }
@@ -122,9 +127,10 @@ Tensor kl_div(const Tensor& input, const Tensor& target, int64_t reduction, bool
               optional<ScalarType> dtype) {
   const char* op = "kl_div";
   if (reduction != kBatchMean) check_reduction(op, reduction);
-  TORCH_CHECK(at::isFloatingType(input.scalar_type()) && at::isFloatingType(target.scalar_type()),
-              op, ": expected floating point tensors, got input ", input.scalar_type(),
-              " and target ", target.scalar_type());
+  check_dense(op, input, target);
+  TORCH_CHECK(is_computed_with(input.scalar_type()) && is_computed_with(target.scalar_type()), op,
+              ": expected floating point tensors, got input ", input.scalar_type(), " and target ",
+              target.scalar_type());
   const auto [q, p] = broadcast(op, input, target, {}, dtype);
   Options o{.p_kind = log_target ? kLogProbs : kProbs, .q_kind = kLogProbs, .reduction = kTerms};
   const Operands x{p, q, {}};
@@ -179,31 +185,27 @@ Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, st
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
-  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
-  m.def(
+  define(
+      m,
       "cross_entropy_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int "
       "ignore_index=-100, "
-      "float label_smoothing=0.0, *, ScalarType? dtype=None) -> Tensor",
-      tags);
-  m.def(
-      "nll_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int "
-      "ignore_index=-100, *, "
-      "ScalarType? dtype=None) -> Tensor",
-      tags);
-  m.def(
+      "float label_smoothing=0.0, *, ScalarType? dtype=None) -> Tensor");
+  define(m,
+         "nll_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int "
+         "ignore_index=-100, *, "
+         "ScalarType? dtype=None) -> Tensor");
+  define(
+      m,
       "kl_div(Tensor input, Tensor target, int reduction=1, *, bool log_target=False, ScalarType? "
-      "dtype=None) -> Tensor",
-      tags);
-  m.def(
-      "entropy_loss(Tensor input, int[1] dim=-1, *, str kind=\"logits\", float? base=None, int "
-      "reduction=1, "
-      "ScalarType? dtype=None) -> Tensor",
-      tags);
-  m.def(
-      "js_div(Tensor input, Tensor target, int[1] dim=-1, *, str kind=\"logits\", str? "
-      "target_kind=None, float? base=None, "
-      "int reduction=1, ScalarType? dtype=None, float weight=0.5) -> Tensor",
-      tags);
+      "dtype=None) -> Tensor");
+  define(m,
+         "entropy_loss(Tensor input, int[1] dim=-1, *, str kind=\"logits\", float? base=None, int "
+         "reduction=1, "
+         "ScalarType? dtype=None) -> Tensor");
+  define(m,
+         "js_div(Tensor input, Tensor target, int[1] dim=-1, *, str kind=\"logits\", str? "
+         "target_kind=None, float? base=None, "
+         "int reduction=1, ScalarType? dtype=None, float weight=0.5) -> Tensor");
 }
 void register_losses(torch::Library& m) {
   m.impl("cross_entropy_loss", &cross_entropy_loss);

@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
+#include "dispatch/schemas.h"
 
 namespace torch_infotheory {
 namespace {
@@ -68,6 +69,7 @@ Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool k
   check_distribution(op, "p", p);
   wrapped_dims(op, "dim", dim, "p", p);
   kind_of(op, kind);
+  check_dtype(op, dtype);
   const ScalarType exact = p.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const Tensor value = entropy.call(p, dim, kind, std::nullopt, keepdim, exact).exp();
   return value.to(result_type(p.device(), p.scalar_type(), dtype));
@@ -94,20 +96,17 @@ TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
-  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
-  m.def(
-      "self_information(Tensor p, int[1] dim=-1, *, str kind=\"probs\", float? base=None, "
-      "ScalarType? dtype=None) -> Tensor",
-      tags);
-  m.def(
+  define(m,
+         "self_information(Tensor p, int[1] dim=-1, *, str kind=\"probs\", float? base=None, "
+         "ScalarType? dtype=None) -> Tensor");
+  define(
+      m,
       "perplexity(Tensor p, int[1] dim=-1, *, str kind=\"probs\", bool keepdim=False, ScalarType? "
-      "dtype=None) -> Tensor",
-      tags);
-  m.def(
-      "pointwise_mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str "
-      "kind=\"probs\", float? base=None, "
-      "bool normalized=False, ScalarType? dtype=None) -> Tensor",
-      tags);
+      "dtype=None) -> Tensor");
+  define(m,
+         "pointwise_mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str "
+         "kind=\"probs\", float? base=None, "
+         "bool normalized=False, ScalarType? dtype=None) -> Tensor");
 }
 void register_maps(torch::Library& m) {
   m.impl("self_information", &self_information);

@@ -98,14 +98,13 @@ Tensor tsallis_entropy(const Tensor& p, double alpha, at::IntArrayRef dim, strin
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
-  const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   each_formula([&](auto formula) {
     using F = typename decltype(formula)::type;
-    if constexpr (is_plain<F>) m.def(plain_schema<F>().c_str(), tags);
+    if constexpr (is_plain<F>) define(m, plain_schema<F>());
   });
   const std::string rest = "bool keepdim=False, ScalarType? dtype=None",
                     kinds = "int[1] dim=-1, *, str kind=\"probs\", str? q_kind=None, ";
-  const auto def = [&](const std::string& schema) { m.def((schema + " -> Tensor").c_str(), tags); };
+  const auto def = [&](const std::string& schema) { define(m, schema + " -> Tensor"); };
   def("js_divergence(Tensor p, Tensor q, " + kinds + "float? base=None, " + rest +
       ", float weight=0.5)");
   def("alpha_divergence(Tensor p, Tensor q, float alpha, " + kinds + rest + ")");

@@ -4,6 +4,7 @@
 // Knows the arguments of the public ops and the row ops; must not know how a row is reduced.
 #pragma once
 #include "dispatch/arguments.h"
+#include "dispatch/schemas.h"
 
 namespace torch_infotheory {
 namespace {
@@ -34,7 +35,8 @@ template <class F>
 Tensor pair_value(const char* op, const Pair& x, Options o, bool keepdim,
                   optional<ScalarType> dtype) {
   check_distribution(op, "p", x.p);
-  check_distribution(op, "q", x.q);
+  check_distribution(op, "q", x.q,
+                     "; torch_infotheory.nn.functional.cross_entropy takes class labels");
   const int64_t rank = std::max(x.p.dim(), x.q.dim());
   const auto dims = wrapped_dims(op, x.dim, "p", x.p, "q", x.q);
   auto [p, q] = broadcast(op, x.p, x.q, dims, dtype);

@@ -31,6 +31,11 @@ void check_same(const c10::SymInt& a, const c10::SymInt& b, const What& what) {
   TORCH_SYM_CHECK(a.sym_eq(b), what());
 }
 
+// What the kernels compute with. at::isFloatingType holds of narrower types too.
+inline bool is_computed_with(ScalarType t) {
+  return t == at::kFloat || t == at::kDouble || t == at::kBFloat16 || t == at::kHalf;
+}
+
 template <class Int>
 using Shape = c10::SmallVector<Int, 6>;
 
@@ -60,7 +65,7 @@ void check_operands(const Operands& t, const Options& o) {
   TORCH_CHECK(F::arity == 2 || !o.has_labels(), F::name,
               ": labels state no distribution of its own");
   const Tensor& x = t.full(o);
-  TORCH_CHECK_TYPE(at::isFloatingType(x.scalar_type()), F::name,
+  TORCH_CHECK_TYPE(is_computed_with(x.scalar_type()), F::name,
                    ": expected floating point input, got ", x.scalar_type());
   TORCH_CHECK(!is_table<F> || x.dim() >= 2, F::name,
               ": expected a table of two dimensions or more, got ", x.sym_sizes());
@@ -77,7 +82,7 @@ void check_operands(const Operands& t, const Options& o) {
     };
     TORCH_CHECK(p.size() == expected.size(), mismatch());
     for (size_t d = 0; d < p.size(); ++d) check_same(p[d], expected[d], mismatch);
-    TORCH_CHECK_TYPE(at::isFloatingType(t.q->scalar_type()), F::name,
+    TORCH_CHECK_TYPE(is_computed_with(t.q->scalar_type()), F::name,
                      ": expected floating point q, got ", t.q->scalar_type());
     TORCH_CHECK_TYPE(!o.has_labels() || at::isIntegralType(t.p.scalar_type(), false), F::name,
                      ": expected integer labels, got ", t.p.scalar_type());
@@ -90,13 +95,17 @@ void check_operands(const Operands& t, const Options& o) {
     TORCH_CHECK(t.weight->dim() == 1, mismatch());
     TORCH_CHECK(t.weight->device() == x.device(), F::name, ": expected one device, got weight on ",
                 t.weight->device(), " and input on ", x.device());
-    TORCH_CHECK_TYPE(at::isFloatingType(t.weight->scalar_type()), F::name,
+    TORCH_CHECK_TYPE(is_computed_with(t.weight->scalar_type()), F::name,
                      ": expected floating point weight, got ", t.weight->scalar_type());
     check_same(sizes_of(*t.weight, as_int)[0],
                x.dim() ? sizes_of(x, as_int)[wrapped_dim(x, o.dim)] : Int(1), mismatch);
   }
 }
 
+inline void check_dtype(const char* op, optional<ScalarType> dtype) {
+  TORCH_CHECK_TYPE(!dtype || is_computed_with(*dtype), op,
+                   ": expected dtype to be float64, float32, bfloat16 or float16, got ", *dtype);
+}
 inline ScalarType value_type(const Operands& t, const Options& o, optional<ScalarType> dtype) {
   if (dtype) return *dtype;
   if (o.has_labels() || !t.q) return t.full(o).scalar_type();
@@ -107,6 +116,7 @@ inline ScalarType value_type(const Operands& t, const Options& o, optional<Scala
 template <class F, class Int>
 std::tuple<Tensor, Tensor> allocate(const Operands& t, const Options& o,
                                     optional<ScalarType> dtype) {
+  check_dtype(F::name, dtype);
   const Tensor& x = t.full(o);
   const Shape<Int> rows = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
   Shape<Int> saved{Int(saved_numbers<F>(o))};
@@ -141,7 +151,7 @@ void check_backward_operands(const Tensor& g, const Tensor& saved, const Operand
   check("saved", saved, stats);
   TORCH_CHECK_TYPE(saved.scalar_type() == at::kDouble, F::name,
                    " backward: expected saved in float64, got ", saved.scalar_type());
-  TORCH_CHECK_TYPE(at::isFloatingType(g.scalar_type()), F::name,
+  TORCH_CHECK_TYPE(is_computed_with(g.scalar_type()), F::name,
                    " backward: expected floating point g, got ", g.scalar_type());
   if (o.reduction == kTerms)
     check("g", g, sizes_of(x, static_cast<Int*>(nullptr)));

@@ -10,24 +10,27 @@ imported by its own name alone.
 
 import torch as _torch  # noqa: F401  (loads the libraries that _C is linked with)
 
-import torch_infotheory._C as _C  # noqa: F401  (registers the operators)
-from torch_infotheory import _when_imported
-from torch_infotheory import d2l as d2l
-from torch_infotheory import estimators as estimators
-from torch_infotheory import gaussian as gaussian
-from torch_infotheory import nn as nn
-from torch_infotheory import parallel as parallel
-from torch_infotheory.divergences import *  # noqa: F403
-from torch_infotheory.divergences import __all__ as _divergences
-from torch_infotheory.measures import *  # noqa: F403
-from torch_infotheory.measures import __all__ as _measures
-from torch_infotheory.tables import joint_table as joint_table
+from torch_infotheory import _extension, _when_imported
+
+_extension.find(__path__)
+
+import torch_infotheory._C as _C  # noqa: E402, F401  (registers the operators)
+from torch_infotheory import d2l as d2l  # noqa: E402
+from torch_infotheory import estimators as estimators  # noqa: E402
+from torch_infotheory import gaussian as gaussian  # noqa: E402
+from torch_infotheory import nn as nn  # noqa: E402
+from torch_infotheory import parallel as parallel  # noqa: E402
+from torch_infotheory._config import show_config  # noqa: E402
+from torch_infotheory._ops import set_validation  # noqa: E402
+from torch_infotheory.divergences import *  # noqa: E402, F403
+from torch_infotheory.divergences import __all__ as _divergences  # noqa: E402
+from torch_infotheory.measures import *  # noqa: E402, F403
+from torch_infotheory.measures import __all__ as _measures  # noqa: E402
+from torch_infotheory.tables import joint_table as joint_table  # noqa: E402
 
 
 def _register_sharding() -> None:
-    from torch_infotheory import _sharding
-
-    _sharding.register()
+    from torch_infotheory import _sharding  # noqa: F401  (registers its rules)
 
 
 _when_imported.when_imported("torch.distributed.tensor", _register_sharding)
@@ -40,6 +43,8 @@ __all__ = [
     "joint_table",
     "nn",
     "parallel",
+    "set_validation",
+    "show_config",
     *_measures,
     *_divergences,
 ]

@@ -46,12 +46,30 @@ def _moved(placement: Placement, dim: int) -> Placement:
     return Shard(dim)
 
 
+def _replicates_plain_tensors() -> bool:
+    """Within implicit_replication() and loss_parallel(), which replaces ops of torch's own loss."""
+    dispatcher = DTensor._op_dispatcher
+    replaced = getattr(dispatcher, "_custom_op_handlers", {})
+    in_loss_parallel = torch.ops.aten.nll_loss_forward.default in replaced
+    return dispatcher._allow_implicit_replication or in_loss_parallel
+
+
+def _check_plain_tensors(call: RowCall) -> None:
+    """In forward alone: what it let pass is replicated in backward, wherever that runs."""
+    plain = [x for x in _operands(call) if not isinstance(x, DTensor)]
+    if plain and not _replicates_plain_tensors():
+        raise RuntimeError(
+            f"{call.name}: expected all operands to be DTensors, got a plain tensor; in "
+            "loss_parallel() and implicit_replication() it counts as replicated"
+        )
+
+
+def _operands(call: RowCall) -> list[Tensor]:
+    return [x for x in (call.p, call.q, call.weight) if x is not None]
+
+
 def _mesh_of(call: RowCall) -> DeviceMesh:
-    operands = [x for x in (call.p, call.q, call.weight) if x is not None]
-    meshes = [x.device_mesh for x in operands if isinstance(x, DTensor)]
-    replicates = DTensor._op_dispatcher._allow_implicit_replication
-    if len(meshes) < len(operands) and not replicates:
-        raise RuntimeError(f"{call.name}: expected all operands to be DTensors, got a plain tensor")
+    meshes = [x.device_mesh for x in _operands(call) if isinstance(x, DTensor)]
     if any(mesh != meshes[0] for mesh in meshes):
         raise RuntimeError(f"{call.name}: expected DTensors of one mesh, got {meshes}")
     return meshes[0]
@@ -202,6 +220,7 @@ def _forward(
     cls: type, op: Any, types: Any, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     call, given = _bound(op, args, kwargs)
+    _check_plain_tensors(call)
     # Checks the operands as wholes, and knows the shapes of the results.
     whole = replace(call, p=_on_meta(call.p), q=_on_meta(call.q), weight=_on_meta(call.weight))
     like_value, like_saved = whole.forward(given.get("dtype"))
@@ -248,8 +267,11 @@ def _backward(
     return layout.distributed(gradient, layout.full, like)
 
 
-def register() -> None:
+def _register() -> None:
     for name in torch._C._dispatch_get_all_op_names():
         if name.startswith("torch_infotheory::_"):
             rule = _backward if name.endswith("_backward") else _forward
             torch.library.register_torch_dispatch(name, DTensor, rule)
+
+
+_register()

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from torch_infotheory._ops import functions as _functions
-from torch_infotheory.measures import Dim, Kind, _base_of, _kind_of, _kinds_of, _number_of
+from torch_infotheory.measures import Dim, Kind, _kinds_of
 
 __all__ = [
     "renyi_entropy",
@@ -60,6 +60,7 @@ def renyi_entropy(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Renyi entropy of order alpha of each distribution.
 
@@ -71,7 +72,8 @@ def renyi_entropy(
         p: Distributions of C classes, shape (..., C, ...).
         alpha: The order, 0 or above. 1 gives the entropy, 0 the logarithm of the number of classes
             with p > 0, 2 the collision entropy, infinity the min-entropy -log max p.
-        dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of p's shape without ``dim``; between 0 and log C, and falling in alpha.
@@ -103,12 +105,13 @@ def renyi_entropy(
     See also:
         `tsallis_entropy`, `entropy`.
     """
-    return _ops.renyi_entropy(
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.renyi_entropy(
         p,
-        _number_of("renyi_entropy", "alpha", alpha),
+        alpha,
         dim,
-        _kind_of(kind),
-        _base_of(base),
+        kind,
+        base,
         keepdim,
         dtype,
     )
@@ -122,6 +125,7 @@ def tsallis_entropy(
     kind: Kind = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Tsallis entropy of order alpha of each distribution.
 
@@ -133,7 +137,7 @@ def tsallis_entropy(
         p: Distributions of C classes, shape (..., C, ...).
         alpha: The order, 0 or above and finite. 1 gives the entropy in nats, 2 the Gini-Simpson
             index 1 - sum p^2.
-        dim, kind, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of p's shape without ``dim``; at least 0. For p that sums to 1 it is (1 - sum p^a) /
@@ -161,9 +165,8 @@ def tsallis_entropy(
     See also:
         `renyi_entropy`.
     """
-    return _ops.tsallis_entropy(
-        p, _number_of("tsallis_entropy", "alpha", alpha), dim, _kind_of(kind), keepdim, dtype
-    )
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.tsallis_entropy(p, alpha, dim, kind, keepdim, dtype)
 
 
 def renyi_divergence(
@@ -176,6 +179,7 @@ def renyi_divergence(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Renyi divergence of order alpha of p from q.
 
@@ -188,7 +192,8 @@ def renyi_divergence(
         q: Distributions of C classes; broadcasts against p.
         alpha: The order, 0 or above. 1 gives the Kullback-Leibler divergence, 0 the value -log
             q(support of p), infinity log max p / q.
-        dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``; at least 0, and rising in alpha.
@@ -218,13 +223,14 @@ def renyi_divergence(
     See also:
         `alpha_divergence`, `kl_divergence`.
     """
-    return _ops.renyi_divergence(
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.renyi_divergence(
         p,
         q,
-        _number_of("renyi_divergence", "alpha", alpha),
+        alpha,
         dim,
         *_kinds_of(kind),
-        _base_of(base),
+        base,
         keepdim,
         dtype,
     )
@@ -239,6 +245,7 @@ def alpha_divergence(
     kind: Kind | tuple[Kind, Kind] = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return Amari's alpha divergence of p and q.
 
@@ -251,7 +258,7 @@ def alpha_divergence(
         q: Distributions of C classes; broadcasts against p.
         alpha: Any finite order. 1 gives D(p || q), 0 gives D(q || p), 1/2 four times the squared
             Hellinger distance, 2 half of the chi-squared divergence.
-        dim, kind, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``; at least 0.
@@ -281,9 +288,8 @@ def alpha_divergence(
     See also:
         `renyi_divergence`, `kl_divergence`.
     """
-    return _ops.alpha_divergence(
-        p, q, _number_of("alpha_divergence", "alpha", alpha), dim, *_kinds_of(kind), keepdim, dtype
-    )
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.alpha_divergence(p, q, alpha, dim, *_kinds_of(kind), keepdim, dtype)
 
 
 def squared_hellinger_distance(
@@ -294,6 +300,7 @@ def squared_hellinger_distance(
     kind: Kind | tuple[Kind, Kind] = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the squared Hellinger distance of p and q.
 
@@ -304,7 +311,7 @@ def squared_hellinger_distance(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
-        dim, kind, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``; between 0 and 1.
@@ -332,7 +339,8 @@ def squared_hellinger_distance(
     See also:
         `hellinger_distance`, `bhattacharyya_coefficient`.
     """
-    return _ops.squared_hellinger_distance(p, q, dim, *_kinds_of(kind), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.squared_hellinger_distance(p, q, dim, *_kinds_of(kind), keepdim, dtype)
 
 
 def hellinger_distance(
@@ -343,6 +351,7 @@ def hellinger_distance(
     kind: Kind | tuple[Kind, Kind] = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Hellinger distance of p and q, which is a metric.
 
@@ -353,7 +362,7 @@ def hellinger_distance(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
-        dim, kind, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``; between 0 and 1.
@@ -379,7 +388,8 @@ def hellinger_distance(
     See also:
         `squared_hellinger_distance`.
     """
-    return _ops.hellinger_distance(p, q, dim, *_kinds_of(kind), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.hellinger_distance(p, q, dim, *_kinds_of(kind), keepdim, dtype)
 
 
 def bhattacharyya_coefficient(
@@ -390,6 +400,7 @@ def bhattacharyya_coefficient(
     kind: Kind | tuple[Kind, Kind] = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Bhattacharyya coefficient of p and q: how much they overlap.
 
@@ -400,7 +411,7 @@ def bhattacharyya_coefficient(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
-        dim, kind, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``; between 0 and 1: 1 where p = q, 0 where they
@@ -427,7 +438,8 @@ def bhattacharyya_coefficient(
     See also:
         `squared_hellinger_distance`; `renyi_divergence` of order 1/2 is -2 log BC.
     """
-    return _ops.bhattacharyya_coefficient(p, q, dim, *_kinds_of(kind), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.bhattacharyya_coefficient(p, q, dim, *_kinds_of(kind), keepdim, dtype)
 
 
 def total_variation_distance(
@@ -438,6 +450,7 @@ def total_variation_distance(
     kind: Kind | tuple[Kind, Kind] = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the total variation distance of p and q: the largest difference of an event.
 
@@ -448,7 +461,7 @@ def total_variation_distance(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
-        dim, kind, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``; between 0 and 1.
@@ -474,7 +487,8 @@ def total_variation_distance(
     See also:
         `hellinger_distance`.
     """
-    return _ops.total_variation_distance(p, q, dim, *_kinds_of(kind), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.total_variation_distance(p, q, dim, *_kinds_of(kind), keepdim, dtype)
 
 
 def chi_squared_divergence(
@@ -485,6 +499,7 @@ def chi_squared_divergence(
     kind: Kind | tuple[Kind, Kind] = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return Pearson's chi-squared divergence of p from q.
 
@@ -495,7 +510,7 @@ def chi_squared_divergence(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
-        dim, kind, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``; at least 0. Neyman's is that of the other
@@ -522,7 +537,8 @@ def chi_squared_divergence(
     See also:
         `alpha_divergence`, of which it is twice that of order 2.
     """
-    return _ops.chi_squared_divergence(p, q, dim, *_kinds_of(kind), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.chi_squared_divergence(p, q, dim, *_kinds_of(kind), keepdim, dtype)
 
 
 def jeffreys_divergence(
@@ -534,6 +550,7 @@ def jeffreys_divergence(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Jeffreys divergence of p and q: the sum of both Kullback-Leibler divergences.
 
@@ -544,7 +561,8 @@ def jeffreys_divergence(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
-        dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``; at least 0.
@@ -572,7 +590,8 @@ def jeffreys_divergence(
     See also:
         `kl_divergence`, `js_divergence`.
     """
-    return _ops.jeffreys_divergence(p, q, dim, *_kinds_of(kind), _base_of(base), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.jeffreys_divergence(p, q, dim, *_kinds_of(kind), base, keepdim, dtype)
 
 
 def js_distance(
@@ -585,6 +604,7 @@ def js_distance(
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
     weight: float = 0.5,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Jensen-Shannon distance of p and q, which is a metric.
 
@@ -596,7 +616,8 @@ def js_distance(
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
         weight: The share of q in the mixture, from 0 to 1.
-        dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``; between 0 and sqrt(log 2): what SciPy's
@@ -627,15 +648,16 @@ def js_distance(
     See also:
         `js_divergence`.
     """
-    return _ops.js_distance(
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.js_distance(
         p,
         q,
         dim,
         *_kinds_of(kind),
-        _base_of(base),
+        base,
         keepdim,
         dtype,
-        _number_of("js_distance", "weight", weight),
+        weight,
     )
 
 
@@ -648,6 +670,7 @@ def mixture_divergence(
     kind: Kind = "probs",
     base: float | None = None,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Jensen-Shannon divergence of several distributions from their mixture.
 
@@ -663,7 +686,7 @@ def mixture_divergence(
         p: Distributions of C classes, shape (..., N, ..., C, ...), N of them along ``mixture_dim``.
         mixture_dim: The dimension along which the distributions are mixed.
         weights: The N weights w_i, taken literally; equal weights 1/N if None.
-        dim, kind, base, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, base, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of p's shape without ``mixture_dim`` and ``dim``; between 0 and H(w).
@@ -692,6 +715,5 @@ def mixture_divergence(
     See also:
         `js_divergence`, of two distributions.
     """
-    return _ops.mixture_divergence(
-        p, mixture_dim, dim, weights, _kind_of(kind), _base_of(base), dtype
-    )
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.mixture_divergence(p, mixture_dim, dim, weights, kind, base, dtype)

@@ -20,6 +20,8 @@ Shared arguments:
     keepdim: Whether the reduced dimensions stay in the result with size 1.
     dtype: The data type of the result. None takes the one that the inputs promote to. float64
         inputs are computed in float64 and all others in float32 at least, whatever it is.
+    validate: Whether to check that every tensor states distributions. None does as
+        `torch_infotheory.set_validation` says, which is not to.
 
 Two distributions p and q broadcast against each other in every dimension but the class dimensions.
 A tensor without dimensions is a distribution with one class.
@@ -40,9 +42,11 @@ Gradient:
     differentiated twice, and in forward mode.
 
 Raises:
-    ValueError: ``kind`` is an unknown string; ``base`` is not finite, not positive, or 1.
-    TypeError: ``kind`` or ``base`` has a wrong type; a distribution is a tensor of integers,
-        booleans or complex numbers.
+    ValueError: ``kind`` is an unknown string; ``base`` is not finite, not positive, or 1; with
+        ``validate``, probabilities are negative or do not sum to 1.
+    TypeError: An argument has a wrong type; a distribution is a tensor of integers, booleans or
+        complex numbers, or of a floating-point type narrower than 16 bits.
+    NotImplementedError: A distribution is a sparse or a nested tensor.
     IndexError: A dimension is out of range.
     RuntimeError: Shapes do not broadcast; devices differ; a dimension is named twice; the class
         dimension is empty.
@@ -72,6 +76,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from torch_infotheory import _arguments
 from torch_infotheory._ops import functions as _functions
 
 __all__ = [
@@ -94,38 +99,18 @@ Dim: TypeAlias = int | Sequence[int]
 _ops = _functions(__all__)
 
 
-# The dispatcher reports an argument of the wrong type as a RuntimeError, so types are checked here;
-# which values are allowed is for the op to say.
 def _kind_of(kind: object) -> str:
-    if isinstance(kind, str):
-        return kind
-    raise TypeError(f"kind: expected a string, got {kind!r} of type {type(kind).__name__}")
-
-
-def _kinds_of(kind: object) -> tuple[str, str]:
-    if isinstance(kind, str):
-        return kind, kind
-    if isinstance(kind, tuple | list) and len(kind) == 2:
-        p_kind, q_kind = kind
-        if isinstance(p_kind, str) and isinstance(q_kind, str):
-            return p_kind, q_kind
-    raise TypeError(
-        f"kind: expected a string or a pair of strings, got {kind!r} of type {type(kind).__name__}"
-    )
+    return _arguments.kind("torch_infotheory", "kind", kind)
 
 
 def _base_of(base: object) -> float | None:
-    if base is None or isinstance(base, int | float):
-        return base
-    raise TypeError(f"base: expected a number or None, got {base!r} of type {type(base).__name__}")
+    return None if base is None else _arguments.number("torch_infotheory", "base", base)
 
 
-def _number_of(op: str, argument: str, value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    raise TypeError(
-        f"{op}: expected {argument} to be a number, got {value!r} of type {type(value).__name__}"
-    )
+def _kinds_of(kind: object) -> tuple[object, object]:
+    if isinstance(kind, tuple | list) and len(kind) == 2:
+        return kind[0], kind[1]
+    return kind, kind
 
 
 # For functions that are no ops, with the error of those: how many nats the unit of `base` has.
@@ -150,6 +135,7 @@ def self_information(
     kind: Kind = "probs",
     base: float | None = None,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the self-information (surprisal) of every class: how informative its occurrence is.
 
@@ -160,7 +146,7 @@ def self_information(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         dim: Shared argument; it matters for logits only, whose softmax runs over it.
-        kind, base, dtype: Shared arguments, see `torch_infotheory.measures`.
+        kind, base, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of p's shape.
@@ -187,7 +173,8 @@ def self_information(
     See also:
         `entropy`, its mean; `pointwise_mutual_information`, what two events tell about each other.
     """
-    return _ops.self_information(p, dim, _kind_of(kind), _base_of(base), dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.self_information(p, dim, kind, base, dtype)
 
 
 def entropy(
@@ -198,6 +185,7 @@ def entropy(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Shannon entropy of each distribution: the mean self-information of a draw.
 
@@ -208,7 +196,7 @@ def entropy(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         dim: Shared argument; several dimensions give the entropy of their joint distribution.
-        kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        kind, base, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of p's shape without ``dim``; between 0 and log C for normalized distributions.
@@ -234,7 +222,8 @@ def entropy(
     See also:
         `perplexity`, its exponential; `joint_entropy` and `conditional_entropy` of two variables.
     """
-    return _ops.entropy(p, dim, _kind_of(kind), _base_of(base), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.entropy(p, dim, kind, base, keepdim, dtype)
 
 
 def cross_entropy(
@@ -246,6 +235,7 @@ def cross_entropy(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the cross-entropy of p and q: the mean length of a code made for q on draws from p.
 
@@ -256,7 +246,8 @@ def cross_entropy(
     Args:
         p: The true distributions, of C classes, shape (..., C, ...).
         q: The predicted distributions, of C classes; broadcasts against p.
-        dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``.
@@ -287,7 +278,8 @@ def cross_entropy(
         `torch_infotheory.nn.functional.cross_entropy`, the loss with class labels, whose first
         argument is the prediction.
     """
-    return _ops.cross_entropy(p, q, dim, *_kinds_of(kind), _base_of(base), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.cross_entropy(p, q, dim, *_kinds_of(kind), base, keepdim, dtype)
 
 
 def kl_divergence(
@@ -299,6 +291,7 @@ def kl_divergence(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Kullback-Leibler divergence: the cost of assuming q when the truth is p.
 
@@ -309,7 +302,8 @@ def kl_divergence(
     Args:
         p: The true distributions, of C classes, shape (..., C, ...).
         q: The distributions they are compared with, of C classes; broadcasts against p.
-        dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``. It is not symmetric in p and q.
@@ -344,7 +338,8 @@ def kl_divergence(
         `js_divergence`, symmetric and bounded; `torch_infotheory.nn.functional.kl_div`, the loss
         with the arguments of torch, which is D(target || exp(input)).
     """
-    return _ops.kl_divergence(p, q, dim, *_kinds_of(kind), _base_of(base), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.kl_divergence(p, q, dim, *_kinds_of(kind), base, keepdim, dtype)
 
 
 def js_divergence(
@@ -357,6 +352,7 @@ def js_divergence(
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
     weight: float = 0.5,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Jensen-Shannon divergence of p and q: their mean divergence from their mixture.
 
@@ -368,7 +364,8 @@ def js_divergence(
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
         weight: The share w of q in the mixture, from 0 to 1; both ends give 0, the limit.
-        dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of the broadcast shape without ``dim``: the divergence, between 0 and log 2, and not
@@ -398,10 +395,10 @@ def js_divergence(
 
     See also:
         `kl_divergence`; `js_distance`, its square root; `mixture_divergence`, of more than two;
-        `torch_infotheory.nn.functional.js_div`, the loss.
+        `torch_infotheory.nn.functional.js_div`, the loss, which takes logits by default.
     """
-    share = _number_of("js_divergence", "weight", weight)
-    return _ops.js_divergence(p, q, dim, *_kinds_of(kind), _base_of(base), keepdim, dtype, share)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.js_divergence(p, q, dim, *_kinds_of(kind), base, keepdim, dtype, weight)
 
 
 def perplexity(
@@ -411,6 +408,7 @@ def perplexity(
     kind: Kind = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the perplexity of each distribution: how many equally likely classes are as uncertain.
 
@@ -420,8 +418,9 @@ def perplexity(
 
     Args:
         p: Distributions of C classes, shape (..., C, ...).
-        dim, kind, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`. There is no
-            ``base``: 2 to the entropy in bits and e to the entropy in nats are the same number.
+        dim, kind, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
+            There is no ``base``: 2 to the entropy in bits and e to the entropy in nats are the same
+            number.
 
     Returns:
         Tensor of p's shape without ``dim``; between 1 and C for normalized distributions.
@@ -448,7 +447,8 @@ def perplexity(
         `entropy`. The perplexity of a language model is the exponential of its `cross_entropy` per
         token.
     """
-    return _ops.perplexity(p, dim, _kind_of(kind), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.perplexity(p, dim, kind, keepdim, dtype)
 
 
 def joint_entropy(
@@ -460,6 +460,7 @@ def joint_entropy(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the joint entropy of X and Y: the uncertainty of the pair.
 
@@ -469,7 +470,8 @@ def joint_entropy(
 
     Args:
         joint: Joint tables, shape (..., X, Y): X runs along ``x_dim``, Y along ``y_dim``.
-        x_dim, y_dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        x_dim, y_dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of joint's shape without ``x_dim`` and ``y_dim``.
@@ -496,7 +498,8 @@ def joint_entropy(
         `entropy` with several dimensions, the same number for any number of variables;
         `conditional_entropy`, `mutual_information`.
     """
-    return _ops.joint_entropy(joint, x_dim, y_dim, _kind_of(kind), _base_of(base), keepdim, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.joint_entropy(joint, x_dim, y_dim, kind, base, keepdim, dtype)
 
 
 def conditional_entropy(
@@ -508,6 +511,7 @@ def conditional_entropy(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the conditional entropy of Y given X: the uncertainty left in Y once X is known.
 
@@ -518,7 +522,8 @@ def conditional_entropy(
     Args:
         joint: Joint tables, shape (..., X, Y): X runs along ``x_dim``, Y along ``y_dim``. Exchange
             the two arguments for H(X | Y).
-        x_dim, y_dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        x_dim, y_dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of joint's shape without ``x_dim`` and ``y_dim``.
@@ -544,9 +549,8 @@ def conditional_entropy(
     See also:
         `joint_entropy`, `mutual_information`, `variation_of_information`.
     """
-    return _ops.conditional_entropy(
-        joint, x_dim, y_dim, _kind_of(kind), _base_of(base), keepdim, dtype
-    )
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.conditional_entropy(joint, x_dim, y_dim, kind, base, keepdim, dtype)
 
 
 def mutual_information(
@@ -558,6 +562,7 @@ def mutual_information(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the mutual information of X and Y: how much knowing one tells about the other.
 
@@ -567,7 +572,8 @@ def mutual_information(
 
     Args:
         joint: Joint tables, shape (..., X, Y): X runs along ``x_dim``, Y along ``y_dim``.
-        x_dim, y_dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        x_dim, y_dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of joint's shape without ``x_dim`` and ``y_dim``.
@@ -596,9 +602,8 @@ def mutual_information(
         `pointwise_mutual_information`, whose mean it is; `variation_of_information`;
         `kl_divergence`, which it equals for the table against the product of its marginals.
     """
-    return _ops.mutual_information(
-        joint, x_dim, y_dim, _kind_of(kind), _base_of(base), keepdim, dtype
-    )
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.mutual_information(joint, x_dim, y_dim, kind, base, keepdim, dtype)
 
 
 def pointwise_mutual_information(
@@ -610,6 +615,7 @@ def pointwise_mutual_information(
     base: float | None = None,
     normalized: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the pointwise mutual information of every cell: how far the pair is from independence.
 
@@ -622,7 +628,8 @@ def pointwise_mutual_information(
         joint: Joint tables, shape (..., X, Y): X runs along ``x_dim``, Y along ``y_dim``.
         normalized: Whether to return NPMI, which lies between -1 (never together) and 1 (only
             together) and is the same in every base.
-        x_dim, y_dim, kind, base, dtype: Shared arguments, see `torch_infotheory.measures`.
+        x_dim, y_dim, kind, base, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of joint's shape.
@@ -656,9 +663,8 @@ def pointwise_mutual_information(
     See also:
         `mutual_information`, its mean; `self_information`.
     """
-    return _ops.pointwise_mutual_information(
-        joint, x_dim, y_dim, _kind_of(kind), _base_of(base), normalized, dtype
-    )
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.pointwise_mutual_information(joint, x_dim, y_dim, kind, base, normalized, dtype)
 
 
 def variation_of_information(
@@ -670,6 +676,7 @@ def variation_of_information(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the variation of information between X and Y: the information X and Y do not share.
 
@@ -679,7 +686,8 @@ def variation_of_information(
 
     Args:
         joint: Joint tables, shape (..., X, Y): X runs along ``x_dim``, Y along ``y_dim``.
-        x_dim, y_dim, kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.measures`.
+        x_dim, y_dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of joint's shape without ``x_dim`` and ``y_dim``; a metric between clusterings.
@@ -705,6 +713,5 @@ def variation_of_information(
     See also:
         `mutual_information`, the shared part; `conditional_entropy`, each of its two terms.
     """
-    return _ops.variation_of_information(
-        joint, x_dim, y_dim, _kind_of(kind), _base_of(base), keepdim, dtype
-    )
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.variation_of_information(joint, x_dim, y_dim, kind, base, keepdim, dtype)

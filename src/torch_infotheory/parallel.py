@@ -34,7 +34,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import _reduction as _Reduction
 
-from torch_infotheory import _class_shards
+from torch_infotheory import _arguments, _class_shards
 from torch_infotheory._class_shards import (
     LABELS,
     LOGITS,
@@ -45,7 +45,7 @@ from torch_infotheory._class_shards import (
     RowCall,
     RowOptions,
 )
-from torch_infotheory.measures import Kind, _base_of, _kind_of, _kinds_of
+from torch_infotheory.measures import Kind, _kinds_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -72,7 +72,7 @@ def entropy(
     p: Tensor, dim: int = -1, *, kind: Kind = "probs", **options: Unpack[Options]
 ) -> Tensor:
     """Return H(p); see `torch_infotheory.entropy`."""
-    return _measure("entropy", (p,), dim, (_kind_of(kind),), **options)
+    return _measure("entropy", (p,), dim, (kind,), **options)
 
 
 def cross_entropy(
@@ -162,7 +162,7 @@ def _measure(
     name: str,
     operands: tuple[Tensor, ...],
     dim: int,
-    kinds: tuple[str, ...],
+    kinds: tuple[Any, ...],
     *,
     base: float | None = None,
     keepdim: bool = False,
@@ -171,14 +171,16 @@ def _measure(
     classes: int | None = None,
     parameter: float = 0.0,
 ) -> Tensor:
-    if not isinstance(dim, int):
-        raise TypeError(f"{name}: expected dim to be one class dimension, got {dim!r}")
+    dim = _arguments.integer(name, "dim", dim, "one class dimension")
+    operands = tuple(_arguments.tensor(name, *given) for given in zip("pq", operands, strict=False))
+    kinds = tuple(_arguments.kind(name, "kind", kind) for kind in kinds)
+    base = None if base is None else _arguments.number(name, "base", base)
     # The op checks the arguments, and knows the shape and the type of the value.
     like = getattr(_ops, name)(
         *map(_on_meta, operands),
         dim,
         **dict(zip(("kind", "q_kind"), kinds, strict=False)),
-        base=_base_of(base),
+        base=base,
         keepdim=keepdim,
         dtype=_type_of(operands[0], dtype),
     )

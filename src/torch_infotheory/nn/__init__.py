@@ -20,29 +20,29 @@ from torch_infotheory.nn.modules import (
     NLLLoss,
 )
 
-if TYPE_CHECKING:
-    # What programs subclass and annotate with; a type checker takes the other names as Any.
-    from torch.nn import Module, ModuleDict, ModuleList, Parameter, Sequential
-
 __all__ = [
     "CrossEntropyLoss",
     "EntropyLoss",
     "JSDivLoss",
     "KLDivLoss",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
     "NLLLoss",
-    "Parameter",
-    "Sequential",
     "functional",
     "modules",
 ]
-__all__ += [name for name in dir(torch.nn) if not name.startswith("_")]
 
+if TYPE_CHECKING:
+    # Of one name twice mypy takes the first and pyright the last: ours stand around torch's.
+    from torch.nn import *  # type: ignore[no-redef, assignment]  # noqa: F403
 
-def __getattr__(name: str) -> Any:
-    return getattr(torch.nn, name)
+    from torch_infotheory.nn import functional as functional
+    from torch_infotheory.nn import modules as modules
+    from torch_infotheory.nn.modules import CrossEntropyLoss as CrossEntropyLoss
+    from torch_infotheory.nn.modules import KLDivLoss as KLDivLoss
+    from torch_infotheory.nn.modules import NLLLoss as NLLLoss
+else:
+    # The other names are looked up when they are used.
+    def __getattr__(name: str) -> Any:
+        return getattr(torch.nn, name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ is left here is what Python programs see: names, defaults and deprecated argumen
 """
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,10 +25,13 @@ from torch.overrides import (
 )
 
 from torch_infotheory._ops import functions as _functions
-from torch_infotheory.measures import Dim, Kind, _base_of, _kind_of, _kinds_of, _number_of
+from torch_infotheory.measures import Dim, Kind, _kinds_of
 from torch_infotheory.nn.contrastive import info_nce
 
-_ops = _functions(["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"])
+_ops = _functions(
+    ["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"],
+    cross_entropy_loss="cross_entropy",
+)
 _ENUM = {name: _Reduction.get_enum(name) for name in ("none", "mean", "sum")}
 _BATCHMEAN = 3  # after torch's own numbers, which end at 2
 
@@ -65,6 +68,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     *,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the cross-entropy of logits against class indices or class probabilities.
 
@@ -91,6 +95,8 @@ def cross_entropy(
         dtype: Data type of the result. None keeps the type of ``input``, promoted with ``target``
             and ``weight`` for class probabilities. A float32 loss of half or bfloat16 logits takes
             no float32 copy of them.
+        validate: Whether to check that class probabilities sum to 1. None does as
+            `torch_infotheory.set_validation` says, which is not to.
 
     Returns:
         ``"none"``: a tensor of shape (), (N) or (N, d1, ..., dK). Otherwise a tensor without
@@ -112,7 +118,8 @@ def cross_entropy(
         ValueError: If ``reduction`` is unknown or the batch sizes differ.
         RuntimeError: If other sizes or the types do not fit, ``weight`` does not have C elements,
             ``label_smoothing`` is above 1, or ``ignore_index`` is given with class probabilities.
-        TypeError: If an argument that should be a tensor is not one.
+        TypeError: If an argument has a wrong type.
+        NotImplementedError: If a tensor is sparse or nested.
 
     Example:
         Four equal logits: the loss is log 4 whatever the class.
@@ -157,6 +164,7 @@ def cross_entropy(
             reduction=reduction,
             label_smoothing=label_smoothing,
             dtype=dtype,
+            validate=validate,
         )
     if not (
         isinstance(input, Tensor)
@@ -167,9 +175,8 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = _Reduction.legacy_get_string(size_average, reduce)
     code = _enum("cross_entropy", reduction)
-    return _ops.cross_entropy_loss(
-        input, target, weight, code, ignore_index, label_smoothing, dtype
-    )
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.cross_entropy_loss(input, target, weight, code, ignore_index, label_smoothing, dtype)
 
 
 def nll_loss(
@@ -182,6 +189,7 @@ def nll_loss(
     reduction: str = "mean",
     *,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the negative log-likelihood of class indices under log-probabilities.
 
@@ -202,6 +210,8 @@ def nll_loss(
         ignore_index: Class index whose positions contribute nothing, to the mean's divisor neither.
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         dtype: Data type of the result. None keeps the type of ``input``.
+        validate: Whether to check that the probabilities sum to 1. None does as
+            `torch_infotheory.set_validation` says, which is not to.
 
     Returns:
         ``"none"``: a tensor of shape (), (N) or (N, d1, ..., dK). Otherwise a tensor without
@@ -223,7 +233,8 @@ def nll_loss(
             dimension.
         RuntimeError: If other sizes or the types do not fit, ``weight`` does not have C elements or
             requires a gradient.
-        TypeError: If an argument that should be a tensor is not one.
+        TypeError: If an argument has a wrong type.
+        NotImplementedError: If a tensor is sparse or nested.
 
     Example:
         The second of three classes has probability 1/4: the loss is log 4.
@@ -262,6 +273,7 @@ def nll_loss(
             reduce=reduce,
             reduction=reduction,
             dtype=dtype,
+            validate=validate,
         )
     if not (
         isinstance(input, Tensor)
@@ -272,7 +284,8 @@ def nll_loss(
     if size_average is not None or reduce is not None:
         reduction = _Reduction.legacy_get_string(size_average, reduce)
     code = _enum("nll_loss", reduction)
-    return _ops.nll_loss(input, target, weight, code, ignore_index, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.nll_loss(input, target, weight, code, ignore_index, dtype)
 
 
 def kl_div(
@@ -284,6 +297,7 @@ def kl_div(
     log_target: bool = False,
     *,
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Kullback-Leibler divergence of log-probabilities from target probabilities.
 
@@ -305,6 +319,8 @@ def kl_div(
         log_target: Whether ``target`` is given as logarithms.
         dtype: Data type of the result. None keeps the type that ``input`` and ``target`` promote
             to.
+        validate: Whether to check that the probabilities sum to 1 along the last
+            dimension. None does as `torch_infotheory.set_validation` says, which is not to.
 
     Returns:
         ``"none"``: a tensor of the broadcast shape. Otherwise a tensor without dimensions.
@@ -320,7 +336,8 @@ def kl_div(
     Raises:
         ValueError: If ``reduction`` is unknown.
         RuntimeError: If the shapes do not broadcast, or a tensor is neither real nor floating.
-        TypeError: If an argument that should be a tensor is not one.
+        TypeError: If an argument has a wrong type.
+        NotImplementedError: If a tensor is sparse or nested.
 
     Example:
         A fair coin as the target, a coin with 1/4 as the model: D = log(2) / 2 + log(2/3) / 2.
@@ -346,7 +363,7 @@ def kl_div(
 
     See also:
         `torch_infotheory.kl_divergence`, which also takes logits and returns one value for each
-        distribution.
+        distribution; `js_div`, which takes logits by default.
     """
     if has_torch_function_variadic(input, target):
         return handle_torch_function(
@@ -359,6 +376,7 @@ def kl_div(
             reduction=reduction,
             log_target=log_target,
             dtype=dtype,
+            validate=validate,
         )
     if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
         raise _not_a_tensor("kl_div", input=input, target=target)
@@ -373,7 +391,8 @@ def kl_div(
             stacklevel=2,
         )
     code = _BATCHMEAN if reduction == "batchmean" else _enum("kl_div", reduction, "batchmean")
-    return _ops.kl_div(input, target, code, log_target, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.kl_div(input, target, code, log_target, dtype)
 
 
 def entropy_loss(
@@ -384,6 +403,7 @@ def entropy_loss(
     base: float | None = None,
     reduction: str = "mean",
     dtype: torch.dtype | None = None,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the entropy of the predicted distributions, reduced over them.
 
@@ -401,6 +421,8 @@ def entropy_loss(
         base: Base of the logarithm: None gives nats, 2 gives bits.
         reduction: ``"none"``, ``"mean"`` over distributions, or ``"sum"``.
         dtype: Data type of the result. None keeps the type of ``input``.
+        validate: Whether to check that the probabilities sum to 1. None does as
+            `torch_infotheory.set_validation` says, which is not to.
 
     Returns:
         ``"none"``: a tensor of ``input``'s shape without the class dimensions. Otherwise a tensor
@@ -416,7 +438,8 @@ def entropy_loss(
     Raises:
         ValueError: If ``kind`` or ``reduction`` is unknown, or ``base`` is not finite, not
             positive, or 1.
-        TypeError: If ``input`` is not a tensor, or is an integer or boolean one.
+        TypeError: If an argument has a wrong type, or ``input`` is an integer or boolean tensor.
+        NotImplementedError: If ``input`` is sparse or nested.
         IndexError: If ``dim`` is out of range.
 
     Example:
@@ -444,11 +467,13 @@ def entropy_loss(
             base=base,
             reduction=reduction,
             dtype=dtype,
+            validate=validate,
         )
     if not isinstance(input, Tensor):
         raise _not_a_tensor("entropy_loss", input=input)
     code = _enum("entropy_loss", reduction)
-    return _ops.entropy_loss(input, dim, _kind_of(kind), _base_of(base), code, dtype)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.entropy_loss(input, dim, kind, base, code, dtype)
 
 
 def js_div(
@@ -461,6 +486,7 @@ def js_div(
     reduction: str = "mean",
     dtype: torch.dtype | None = None,
     weight: float = 0.5,
+    validate: bool | None = None,
 ) -> Tensor:
     """Return the Jensen-Shannon divergence of predicted from target distributions, reduced.
 
@@ -477,11 +503,14 @@ def js_div(
             ``dim``.
         dim: Class dimension, or a tuple of dimensions that together index the classes.
         kind: How the two state them: ``"logits"``, ``"log_probs"`` or ``"probs"``, or a pair such
-            as ``("logits", "probs")`` for ``input`` and ``target``.
+            as ``("logits", "probs")`` for ``input`` and ``target``. Other than `kl_div`, whose
+            ``input`` states log-probabilities, this takes logits by default.
         base: Base of the logarithm: None gives nats, 2 gives bits.
         reduction: ``"none"``, ``"mean"`` over distributions, or ``"sum"``.
         dtype: Data type of the result. None keeps the type that the inputs promote to.
         weight: The share w of the target in the mixture, from 0 to 1.
+        validate: Whether to check that the probabilities sum to 1. None does as
+            `torch_infotheory.set_validation` says, which is not to.
 
     Returns:
         ``"none"``: a tensor of the broadcast shape without the class dimensions. Otherwise a tensor
@@ -496,7 +525,8 @@ def js_div(
     Raises:
         ValueError: If ``kind`` or ``reduction`` is unknown, or ``base`` is not finite, not
             positive, or 1.
-        TypeError: If ``input`` or ``target`` is not a tensor, or is an integer or boolean one.
+        TypeError: If an argument has a wrong type, or a tensor is an integer or boolean one.
+        NotImplementedError: If a tensor is sparse or nested.
         RuntimeError: If the shapes do not fit.
         IndexError: If ``dim`` is out of range.
 
@@ -529,20 +559,28 @@ def js_div(
             reduction=reduction,
             dtype=dtype,
             weight=weight,
+            validate=validate,
         )
     if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
         raise _not_a_tensor("js_div", input=input, target=target)
     code = _enum("js_div", reduction)
-    share = _number_of("js_div", "weight", weight)
-    return _ops.js_div(input, target, dim, *_kinds_of(kind), _base_of(base), code, dtype, share)
+    ops = _ops if validate is None else _ops.that(validate)
+    return ops.js_div(input, target, dim, *_kinds_of(kind), base, code, dtype, weight)
 
 
 __all__ = ["cross_entropy", "entropy_loss", "info_nce", "js_div", "kl_div", "nll_loss"]
-__all__ += [name for name in dir(torch.nn.functional) if not name.startswith("_")]
 
+if TYPE_CHECKING:
+    # Of one name twice mypy takes the first and pyright the last: ours stand around torch's.
+    from torch.nn.functional import *  # type: ignore[assignment]  # noqa: F403
 
-def __getattr__(name: str) -> Any:
-    return getattr(torch.nn.functional, name)
+    from torch_infotheory.nn.functional import cross_entropy as cross_entropy
+    from torch_infotheory.nn.functional import kl_div as kl_div
+    from torch_infotheory.nn.functional import nll_loss as nll_loss
+else:
+    # The other names are looked up when they are used.
+    def __getattr__(name: str) -> Any:
+        return getattr(torch.nn.functional, name)
 
 
 def __dir__() -> list[str]:

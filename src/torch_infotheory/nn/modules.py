@@ -1,11 +1,12 @@
 """The losses of `torch_infotheory.nn.functional` as modules.
 
 Those that torch has subclass torch's own, so that ``isinstance``, saved state and code written for
-torch's class keep working. All take ``dtype``, the data type of the loss, as a keyword. Every other
-name of `torch.nn.modules` is reached through this module unchanged.
+torch's class keep working. All take ``dtype``, the data type of the loss, and ``validate``, whether
+to check that distributions are given, as keywords. Every other name of `torch.nn.modules` is
+reached through this module unchanged.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ def _options(**options: object) -> str:
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     """`torch_infotheory.nn.functional.cross_entropy` as a module.
 
-    The arguments are those of `torch.nn.CrossEntropyLoss`, and ``dtype``.
+    The arguments are those of `torch.nn.CrossEntropyLoss`, ``dtype`` and ``validate``.
 
     Example:
         >>> import torch
@@ -44,9 +45,11 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
         label_smoothing: float = 0.0,
         *,
         dtype: torch.dtype | None = None,
+        validate: bool | None = None,
     ) -> None:
         super().__init__(weight, size_average, ignore_index, reduce, reduction, label_smoothing)
         self.dtype = dtype
+        self.validate = validate
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(
@@ -57,16 +60,17 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
             dtype=self.dtype,
+            validate=self.validate,
         )
 
     def extra_repr(self) -> str:
-        return _options(dtype=self.dtype)
+        return _options(dtype=self.dtype, validate=self.validate)
 
 
 class NLLLoss(torch.nn.NLLLoss):
     """`torch_infotheory.nn.functional.nll_loss` as a module.
 
-    The arguments are those of `torch.nn.NLLLoss`, and ``dtype``.
+    The arguments are those of `torch.nn.NLLLoss`, ``dtype`` and ``validate``.
 
     Example:
         >>> import torch
@@ -84,9 +88,11 @@ class NLLLoss(torch.nn.NLLLoss):
         reduction: str = "mean",
         *,
         dtype: torch.dtype | None = None,
+        validate: bool | None = None,
     ) -> None:
         super().__init__(weight, size_average, ignore_index, reduce, reduction)
         self.dtype = dtype
+        self.validate = validate
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.nll_loss(
@@ -96,16 +102,17 @@ class NLLLoss(torch.nn.NLLLoss):
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             dtype=self.dtype,
+            validate=self.validate,
         )
 
     def extra_repr(self) -> str:
-        return _options(dtype=self.dtype)
+        return _options(dtype=self.dtype, validate=self.validate)
 
 
 class KLDivLoss(torch.nn.KLDivLoss):
     """`torch_infotheory.nn.functional.kl_div` as a module.
 
-    The arguments are those of `torch.nn.KLDivLoss`, and ``dtype``.
+    The arguments are those of `torch.nn.KLDivLoss`, ``dtype`` and ``validate``.
 
     Example:
         >>> import torch
@@ -123,9 +130,11 @@ class KLDivLoss(torch.nn.KLDivLoss):
         log_target: bool = False,
         *,
         dtype: torch.dtype | None = None,
+        validate: bool | None = None,
     ) -> None:
         super().__init__(size_average, reduce, reduction, log_target)
         self.dtype = dtype
+        self.validate = validate
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.kl_div(
@@ -134,10 +143,11 @@ class KLDivLoss(torch.nn.KLDivLoss):
             reduction=self.reduction,
             log_target=self.log_target,
             dtype=self.dtype,
+            validate=self.validate,
         )
 
     def extra_repr(self) -> str:
-        return _options(dtype=self.dtype)
+        return _options(dtype=self.dtype, validate=self.validate)
 
 
 class EntropyLoss(torch.nn.Module):
@@ -158,6 +168,7 @@ class EntropyLoss(torch.nn.Module):
         base: float | None = None,
         reduction: str = "mean",
         dtype: torch.dtype | None = None,
+        validate: bool | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -165,6 +176,7 @@ class EntropyLoss(torch.nn.Module):
         self.base = base
         self.reduction = reduction
         self.dtype = dtype
+        self.validate = validate
 
     def forward(self, input: Tensor) -> Tensor:
         return F.entropy_loss(
@@ -174,6 +186,7 @@ class EntropyLoss(torch.nn.Module):
             base=self.base,
             reduction=self.reduction,
             dtype=self.dtype,
+            validate=self.validate,
         )
 
     def extra_repr(self) -> str:
@@ -183,6 +196,7 @@ class EntropyLoss(torch.nn.Module):
             base=self.base,
             reduction=self.reduction,
             dtype=self.dtype,
+            validate=self.validate,
         )
 
 
@@ -206,6 +220,7 @@ class JSDivLoss(torch.nn.Module):
         reduction: str = "mean",
         dtype: torch.dtype | None = None,
         weight: float = 0.5,
+        validate: bool | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -214,6 +229,7 @@ class JSDivLoss(torch.nn.Module):
         self.reduction = reduction
         self.dtype = dtype
         self.weight = weight
+        self.validate = validate
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.js_div(
@@ -225,6 +241,7 @@ class JSDivLoss(torch.nn.Module):
             reduction=self.reduction,
             dtype=self.dtype,
             weight=self.weight,
+            validate=self.validate,
         )
 
     def extra_repr(self) -> str:
@@ -235,11 +252,21 @@ class JSDivLoss(torch.nn.Module):
             reduction=self.reduction,
             dtype=self.dtype,
             weight=self.weight,
+            validate=self.validate,
         )
 
 
-def __getattr__(name: str) -> Any:
-    return getattr(torch.nn.modules, name)
+if TYPE_CHECKING:
+    # Of one name twice mypy takes the first and pyright the last: ours stand around torch's.
+    from torch.nn.modules import *  # type: ignore[assignment]  # noqa: F403
+
+    from torch_infotheory.nn.modules import CrossEntropyLoss as CrossEntropyLoss
+    from torch_infotheory.nn.modules import KLDivLoss as KLDivLoss
+    from torch_infotheory.nn.modules import NLLLoss as NLLLoss
+else:
+    # The other names are looked up when they are used.
+    def __getattr__(name: str) -> Any:
+        return getattr(torch.nn.modules, name)
 
 
 def __dir__() -> list[str]:
