@@ -5,6 +5,7 @@ would report that it cannot cast to a C++ type. NumPy's integers and floating-po
 Python's.
 """
 
+import math
 import operator
 import reprlib
 from collections.abc import Callable, Sequence
@@ -73,6 +74,16 @@ def number(function: str, name: str, x: object) -> float:
     if isinstance(x, Real) and not isinstance(x, bool):
         return float(x)
     raise error(function, name, "a number", x)
+
+
+def nats_in(function: str, base: object) -> float:
+    """How many nats the unit of ``base`` has, for functions that are no ops."""
+    x = math.e if base is None else number(function, "base", base)
+    if not (math.isfinite(x) and x > 0 and x != 1):
+        raise ValueError(
+            f"{function}: expected base to be a finite number above 0 other than 1, got {x:g}"
+        )
+    return 1.0 if base is None else math.log(x)
 
 
 def flag(function: str, name: str, x: object) -> bool:

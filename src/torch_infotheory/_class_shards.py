@@ -287,7 +287,8 @@ def _expectation(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     if call.name == "kl_divergence":
         between = _centered(part, shifts[0] - shifts[1], shifts[1].exp())
     else:
-        between = _times0(mass, sum(f * shift for f, shift in zip(by, shifts, strict=True) if f))
+        scores = [f * shift for f, shift in zip(by, shifts, strict=True) if f]
+        between = _times0(mass, torch.stack(scores).sum(0))
     value, mass = shard.sums(inside + between, mass)
     if call.name == "kl_divergence":
         value = value.clamp_min(0)

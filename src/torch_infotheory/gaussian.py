@@ -56,7 +56,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from torch_infotheory.measures import _nats_in
+from torch_infotheory._arguments import nats_in
 
 __all__ = [
     "entropy",
@@ -601,7 +601,7 @@ def _diagonal(matrices: Tensor) -> Tensor:
 
 
 def _result(op: str, nats: Tensor, base: object, dtype: torch.dtype) -> Tensor:
-    return (nats / _nats_in(op, base)).to(dtype)
+    return (nats / nats_in(op, base)).to(dtype)
 
 
 def _entropy(deviations: Tensor) -> Tensor:

@@ -69,14 +69,12 @@ Reference:
     Shannon (1948). A mathematical theory of communication. Bell System Technical Journal 27.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from torch_infotheory import _arguments
 from torch_infotheory._ops import functions as _functions
 
 __all__ = [
@@ -99,33 +97,10 @@ Dim: TypeAlias = int | Sequence[int]
 _ops = _functions(__all__)
 
 
-def _kind_of(kind: object) -> str:
-    return _arguments.kind("torch_infotheory", "kind", kind)
-
-
-def _base_of(base: object) -> float | None:
-    return None if base is None else _arguments.number("torch_infotheory", "base", base)
-
-
 def _kinds_of(kind: object) -> tuple[object, object]:
     if isinstance(kind, tuple | list) and len(kind) == 2:
         return kind[0], kind[1]
     return kind, kind
-
-
-# For functions that are no ops, with the error of those: how many nats the unit of `base` has.
-def _nats_in(function: str, base: object) -> float:
-    try:
-        number = _base_of(base)
-    except TypeError as error:
-        raise TypeError(f"{function}: {error}") from None
-    if number is None:
-        return 1.0
-    if not (math.isfinite(number) and number > 0 and number != 1):
-        raise ValueError(
-            f"{function}: expected base to be a finite number above 0 other than 1, got {number:g}"
-        )
-    return math.log(number)
 
 
 def self_information(

@@ -33,8 +33,9 @@ import torch
 from torch import Tensor
 
 from torch_infotheory import measures
+from torch_infotheory._arguments import nats_in
 from torch_infotheory.estimators import _arguments, counts, labels
-from torch_infotheory.measures import Dim, Kind, _nats_in
+from torch_infotheory.measures import Dim, Kind
 from torch_infotheory.nn import functional
 from torch_infotheory.tables import joint_table
 
@@ -212,7 +213,7 @@ class _Mean(_Metric):
 
     def __init__(self, sum_name: str, kind: Any, dim: Dim, base: float | None, kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.kind, self.dim, self.unit = kind, dim, _nats_in(type(self).__name__, base)
+        self.kind, self.dim, self.unit = kind, dim, nats_in(type(self).__name__, base)
         self.sum_name, self.weight_name = sum_name, f"weight_of_{sum_name}"
         self._add_sum(self.sum_name, torch.float64)
         self._add_sum(self.weight_name, torch.float64)
@@ -438,7 +439,7 @@ class MutualInformation(_OfLabels):
         super().__init__(num_x, num_y, kwargs)
         name = type(self).__name__
         self.estimator = _arguments.choice(name, "estimator", estimator, tuple(counts.ESTIMATORS))
-        self.unit = _nats_in(name, base)
+        self.unit = nats_in(name, base)
 
     def compute(self) -> Tensor:
         """Return the estimate from all pairs so far."""
@@ -474,7 +475,7 @@ class ConditionalEntropy(_OfLabels):
 
     def __init__(self, num_x: int, num_y: int, *, base: float | None = None, **kwargs: Any) -> None:
         super().__init__(num_x, num_y, kwargs)
-        self.unit = _nats_in(type(self).__name__, base)
+        self.unit = nats_in(type(self).__name__, base)
 
     def compute(self) -> Tensor:
         """Return the conditional entropy of all pairs so far."""
@@ -510,7 +511,7 @@ class VariationOfInformation(_OfLabels):
 
     def __init__(self, num_x: int, num_y: int, *, base: float | None = None, **kwargs: Any) -> None:
         super().__init__(num_x, num_y, kwargs)
-        self.unit = _nats_in(type(self).__name__, base)
+        self.unit = nats_in(type(self).__name__, base)
 
     def compute(self) -> Tensor:
         """Return the variation of information of all pairs so far."""

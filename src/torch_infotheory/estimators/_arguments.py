@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from torch_infotheory.measures import _nats_in as nats_in
+from torch_infotheory._arguments import nats_in
 
 __all__ = ["a_tensor", "choice", "floating", "nats_in", "positive_int", "samples_of", "wide"]
 
