@@ -152,6 +152,10 @@ PyMethodDef functions[] = {
     bound<&kl_div>("kl_div"),
     bound<&entropy_loss>("entropy_loss"),
     bound<&js_div>("js_div"),
+    bound<&linear_cross_entropy>("linear_cross_entropy"),
+    bound<&linear_entropy>("linear_entropy"),
+    bound<&linear_kl_div>("linear_kl_div"),
+    bound<&linear_js_div>("linear_js_div"),
     {"_build", &describe_build, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

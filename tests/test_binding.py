@@ -13,7 +13,8 @@ from torch_infotheory import _C, _ops, divergences, measures
 from torch_infotheory.nn import functional
 
 LOSSES = ["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"]
-NAMES = [*measures.__all__, *divergences.__all__, *LOSSES]
+LINEAR = ["linear_cross_entropy", "linear_entropy", "linear_kl_div", "linear_js_div"]
+NAMES = [*measures.__all__, *divergences.__all__, *LOSSES, *LINEAR]
 P = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
 
 

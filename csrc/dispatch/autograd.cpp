@@ -24,8 +24,9 @@ struct Backward final : FormulaNode<Backward<F>, Options, 2, 4> {
   using Base = FormulaNode<Backward<F>, Options, 2, 4>;
   static constexpr bool is_traceable = true;
   std::string name() const override { return std::string(F::name) + "Backward"; }
-  static variable_list run(const Tensor& g, const typename Base::Tensors& t, const Options& o,
-                           const typename Base::Needed& needed) {
+  static variable_list run(const variable_list& by_outputs, const typename Base::Tensors& t,
+                           const Options& o, const typename Base::Needed& needed) {
+    const Tensor& g = by_outputs[0];
     variable_list out(2);
     const optional<Tensor> q = maybe(t[1]), weight = maybe(t[2]);
     for (int64_t wrt = 0; wrt < 2; ++wrt)
@@ -41,8 +42,9 @@ struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3,
   using Base = FormulaNode<DoubleBackward<F>, BackwardOptions, 3, 4>;
   static constexpr bool is_traceable = false;  // it calls the engine
   std::string name() const override { return std::string(F::name) + "BackwardBackward"; }
-  static variable_list run(const Tensor& gg, const typename Base::Tensors& t,
+  static variable_list run(const variable_list& by_outputs, const typename Base::Tensors& t,
                            const BackwardOptions& o, const typename Base::Needed& needed) {
+    const Tensor& gg = by_outputs[0];
     variable_list out(3), inputs;
     if (!gg.defined()) return out;
     const bool create_graph = torch::autograd::GradMode::is_enabled();
@@ -51,10 +53,7 @@ struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3,
     std::vector<size_t> place;
     for (size_t i = 0; i < 3; ++i) {
       if (!needed[i] || !in[i].defined() || !at::isFloatingType(in[i].scalar_type())) continue;
-      // Asked of a view: once a level of torch.func has ended, the saved tensor itself claims a
-      // graph that is gone.
-      const Tensor view = in[i].view_as(in[i]);
-      in[i] = create_graph && view.requires_grad() ? view : in[i].detach().requires_grad_();
+      in[i] = to_differentiate_by(in[i], create_graph);
       inputs.push_back(in[i]);
       place.push_back(i);
     }

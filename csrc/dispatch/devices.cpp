@@ -55,7 +55,7 @@ void refuse(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
   each_formula([&](auto formula) {
-    using F = decltype(formula);
+    using F = typename decltype(formula)::type;
     for (const std::string& name : {forward_name<F>(), backward_name<F>()})
       m.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&refuse>());
   });

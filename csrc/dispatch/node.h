@@ -1,7 +1,7 @@
 // node.h -- what both autograd nodes share: releasing what they saved, and replay under compiled
 // autograd.
 //
-// A node states its derivative as a pure function `run(grad, saved tensors, options, which outputs
+// A node states its derivative as a pure function `run(grads, saved tensors, options, which outputs
 // are needed)`. Knows autograd; must not know formulas.
 #pragma once
 #include <torch/csrc/autograd/autograd.h>
@@ -17,8 +17,15 @@ namespace torch_infotheory {
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
 
+// What a saved tensor is differentiated by within a backward. Asked of a view: once a level of
+// torch.func has ended, the saved tensor itself claims a graph that is gone.
+inline at::Tensor to_differentiate_by(const at::Tensor& saved, bool create_graph) {
+  const at::Tensor view = saved.view_as(saved);
+  return create_graph && view.requires_grad() ? view : saved.detach().requires_grad_();
+}
+
 // Self has: static constexpr size_t inputs, saved; SavedVariable tensors[saved]; an Options struct
-// `options` with `fields()`; static variable_list run(grad, std::array<Tensor, saved>, Options,
+// `options` with `fields()`; static variable_list run(grads, std::array<Tensor, saved>, Options,
 // std::array<bool, inputs> needed); static constexpr bool is_traceable, whether `run` is made of
 // operations alone.
 template <class Self, class Options, size_t inputs_, size_t saved_>
@@ -39,7 +46,7 @@ struct FormulaNode : torch::autograd::Node {
     for (size_t i = 0; i < saved; ++i) values[i] = tensors[i].unpack();
     Needed needed;
     for (size_t i = 0; i < inputs; ++i) needed[i] = task_should_compute_output(i);
-    return Self::run(g[0], values, options, needed);
+    return Self::run(g, values, options, needed);
   }
 
   void release_variables() override {
@@ -89,7 +96,7 @@ struct FormulaNode : torch::autograd::Node {
               opts.fields());
           Needed needed;
           for (auto& n : needed) n = unpacked.unpack<bool>();
-          return Self::run(grads[0], saved_values, opts, needed);
+          return Self::run(grads, saved_values, opts, needed);
         },
         schema, /*is_custom_function=*/true, /*is_traceable=*/true);
     auto out = compiler->call_function(swap.get_py_compiler(), "apply_functional", replay, g,

@@ -291,4 +291,71 @@ inline Tensor js_div(const Tensor& input, const Tensor& target, IntArrayRef dim 
   return call.call(input, target, dim, kind, target_kind, base, reduction, dtype, weight);
 }
 
+// ---- losses from hidden states: of the logits input @ linear_weight.T + linear_bias ----
+
+inline Tensor linear_cross_entropy(const Tensor& input, const Tensor& linear_weight,
+                                   const Tensor& target, const optional<Tensor>& linear_bias = {},
+                                   const optional<Tensor>& weight = {},
+                                   int64_t reduction = at::Reduction::Mean,
+                                   optional<int64_t> ignore_index = {}, double label_smoothing = 0,
+                                   optional<int64_t> chunk = {}, optional<double> softcap = {},
+                                   double temperature = 1, optional<ScalarType> dtype = {}) {
+  using Signature =
+      Tensor(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&,
+             const optional<Tensor>&, int64_t, optional<int64_t>, double, optional<int64_t>,
+             optional<double>, double, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::linear_cross_entropy");
+  return call.call(input, linear_weight, target, linear_bias, weight, reduction, ignore_index,
+                   label_smoothing, chunk, softcap, temperature, dtype);
+}
+
+inline Tensor linear_entropy(const Tensor& input, const Tensor& linear_weight,
+                             const optional<Tensor>& linear_bias = {},
+                             const optional<Tensor>& mask = {}, optional<double> softcap = {},
+                             double temperature = 1, optional<double> base = {},
+                             int64_t reduction = at::Reduction::Mean,
+                             optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, const optional<Tensor>&,
+                           const optional<Tensor>&, optional<double>, double, optional<double>,
+                           int64_t, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::linear_entropy");
+  return call.call(input, linear_weight, linear_bias, mask, softcap, temperature, base, reduction,
+                   dtype);
+}
+
+// `target` states the teacher by `kind` or, where `target_weight` is given, by hidden states.
+inline Tensor linear_kl_div(const Tensor& input, const Tensor& linear_weight, const Tensor& target,
+                            const optional<Tensor>& linear_bias = {},
+                            const optional<Tensor>& target_weight = {},
+                            const optional<Tensor>& target_bias = {}, string_view kind = "logits",
+                            string_view direction = "forward", const optional<Tensor>& mask = {},
+                            optional<double> softcap = {}, double temperature = 1,
+                            int64_t reduction = at::Reduction::Mean,
+                            optional<ScalarType> dtype = {}) {
+  using Signature =
+      Tensor(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&,
+             const optional<Tensor>&, const optional<Tensor>&, string_view, string_view,
+             const optional<Tensor>&, optional<double>, double, int64_t, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::linear_kl_div");
+  return call.call(input, linear_weight, target, linear_bias, target_weight, target_bias, kind,
+                   direction, mask, softcap, temperature, reduction, dtype);
+}
+
+inline Tensor linear_js_div(const Tensor& input, const Tensor& linear_weight, const Tensor& target,
+                            const optional<Tensor>& linear_bias = {},
+                            const optional<Tensor>& target_weight = {},
+                            const optional<Tensor>& target_bias = {}, string_view kind = "logits",
+                            double weight = 0.5, const optional<Tensor>& mask = {},
+                            optional<double> softcap = {}, double temperature = 1,
+                            int64_t reduction = at::Reduction::Mean,
+                            optional<ScalarType> dtype = {}) {
+  using Signature =
+      Tensor(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&,
+             const optional<Tensor>&, const optional<Tensor>&, string_view, double,
+             const optional<Tensor>&, optional<double>, double, int64_t, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::linear_js_div");
+  return call.call(input, linear_weight, target, linear_bias, target_weight, target_bias, kind,
+                   weight, mask, softcap, temperature, reduction, dtype);
+}
+
 }  // namespace torch_infotheory

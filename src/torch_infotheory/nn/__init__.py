@@ -2,9 +2,10 @@
 
     from torch_infotheory import nn
 
-can stand in place of ``from torch import nn``. `CrossEntropyLoss`, `NLLLoss`, `KLDivLoss` and their
-functions in `nn.functional` are ours, `EntropyLoss` and `JSDivLoss` are new, and every other name
-is torch's, looked up when it is used.
+can stand in place of ``from torch import nn``. `CrossEntropyLoss`, `NLLLoss`, `KLDivLoss`,
+`LinearCrossEntropyLoss` and their functions in `nn.functional` are ours, `EntropyLoss`,
+`JSDivLoss`, `LinearEntropyLoss`, `LinearKLDivLoss` and `LinearJSDivLoss` are new, and every other
+name is torch's, looked up when it is used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ from torch_infotheory.nn.modules import (
     EntropyLoss,
     JSDivLoss,
     KLDivLoss,
+    LinearCrossEntropyLoss,
+    LinearEntropyLoss,
+    LinearJSDivLoss,
+    LinearKLDivLoss,
     NLLLoss,
 )
 
@@ -25,6 +30,10 @@ __all__ = [
     "EntropyLoss",
     "JSDivLoss",
     "KLDivLoss",
+    "LinearCrossEntropyLoss",
+    "LinearEntropyLoss",
+    "LinearJSDivLoss",
+    "LinearKLDivLoss",
     "NLLLoss",
     "functional",
     "modules",

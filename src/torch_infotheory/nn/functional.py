@@ -1,7 +1,8 @@
-"""Losses that take the place of torch's own, and three that torch does not have.
+"""Losses that take the place of torch's own, and some that torch does not have.
 
-`cross_entropy`, `nll_loss` and `kl_div` have the signatures, defaults, results, warnings and errors
-of `torch.nn.functional`; `entropy_loss`, `js_div` and `info_nce` are new. Every other name of
+`cross_entropy`, `nll_loss`, `kl_div` and `linear_cross_entropy` have the signatures, defaults,
+results, warnings and errors of `torch.nn.functional`; `entropy_loss`, `js_div`, `info_nce`,
+`linear_entropy`, `linear_kl_div` and `linear_js_div` are new. Every other name of
 `torch.nn.functional` is reached through this module unchanged, so that
 
     from torch_infotheory.nn import functional as F
@@ -26,35 +27,20 @@ from torch.overrides import (
 
 from torch_infotheory._ops import functions as _functions
 from torch_infotheory.measures import Dim, Kind, _kinds_of
+from torch_infotheory.nn._arguments import _enum, _not_a_tensor
+from torch_infotheory.nn._linear import (
+    linear_cross_entropy,
+    linear_entropy,
+    linear_js_div,
+    linear_kl_div,
+)
 from torch_infotheory.nn.contrastive import info_nce
 
 _ops = _functions(
     ["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"],
     cross_entropy_loss="cross_entropy",
 )
-_ENUM = {name: _Reduction.get_enum(name) for name in ("none", "mean", "sum")}
 _BATCHMEAN = 3  # after torch's own numbers, which end at 2
-
-
-def _not_a_tensor(function: str, **arguments: object) -> TypeError:
-    """Return torch's error for the first argument that is no tensor; only a weight may be None."""
-    name, value = next(
-        (name, value)
-        for name, value in arguments.items()
-        if not isinstance(value, Tensor) and (name != "weight" or value is not None)
-    )
-    return TypeError(f"{function}: argument '{name}' must be Tensor, not {type(value).__name__}")
-
-
-def _enum(function: str, reduction: str, *more: str) -> int:
-    """Return torch's number of a reduction; ``function`` also takes ``more``, says the error."""
-    if isinstance(reduction, str) and reduction in _ENUM:  # sooner than torch tells them apart
-        return _ENUM[reduction]
-    try:
-        return _Reduction.get_enum(reduction)
-    except ValueError as error:
-        names = ", ".join(map(repr, (*_ENUM, *more)))
-        raise ValueError(f"{error}: {function} takes {names}") from None
 
 
 def cross_entropy(
@@ -568,7 +554,18 @@ def js_div(
     return ops.js_div(input, target, dim, *_kinds_of(kind), base, code, dtype, weight)
 
 
-__all__ = ["cross_entropy", "entropy_loss", "info_nce", "js_div", "kl_div", "nll_loss"]
+__all__ = [
+    "cross_entropy",
+    "entropy_loss",
+    "info_nce",
+    "js_div",
+    "kl_div",
+    "linear_cross_entropy",
+    "linear_entropy",
+    "linear_js_div",
+    "linear_kl_div",
+    "nll_loss",
+]
 
 if TYPE_CHECKING:
     # Of one name twice mypy takes the first and pyright the last: ours stand around torch's.

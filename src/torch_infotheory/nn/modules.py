@@ -6,6 +6,7 @@ to check that distributions are given, as keywords. Every other name of `torch.n
 reached through this module unchanged.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -253,6 +254,256 @@ class JSDivLoss(torch.nn.Module):
             dtype=self.dtype,
             weight=self.weight,
             validate=self.validate,
+        )
+
+
+# torch has had one since 2.13.
+_TorchLinearCrossEntropyLoss: Any = getattr(
+    torch.nn, "LinearCrossEntropyLoss", torch.nn.modules.loss._WeightedLoss
+)
+
+
+class LinearCrossEntropyLoss(_TorchLinearCrossEntropyLoss):
+    """`torch_infotheory.nn.functional.linear_cross_entropy` as a module with the linear map in it.
+
+    The arguments are those of `torch.nn.LinearCrossEntropyLoss`, and ``softcap``, ``temperature``
+    and ``loss_dtype``, the data type of the result (``dtype`` is that of the linear map). The map
+    is ``linear``, a `torch.nn.Linear`; its parameters may be those of another module.
+
+    Example:
+        >>> import torch
+        >>> from torch_infotheory import nn
+        >>> loss = nn.LinearCrossEntropyLoss(in_features=2, num_classes=4)
+        >>> _ = torch.nn.init.zeros_(loss.linear.weight)
+        >>> loss(torch.ones(1, 2), torch.tensor([2]))
+        tensor(1.3863, grad_fn=<LinearLossBackward>)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: Any = None,
+        softcap: float | None = None,
+        temperature: float = 1.0,
+        loss_dtype: torch.dtype | None = None,
+    ) -> None:
+        if weight is not None and weight.shape != (num_classes,):
+            raise RuntimeError(
+                f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}"
+            )
+        if label_smoothing < 0 or label_smoothing > 1:
+            raise RuntimeError(
+                f"expected label_smoothing to be in range [0, 1], got {label_smoothing}"
+            )
+        # Not torch's own, which is not everywhere and knows fewer arguments.
+        torch.nn.modules.loss._WeightedLoss.__init__(self, weight, reduction=reduction)
+        self.num_classes = num_classes
+        self.out_features = out_features
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        self.linear = torch.nn.Linear(
+            in_features, math.prod(out_features, start=num_classes), bias, device, dtype
+        )
+        self.options = options
+        self.softcap = softcap
+        self.temperature = temperature
+        self.loss_dtype = loss_dtype
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        weight: Tensor = self.linear.weight
+        bias: Tensor | None = self.linear.bias
+        if self.out_features:
+            shape = (self.num_classes, *self.out_features)
+            weight = weight.reshape(*shape, self.linear.in_features)
+            bias = bias if bias is None else bias.reshape(shape)
+        return F.linear_cross_entropy(
+            input,
+            weight,
+            target,
+            linear_bias=bias,
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            options=self.options,
+            softcap=self.softcap,
+            temperature=self.temperature,
+            dtype=self.loss_dtype,
+        )
+
+    def extra_repr(self) -> str:
+        return _options(
+            in_features=self.linear.in_features,
+            num_classes=self.num_classes,
+            out_features=self.out_features,
+            bias=self.linear.bias is not None,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            options=self.options,
+            softcap=self.softcap,
+            temperature=self.temperature,
+            loss_dtype=self.loss_dtype,
+        )
+
+
+class _LinearLoss(torch.nn.Module):
+    """The linear map of a loss from hidden states, and what these losses have in common."""
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        softcap: float | None = None,
+        temperature: float = 1.0,
+        reduction: str = "mean",
+        loss_dtype: torch.dtype | None = None,
+        **own: Any,
+    ) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(in_features, num_classes, bias, device, dtype)
+        self.options = {
+            "softcap": softcap,
+            "temperature": temperature,
+            "reduction": reduction,
+            "dtype": loss_dtype,
+            **own,
+        }
+
+    def extra_repr(self) -> str:
+        return _options(**self.options)
+
+
+class LinearEntropyLoss(_LinearLoss):
+    """`torch_infotheory.nn.functional.linear_entropy` as a module with the linear map in it.
+
+    The first arguments are those of `torch.nn.Linear`, without a bias unless ``bias`` is True, and
+    the map is ``linear``. The others are those of the function; its ``dtype`` is ``loss_dtype``.
+
+    Example:
+        >>> import torch
+        >>> from torch_infotheory import nn
+        >>> loss = nn.LinearEntropyLoss(2, 4, base=2)
+        >>> _ = torch.nn.init.zeros_(loss.linear.weight)
+        >>> loss(torch.ones(3, 2)).item()
+        2.0
+    """
+
+    def __init__(
+        self, in_features: int, num_classes: int, *, base: float | None = None, **common: Any
+    ) -> None:
+        super().__init__(in_features, num_classes, base=base, **common)
+
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        linear = self.linear
+        return F.linear_entropy(
+            input, linear.weight, linear_bias=linear.bias, mask=mask, **self.options
+        )
+
+
+class LinearKLDivLoss(_LinearLoss):
+    """`torch_infotheory.nn.functional.linear_kl_div` as a module with the model's linear map in it.
+
+    The arguments are those of `LinearEntropyLoss` and of the function. A call takes the teacher, by
+    ``kind`` or as hidden states with their own linear map.
+
+    Example:
+        >>> import torch
+        >>> from torch_infotheory import nn
+        >>> loss = nn.LinearKLDivLoss(2, 2, kind="probs")
+        >>> _ = torch.nn.init.zeros_(loss.linear.weight)
+        >>> round(loss(torch.ones(1, 2), torch.tensor([[0.25, 0.75]])).item(), 4)
+        0.1308
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        kind: Kind = "logits",
+        direction: str = "forward",
+        **common: Any,
+    ) -> None:
+        super().__init__(in_features, num_classes, kind=kind, direction=direction, **common)
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        target_weight: Tensor | None = None,
+        target_bias: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        return F.linear_kl_div(
+            input,
+            self.linear.weight,
+            target,
+            linear_bias=self.linear.bias,
+            target_weight=target_weight,
+            target_bias=target_bias,
+            mask=mask,
+            **self.options,
+        )
+
+
+class LinearJSDivLoss(_LinearLoss):
+    """`torch_infotheory.nn.functional.linear_js_div` as a module with the model's linear map in it.
+
+    The arguments are those of `LinearEntropyLoss` and of the function. A call takes the teacher, by
+    ``kind`` or as hidden states with their own linear map.
+
+    Example:
+        >>> import torch
+        >>> from torch_infotheory import nn
+        >>> loss = nn.LinearJSDivLoss(2, 2, kind="probs")
+        >>> _ = torch.nn.init.zeros_(loss.linear.weight)
+        >>> round(loss(torch.ones(1, 2), torch.tensor([[1.0, 0.0]])).item(), 4)
+        0.2158
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        kind: Kind = "logits",
+        weight: float = 0.5,
+        **common: Any,
+    ) -> None:
+        super().__init__(in_features, num_classes, kind=kind, weight=weight, **common)
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        target_weight: Tensor | None = None,
+        target_bias: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        return F.linear_js_div(
+            input,
+            self.linear.weight,
+            target,
+            linear_bias=self.linear.bias,
+            target_weight=target_weight,
+            target_bias=target_bias,
+            mask=mask,
+            **self.options,
         )
 
 

@@ -1,0 +1,310 @@
+// linear.cpp -- losses from hidden states, a block of rows at a time: the kernel of `_linear_loss`
+// for every device, and its shape rules.
+//
+// Of each block: the logits by a matrix product into a buffer, the row op forward and backward, and
+// the products that carry the gradient on. The products are ATen's and all else the row ops', so
+// that one text serves all devices and formulas. Knows tensors; must not know how a row is reduced.
+// Read first: linear.h.
+#include "dispatch/linear.h"
+
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <torch/library.h>
+
+#include "dispatch/schemas.h"
+
+namespace torch_infotheory {
+namespace {
+
+// What the logits of a block may take, in bytes, unless it would have fewer rows than kFewRows.
+// Each block reads and writes the whole gradient of the weight, at the price of multiplying some 20
+// rows, so that blocks are as large as memory allows rather than as small as a cache.
+constexpr int64_t kBlockBytes = int64_t(32) << 20, kFewRows = 16;
+// Elements of a weight of 16 bits that are converted at a time, to be multiplied from the cache.
+constexpr int64_t kConvertedElements = int64_t(1) << 18;
+
+// From sizes alone, so that results repeat: blocks of equal size, but for the last.
+int64_t rows_of_block(int64_t rows, int64_t logits, ScalarType type, int64_t asked) {
+  if (asked > 0) return std::max<int64_t>(std::min(asked, rows), 1);
+  const int64_t bytes = std::max<int64_t>(logits * int64_t(c10::elementSize(type)), 1);
+  const int64_t most = std::max(kBlockBytes / bytes, kFewRows);
+  const int64_t blocks = std::max<int64_t>((rows + most - 1) / most, 1);
+  return std::max<int64_t>((rows + blocks - 1) / blocks, 1);
+}
+
+// The rows that count, and the block of them at hand.
+struct Block {
+  Tensor index;  // undefined: all rows count
+  int64_t rows, begin = 0, size = 0;
+
+  Block(const Tensor& counts, int64_t all) : rows(all) {
+    if (!counts.defined()) return;
+    index = counts.nonzero().squeeze(1);
+    rows = index.size(0);
+    if (rows == all) index = Tensor();
+  }
+  Tensor of(const Tensor& t) const {
+    return index.defined() ? t.index_select(0, index.narrow(0, begin, size))
+                           : t.narrow(0, begin, size);
+  }
+  void put(Tensor& all, const Tensor& part) const {
+    if (index.defined())
+      all.index_copy_(0, index.narrow(0, begin, size), part.to(all.scalar_type()));
+    else
+      all.narrow(0, begin, size).copy_(part);
+  }
+  // For `put`; what does not count is 0.
+  Tensor all(at::IntArrayRef sizes, const at::TensorOptions& options) const {
+    return index.defined() ? at::zeros(sizes, options) : at::empty(sizes, options);
+  }
+};
+
+// Hidden states and the linear map that makes logits of them, and the gradients by all three. On
+// CUDA factors of 16 bits are multiplied as they are and accumulated in float32; elsewhere they are
+// converted, the weight in parts.
+class Head {
+ public:
+  Head(const LinearTensors& x, const LinearOptions& options, size_t first, const Block& block)
+      : o(options),
+        states(x[first]),
+        weight(x[first + 1]),
+        exact(exact_type(x)),
+        factor(states.is_cuda() ? states.scalar_type() : exact),
+        positions(weight.dim() == 3 ? weight.size(1) : 0) {
+    if (positions) weight = weight.flatten(0, 1);
+    if (x[first + 2].defined()) bias = x[first + 2].flatten().to(exact);
+    const auto like = weight.options().dtype(exact);
+    buffer = at::empty({block.size, weight.size(0)}, like);
+    if (o.wants(first)) by_states = block.all(states.sizes(), like);
+    if (o.wants(first + 1)) by_weight = at::zeros(x[first + 1].sizes(), like);
+    if (o.wants(first + 2)) by_bias = at::zeros(x[first + 2].sizes(), like);
+  }
+
+  // Of the rows of a block, in the buffer.
+  Tensor logits(const Block& block) {
+    rows = block.of(states).to(factor);
+    z = buffer.narrow(0, 0, block.size);
+    const double alpha = 1 / (o.softcap ? o.softcap : o.temperature);
+    each_part([&](int64_t first, const Tensor& part) {
+      multiply(z.narrow(1, first, part.size(0)), rows, part.t(), 0, alpha);
+    });
+    if (bias.defined()) z.add_(bias, alpha);
+    if (o.softcap) z.tanh_().mul_(o.softcap / o.temperature);
+    return positions ? z.view({block.size, -1, positions}) : z;
+  }
+  // The chain from a gradient by these logits on, which are gone after it.
+  void backward(const Block& block, const Tensor& by_logits) {
+    Tensor g = by_logits.view(z.sizes());
+    if (o.softcap) at::tanh_backward_out(g, g, z.mul_(o.temperature / o.softcap));
+    const double alpha = 1 / o.temperature;
+    if (by_bias.defined()) by_bias.add_(g.sum(0).view(by_bias.sizes()), alpha);
+    g = g.to(factor);
+    if (by_weight.defined()) multiply(by_weight.view(weight.sizes()), g.t(), rows, 1, alpha);
+    if (!by_states.defined()) return;
+    Tensor gradient = at::empty({block.size, states.size(1)}, by_states.options());
+    each_part([&](int64_t first, const Tensor& part) {
+      multiply(gradient, g.narrow(1, first, part.size(0)), part, first > 0, alpha);
+    });
+    block.put(by_states, gradient);
+  }
+  void gradients(std::vector<Tensor>& into) const {
+    for (const Tensor& g : {by_states, by_weight, by_bias})
+      if (g.defined()) into.push_back(g);
+  }
+
+ private:
+  const LinearOptions& o;
+  Tensor states, weight, bias, buffer, converted, by_states, by_weight, by_bias;
+  Tensor rows, z;  // of the block at hand
+  ScalarType exact, factor;
+  int64_t positions;
+
+  // out = beta out + alpha a b
+  static void multiply(Tensor out, const Tensor& a, const Tensor& b, double beta, double alpha) {
+    const ScalarType type = out.scalar_type();
+    if (a.scalar_type() == type)
+      at::addmm_out(out, out, a, b, beta, alpha);
+    else if (beta == 0)
+      at::mm_out(out, a, b, type).mul_(alpha);
+    else
+      out.add_(at::mm(a, b, type), alpha);
+  }
+  template <class Visit>
+  void each_part(Visit visit) {
+    if (weight.scalar_type() == factor) return visit(0, weight);
+    const int64_t all = weight.size(0),
+                  most = std::max<int64_t>(
+                      kConvertedElements / std::max<int64_t>(weight.size(1), 1), 1);
+    if (!converted.defined())
+      converted = at::empty({std::min(most, all), weight.size(1)}, weight.options().dtype(factor));
+    for (int64_t first = 0; first < all; first += most) {
+      const int64_t n = std::min(most, all - first);
+      visit(first, converted.narrow(0, 0, n).copy_(weight.narrow(0, first, n)));
+    }
+  }
+};
+
+// Before anything is multiplied. On CUDA, where it would wait for the device, kernels assert it.
+void check_labels(const LinearTensors& x, const LinearOptions& o) {
+  const Tensor& labels = x[kTarget];
+  if (!o.has_labels() || !labels.is_cpu()) return;
+  const Tensor wrong =
+      (labels < 0).logical_or_(labels >= x[kWeight].size(0)).logical_and_(labels != o.ignore_index);
+  if (wrong.any().item<bool>())
+    TORCH_CHECK_INDEX(false, "Target ", labels.masked_select(wrong)[0].item<int64_t>(),
+                      " is out of bounds.");
+}
+
+// Without `g` the value, and the gradients of the sum; with it, one number per distribution, the
+// gradients alone.
+template <class F>
+LinearResults in_blocks(const LinearTensors& x, const LinearOptions& o, const Tensor& g) {
+  const ScalarType exact = exact_type(x);
+  const auto options = x[kStates].options().dtype(exact);
+  const int64_t all = x[kStates].size(0);
+  check_labels(x, o);
+  Block block(counting_rows(x, o), all);
+  const int64_t most = rows_of_block(
+      block.rows, x[kWeight].numel() / std::max<int64_t>(x[kWeight].size(-1), 1), exact, o.chunk);
+  block.size = std::min(most, block.rows);
+  Head model(x, o, kStates, block);
+  optional<Head> teacher;
+  if (o.has_teacher()) teacher.emplace(x, o, kTarget, block);
+  const bool divides =
+      !teacher && x[kTarget].defined() && o.target_kind == kLogits && o.temperature != 1;
+
+  const bool sums = !g.defined() && o.reduction != kNone;
+  const Options rows = o.of_rows(sums ? kSum : kNone);
+  Tensor value = sums ? at::zeros({}, options.dtype(at::kDouble))
+                      : block.all(shape_of_values<int64_t>(x), options);
+  Tensor by_target;
+  if (!teacher && o.wants(kTarget)) by_target = block.all(x[kTarget].sizes(), x[kTarget].options());
+
+  for (; block.begin < block.rows; block.begin += most) {
+    block.size = std::min(most, block.rows - block.begin);
+    Tensor target = teacher                ? teacher->logits(block)
+                    : x[kTarget].defined() ? block.of(x[kTarget])
+                                           : Tensor();
+    if (divides) target = target / o.temperature;
+    const RowPair pair = RowPair::of<F>(x, o, model.logits(block), target);
+    const auto [v, saved] = call_forward<F>(pair.operands(), rows, sums ? at::kDouble : exact);
+    if (sums)
+      value.add_(v);
+    else
+      block.put(value, v);
+    const Tensor by_value = g.defined() ? block.of(g) : at::ones_like(v);
+    const auto by = [&](bool of_model) {
+      return call_backward<F>(by_value, pair.operands(), saved, rows,
+                              of_model != bool(o.model_is_p));
+    };
+    const Tensor by_model = o.wanted & kOfModel ? by(true) : Tensor();
+    const Tensor by_other = o.wanted & kOfTarget ? by(false) : Tensor();
+    if (by_model.defined()) model.backward(block, by_model);
+    if (by_other.defined() && teacher)
+      teacher->backward(block, by_other);
+    else if (by_other.defined())
+      block.put(by_target, divides ? by_other / o.temperature : by_other);
+  }
+  LinearResults results{value, {}};
+  auto& gradients = std::get<1>(results);
+  model.gradients(gradients);
+  if (teacher) teacher->gradients(gradients);
+  if (by_target.defined()) gradients.push_back(by_target);
+  return results;
+}
+
+LinearResults run(const LinearTensors& x, const LinearOptions& o, const Tensor& g) {
+  check_linear(x);
+  // A backward pass may run under autocast, which must not change its products.
+  const c10::impl::ExcludeDispatchKeyGuard below(c10::autocast_dispatch_keyset);
+  return with_formula(
+      o, [&](auto formula) { return in_blocks<typename decltype(formula)::type>(x, o, g); });
+}
+
+LinearResults forward(at::TensorList operands, at::IntArrayRef ints, at::ArrayRef<double> floats,
+                      ScalarType dtype) {
+  const LinearOptions o = linear_options(ints, floats);
+  const LinearTensors x = linear_tensors(operands, o);
+  auto [value, gradients] = run(x, o, {});
+  Tensor inverse;
+  if (o.reduction == kMean) {
+    inverse = divisor(x, o).reciprocal_();
+    value = value * inverse;
+    inverse.masked_fill_(inverse.isinf(), 0);  // nothing counts: no gradient, though no value
+  } else if (!gradients.empty()) {
+    inverse = at::ones({}, value.options());
+  }
+  if (!gradients.empty()) gradients.insert(gradients.begin(), inverse);
+  return {value.to(dtype), gradients};
+}
+
+std::vector<Tensor> backward(const Tensor& g, at::TensorList operands, at::TensorList gradients,
+                             at::IntArrayRef ints, at::ArrayRef<double> floats) {
+  const LinearOptions o = linear_options(ints, floats);
+  const LinearTensors x = linear_tensors(operands, o);
+  std::vector<Tensor> out;
+  if (gradients.empty()) {
+    Tensor each = widened(g);
+    if (o.reduction == kMean) each = each / divisor(x, o);
+    if (o.reduction != kNone) each = each.expand(shape_of_values<int64_t>(x));
+    out = std::get<1>(run(x, o, each));
+  } else {
+    const Tensor factor = gradients[0] * g;
+    for (const Tensor& t : gradients.slice(1)) out.push_back(t * factor);
+  }
+  each_wanted(o, [&, i = 0](size_t operand) mutable {
+    out[i] = out[i].to(x[operand].scalar_type());
+    ++i;
+  });
+  return out;
+}
+
+LinearResults forward_meta(at::TensorList operands, at::IntArrayRef ints,
+                           at::ArrayRef<double> floats, ScalarType dtype) {
+  const LinearOptions o = linear_options(ints, floats);
+  const LinearTensors x = linear_tensors(operands, o);
+  check_linear(x);
+  const auto options = x[kStates].options();
+  const auto shape = shape_of_values<c10::SymInt>(x);
+  LinearResults out{
+      at::empty_symint(o.reduction == kNone ? shape : Shape<c10::SymInt>{}, options.dtype(dtype)),
+      {}};
+  auto& gradients = std::get<1>(out);
+  if (o.wanted) gradients.push_back(at::empty({}, options.dtype(at::kDouble)));
+  each_wanted(o, [&](size_t i) {
+    const bool literal = i == kTarget && !o.has_teacher();
+    const ScalarType type = literal ? x[i].scalar_type() : exact_type(x);
+    gradients.push_back(at::empty_symint(x[i].sym_sizes(), options.dtype(type)));
+  });
+  return out;
+}
+std::vector<Tensor> backward_meta(const Tensor&, at::TensorList operands, at::TensorList,
+                                  at::IntArrayRef ints, at::ArrayRef<double> floats) {
+  const LinearOptions o = linear_options(ints, floats);
+  const LinearTensors x = linear_tensors(operands, o);
+  std::vector<Tensor> out;
+  each_wanted(o,
+              [&](size_t i) { out.push_back(at::empty_symint(x[i].sym_sizes(), x[i].options())); });
+  return out;
+}
+
+TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
+  m.def(
+      "_linear_loss(Tensor[] operands, int[] options, float[] parameters, ScalarType dtype) -> "
+      "(Tensor value, Tensor[] gradients)",
+      kTags);
+  m.def(
+      "_linear_loss_backward(Tensor g, Tensor[] operands, Tensor[] gradients, int[] options, "
+      "float[] parameters) -> Tensor[]",
+      kTags);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
+  m.impl(kLinear, &forward);
+  m.impl(kLinearBackward, &backward);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, Meta, m) {
+  m.impl(kLinear, &forward_meta);
+  m.impl(kLinearBackward, &backward_meta);
+}
+
+}  // namespace
+}  // namespace torch_infotheory

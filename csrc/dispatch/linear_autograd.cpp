@@ -1,0 +1,342 @@
+// linear_autograd.cpp -- derivatives, vmap and autocast of `_linear_loss`.
+//
+// First order: the gradients that forward has computed along with a reduced value, or the backward
+// op. Beyond it, and for tangents: the composition. vmap: one call per sample. Read first: linear.h,
+// autograd.cpp.
+#include <ATen/autocast_mode.h>
+#include <ATen/functorch/BatchedTensorImpl.h>
+#include <torch/csrc/autograd/graph_task.h>
+#include <torch/library.h>
+
+#include "dispatch/linear.h"
+#include "dispatch/node.h"
+// After its namesake: in front of it, the names of the two would be ambiguous.
+#include <ATen/LegacyBatchedTensorImpl.h>
+
+namespace torch_infotheory {
+namespace {
+
+bool any_tangent(at::TensorList tensors) {
+  return std::any_of(tensors.begin(), tensors.end(), has_tangent);
+}
+bool wants_gradient(const Tensor& t) {
+  return t.defined() && t.requires_grad() && at::GradMode::is_enabled();
+}
+int64_t with_gradient(const LinearTensors& x) {
+  int64_t wanted = 0;
+  for (size_t i = 0; i < kDifferentiable; ++i) wanted |= int64_t(wants_gradient(x[i])) << i;
+  return wanted;
+}
+// Of gradients that are there for `has`, those that are in `wants`, too.
+std::vector<Tensor> chosen(at::TensorList gradients, int64_t has, int64_t wants) {
+  std::vector<Tensor> out;
+  if (gradients.empty() || !wants) return out;
+  out.push_back(gradients[0]);
+  for (size_t i = 0, next = 1; i < kDifferentiable; ++i) {
+    if (!(has >> i & 1)) continue;
+    if (wants >> i & 1) out.push_back(gradients[next]);
+    ++next;
+  }
+  return out;
+}
+Tensor composed_value(const LinearTensors& x, const LinearOptions& o, ScalarType dtype) {
+  return with_formula(
+      o, [&](auto f) { return Composition<typename decltype(f)::type>(x, o).value(dtype); });
+}
+std::vector<Tensor> composed_gradients(const Tensor& g, const LinearTensors& x,
+                                       const LinearOptions& o) {
+  return with_formula(
+      o, [&](auto f) { return Composition<typename decltype(f)::type>(x, o).gradients(g); });
+}
+
+// A tensor that may be written over, if nobody else reads it.
+bool is_plain(const Tensor& t) {
+  using enum c10::DispatchKey;
+  return !t.key_set().has_any(c10::DispatchKeySet(
+             {Python, Functionalize, FuncTorchBatched, FuncTorchGradWrapper})) &&
+         !c10::impl::TorchDispatchModeTLS::any_modes_set();
+}
+
+constexpr size_t kGradients = kLinearOperands;  // where a node saves them: their factor first
+
+// Inputs: the differentiable operands. Saved: the operands, then the factor and the gradients of
+// the sum.
+struct LinearBackward final : FormulaNode<LinearBackward, LinearOptions, kDifferentiable,
+                                          kGradients + 1 + kDifferentiable> {
+  static constexpr bool is_traceable = true;
+  std::string name() const override { return "LinearLossBackward"; }
+
+  static variable_list run(const variable_list& g, const Tensors& t, LinearOptions o,
+                           const Needed& needed) {
+    variable_list out(inputs);
+    if (!g[0].defined()) return out;
+    LinearTensors x;
+    std::copy_n(t.begin(), x.size(), x.begin());
+    std::vector<Tensor> gradients;
+    if (t[kGradients].defined()) gradients.push_back(t[kGradients]);
+    o.wanted = 0;
+    for (size_t i = 0; i < inputs; ++i) {
+      if (!needed[i]) continue;
+      o.wanted |= int64_t(1) << i;
+      if (!gradients.empty()) gradients.push_back(t[kGradients + 1 + i]);
+    }
+    std::vector<Tensor> results;
+    if (!gradients.empty() && is_last() && is_plain(g[0]) && is_plain(gradients[1])) {
+      const Tensor factor = gradients[0] * g[0];
+      for (size_t i = 1; i < gradients.size(); ++i) results.push_back(gradients[i].mul_(factor));
+      each_wanted(o, [&, i = 0](size_t operand) mutable {
+        results[i] = results[i].to(x[operand].scalar_type());
+        ++i;
+      });
+    } else {
+      const LinearCall call(x, o);
+      results = linear_backward_op().call(g[0], call.tensors, gradients, call.ints, call.floats);
+    }
+    each_wanted(o, [&, i = 0](size_t operand) mutable { out[operand] = results[i++]; });
+    return out;
+  }
+
+ private:
+  // Whether what has been saved is released after this pass, so that it may become the result.
+  static bool is_last() {
+    return !at::GradMode::is_enabled() && !torch::autograd::get_current_graph_task_keep_graph();
+  }
+};
+
+// Inputs: g and the differentiable operands. Saved: g and the operands. One output for each wanted
+// gradient.
+struct LinearDoubleBackward final
+    : FormulaNode<LinearDoubleBackward, LinearOptions, 1 + kDifferentiable, 1 + kLinearOperands> {
+  static constexpr bool is_traceable = false;  // it calls the engine
+  std::string name() const override { return "LinearLossBackwardBackward"; }
+
+  static variable_list run(const variable_list& gg, const Tensors& t, const LinearOptions& o,
+                           const Needed& needed) {
+    variable_list out(inputs), by;
+    const bool create_graph = at::GradMode::is_enabled();
+    at::AutoGradMode enable(true);
+    Tensors in = t;
+    std::vector<size_t> place;
+    for (size_t i = 0; i < inputs; ++i) {
+      if (!needed[i] || !in[i].defined()) continue;
+      in[i] = to_differentiate_by(in[i], create_graph);
+      by.push_back(in[i]);
+      place.push_back(i);
+    }
+    LinearTensors x;
+    std::copy_n(in.begin() + 1, x.size(), x.begin());
+    const variable_list all = composed_gradients(in[0], x, o);
+    variable_list gradients, given;
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (!gg[i].defined() || !all[i].requires_grad()) continue;
+      gradients.push_back(all[i]);
+      given.push_back(gg[i]);
+    }
+    if (by.empty() || gradients.empty()) return out;
+    const auto results = torch::autograd::grad(gradients, by, given, /*retain_graph=*/create_graph,
+                                               create_graph, /*allow_unused=*/true);
+    for (size_t i = 0; i < place.size(); ++i) out[place[i]] = results[i];
+    return out;
+  }
+};
+
+template <class N, size_t n>
+NodePtr<N> node_of(const std::array<Tensor, n>& in) {
+  NodePtr<N> node = make_node<N>();
+  torch::autograd::edge_list edges;
+  for (size_t i = 0; i < N::inputs; ++i)
+    edges.push_back(in[i].defined() ? torch::autograd::impl::gradient_edge(in[i])
+                                    : torch::autograd::Edge());
+  node->set_next_edges(std::move(edges));
+  return node;
+}
+
+LinearResults forward_autograd(c10::DispatchKeySet keys, at::TensorList operands,
+                               at::IntArrayRef ints, at::ArrayRef<double> floats,
+                               ScalarType dtype) {
+  LinearOptions o = linear_options(ints, floats);
+  const LinearTensors x = linear_tensors(operands, o);
+  if (any_tangent(operands) || wants_gradient(x[kClassWeight]))
+    return {composed_value(x, o, dtype), {}};
+  // An outer level of torch.func sees what an inner one has asked for.
+  const int64_t asked = o.wanted, own = with_gradient(x);
+  NodePtr<LinearBackward> node;
+  if (own) node = node_of<LinearBackward>(x);
+  if (o.reduction != kNone) o.wanted |= own;
+  auto [value, gradients] = [&] {
+    at::AutoDispatchBelowADInplaceOrView below;
+    const LinearCall call(x, o);
+    return linear_op().redispatch(keys & c10::after_autograd_keyset, call.tensors, call.ints,
+                                  call.floats, dtype);
+  }();
+  if (node) {
+    LinearBackward::Tensors saved;
+    std::copy(x.begin(), x.end(), saved.begin());
+    if (!gradients.empty()) {
+      saved[kGradients] = gradients[0];
+      size_t next = 1;
+      each_wanted(o, [&](size_t i) {
+        if (own >> i & 1) saved[kGradients + 1 + i] = gradients[next];
+        ++next;
+      });
+    }
+    node->save(saved);
+    node->options = o;
+    torch::autograd::set_history(value, node);
+    announce(node);
+  }
+  return {value, chosen(gradients, o.wanted, asked)};
+}
+
+std::vector<Tensor> backward_autograd(c10::DispatchKeySet keys, const Tensor& g,
+                                      at::TensorList operands, at::TensorList gradients,
+                                      at::IntArrayRef ints, at::ArrayRef<double> floats) {
+  const LinearOptions o = linear_options(ints, floats);
+  const LinearTensors x = linear_tensors(operands, o);
+  if (has_tangent(g) || any_tangent(operands)) return composed_gradients(g, x, o);
+  LinearDoubleBackward::Tensors in{g};
+  std::copy(x.begin(), x.end(), in.begin() + 1);
+  NodePtr<LinearDoubleBackward> node;
+  if (wants_gradient(g) || with_gradient(x)) node = node_of<LinearDoubleBackward>(in);
+  auto out = [&] {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return linear_backward_op().redispatch(keys & c10::after_autograd_keyset, g, operands,
+                                           gradients, ints, floats);
+  }();
+  if (node) {
+    node->save(in);
+    node->options = o;
+    torch::autograd::set_history(out, node);
+    announce(node);
+  }
+  return out;
+}
+
+// Autocast: the factors in its type, as those of torch's own matrix products, and a float32 result.
+template <c10::DeviceType device>
+LinearResults forward_autocast(at::TensorList operands, at::IntArrayRef ints,
+                               at::ArrayRef<double> floats, ScalarType dtype) {
+  const c10::impl::ExcludeDispatchKeyGuard below(
+      at::autocast::get_autocast_dispatch_key_from_device_type(device));
+  const LinearOptions o = linear_options(ints, floats);
+  LinearTensors x = linear_tensors(operands, o);
+  const auto type = at::autocast::get_lower_precision_fp_from_device_type(device);
+  for (size_t i = 0; i < kDifferentiable; ++i)
+    if (x[i].defined() && (i < kTarget || o.has_teacher()))
+      x[i] = at::autocast::cached_cast(type, x[i], device);
+  const LinearCall call(x, o);
+  return linear_op().call(call.tensors, call.ints, call.floats, dtype);
+}
+
+// vmap: one call per sample. A tensor seen from one level of it: torch.func's, or the only one of
+// torch.autograd.grad(is_grads_batched=True).
+struct Batch {
+  int64_t level = -1, dim = 0;
+  Tensor value;
+  bool of_grad = false;
+
+  explicit Batch(const Tensor& t) {
+    if (const auto* func = at::functorch::maybeGetBatchedImpl(t)) {
+      level = func->level(), dim = func->bdim(), value = func->value();
+    } else if (const auto* grads = at::maybeGetBatchedImpl(t)) {
+      const at::BatchDim batch = grads->bdims().back();
+      level = batch.level(), dim = batch.dim(), value = grads->value(), of_grad = true;
+    }
+  }
+};
+
+// What is batched of a list, seen from the innermost level.
+struct BatchedList {
+  std::vector<Tensor> tensors;
+  std::vector<bool> batched;
+  int64_t level = -1, samples = 0;
+  bool of_grad = false;
+
+  explicit BatchedList(std::vector<Tensor> list) : tensors(std::move(list)) {
+    for (const Tensor& t : tensors) level = std::max(level, Batch(t).level);
+    for (Tensor& t : tensors) {
+      const Batch batch(t);
+      batched.push_back(level >= 0 && batch.level == level);
+      if (!batched.back()) continue;
+      t = batch.value.movedim(batch.dim, 0);
+      samples = t.size(0);
+      of_grad = batch.of_grad;
+    }
+  }
+  std::vector<Tensor> sample(int64_t s) const {
+    std::vector<Tensor> out = tensors;
+    for (size_t i = 0; i < out.size(); ++i)
+      if (batched[i]) out[i] = out[i].select(0, s);
+    return out;
+  }
+  // The results of all samples, one stack for each.
+  template <class Call>
+  std::vector<Tensor> each(Call call) const {
+    TORCH_CHECK(samples > 0, "linear loss: vmap over no samples at all");
+    std::vector<std::vector<Tensor>> results;
+    for (int64_t s = 0; s < samples; ++s) {
+      const std::vector<Tensor> of = call(sample(s));
+      results.resize(of.size());
+      for (size_t i = 0; i < of.size(); ++i) results[i].push_back(of[i]);
+    }
+    std::vector<Tensor> out;
+    for (const auto& of : results) {
+      const Tensor all = at::stack(of);
+      out.push_back(of_grad ? at::makeBatched(all, {{level, 0}})
+                            : at::functorch::makeBatched(all, 0, level));
+    }
+    return out;
+  }
+};
+
+const c10::DispatchKeySet kBatchedKeys{c10::DispatchKey::FuncTorchBatched,
+                                       c10::DispatchKey::Batched};
+
+LinearResults forward_batched(at::TensorList operands, at::IntArrayRef ints,
+                              at::ArrayRef<double> floats, ScalarType dtype) {
+  const c10::impl::ExcludeDispatchKeyGuard below(kBatchedKeys);
+  const auto call = [&](const std::vector<Tensor>& x) {
+    auto [value, out] = linear_op().call(x, ints, floats, dtype);
+    out.insert(out.begin(), value);
+    return out;
+  };
+  const BatchedList list(operands.vec());
+  auto out = list.level < 0 ? call(list.tensors) : list.each(call);
+  return {out[0], {out.begin() + 1, out.end()}};
+}
+
+std::vector<Tensor> backward_batched(const Tensor& g, at::TensorList operands,
+                                     at::TensorList gradients, at::IntArrayRef ints,
+                                     at::ArrayRef<double> floats) {
+  const c10::impl::ExcludeDispatchKeyGuard below(kBatchedKeys);
+  std::vector<Tensor> all = operands.vec();
+  all.insert(all.end(), gradients.begin(), gradients.end());
+  all.push_back(g);
+  const auto call = [&](const std::vector<Tensor>& x) {
+    const at::TensorList list = x;
+    return linear_backward_op().call(x.back(), list.slice(0, operands.size()),
+                                     list.slice(operands.size(), gradients.size()), ints, floats);
+  };
+  const BatchedList list(std::move(all));
+  return list.level < 0 ? call(list.tensors) : list.each(call);
+}
+
+TORCH_LIBRARY_IMPL(torch_infotheory, Autograd, m) {
+  m.impl(kLinear, &forward_autograd);
+  m.impl(kLinearBackward, &backward_autograd);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCPU, m) {
+  m.impl(kLinear, &forward_autocast<c10::DeviceType::CPU>);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCUDA, m) {
+  m.impl(kLinear, &forward_autocast<c10::DeviceType::CUDA>);
+}
+void register_vmap(torch::Library& m) {
+  m.impl(kLinear, &forward_batched);
+  m.impl(kLinearBackward, &backward_batched);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, FuncTorchBatched, m) { register_vmap(m); }
+TORCH_LIBRARY_IMPL(torch_infotheory, Batched, m) { register_vmap(m); }
+
+}  // namespace
+}  // namespace torch_infotheory

@@ -1,0 +1,282 @@
+// linear_losses.cpp -- the public losses from hidden states: arguments to operands and options of
+// `_linear_loss`.
+//
+// linear_cross_entropy keeps the rules and the words of torch.nn.functional.linear_cross_entropy.
+// Knows arguments and shapes; must not know how a loss is computed. Read first: linear.h.
+#include <torch/library.h>
+
+#include "dispatch/arguments.h"
+#include "dispatch/linear.h"
+#include "dispatch/schemas.h"
+
+namespace torch_infotheory {
+namespace {
+
+using optional_tensor = const optional<Tensor>&;
+
+template <class F>
+Tensor call_linear(const char* op, const LinearTensors& x, LinearOptions o, ScalarType dtype) {
+  o.formula = index_of<F>(LinearFormulas{});
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (!x[i].defined()) continue;
+    o.present |= int64_t(1) << i;
+    TORCH_CHECK(x[i].device() == x[kStates].device(), op, ": expected one device, got ",
+                x[kStates].device(), " and ", x[i].device());
+  }
+  if (std::any_of(x.begin(), x.end(), [](const Tensor& t) { return t.defined() && is_wrapper(t); }))
+    return Composition<F>(x, o).value(dtype);
+  const LinearCall call(x, o);
+  return std::get<0>(linear_op().call(call.tensors, call.ints, call.floats, dtype));
+}
+
+LinearOptions options_of(const char* op, int64_t reduction, optional<double> softcap,
+                         double temperature) {
+  check_reduction(op, reduction);
+  TORCH_CHECK_VALUE(!softcap || (std::isfinite(*softcap) && *softcap > 0), op,
+                    ": expected softcap to be a finite number above 0, got ", softcap.value_or(0));
+  TORCH_CHECK_VALUE(std::isfinite(temperature) && temperature > 0, op,
+                    ": expected temperature to be a finite number above 0, got ", temperature);
+  LinearOptions o;
+  o.reduction = reduction;
+  o.softcap = softcap.value_or(0);
+  o.temperature = temperature;
+  return o;
+}
+
+// Sizes as torch's Python code writes them.
+std::string as_tuple(c10::SymIntArrayRef sizes) {
+  std::string text = "(";
+  for (const auto& n : sizes) text += (text.size() > 1 ? ", " : "") + c10::str(n);
+  return text + (sizes.size() == 1 ? ",)" : ")");
+}
+
+void check_floating(const char* op, const char* argument, const Tensor& t) {
+  TORCH_CHECK_NOT_IMPLEMENTED(at::isFloatingType(t.scalar_type()), op, ": expected floating point ",
+                              argument, ", got ", t.scalar_type());
+}
+
+// The labels of logits of this shape, by the rules of cross_entropy_loss.
+void check_labels(const char* op, const Tensor& target, c10::SymIntArrayRef logits, bool batched) {
+  TORCH_CHECK_VALUE(
+      batched ? target.dim() > 0 && target.sym_size(0) == logits[0] : target.dim() == 0, op,
+      ": expected input and target of one batch size, got logits ", logits, " and target ",
+      target.sym_sizes());
+  TORCH_CHECK(at::isIntegralType(target.scalar_type(), /*includeBool=*/false), op,
+              ": expected class indices of an integer dtype, got target of ", target.scalar_type(),
+              " ", target.sym_sizes(), " for logits ", logits);
+  c10::SymDimVector expected(logits);
+  expected.erase(expected.begin() + batched);
+  TORCH_CHECK(target.sym_sizes().equals(expected), op, ": expected target of shape ", expected,
+              ", got ", target.sym_sizes());
+}
+
+Tensor linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, const Tensor& target,
+                            optional_tensor linear_bias, optional_tensor weight, int64_t reduction,
+                            optional<int64_t> ignore_index, double label_smoothing,
+                            optional<int64_t> chunk, optional<double> softcap, double temperature,
+                            optional<ScalarType> dtype) {
+  const char* op = "linear_cross_entropy";
+  TORCH_CHECK(input.dim() == 1 || input.dim() == 2, op,
+              ": expected input with dimensionality 1 or 2, got ", input.dim());
+  TORCH_CHECK(linear_weight.dim() >= 2, op,
+              ": expected linear_weight with dimensionality at least 2, got ", linear_weight.dim());
+  TORCH_CHECK(input.sym_size(-1) == linear_weight.sym_size(-1), op,
+              ": expected equal input and linear_weight last dimensions (in_features), got ",
+              input.sym_size(-1), " and ", linear_weight.sym_size(-1), ", respectively");
+  const bool batched = input.dim() == 2, several = linear_weight.dim() > 2;
+  const c10::SymDimVector linear(linear_weight.sym_sizes().slice(0, linear_weight.dim() - 1));
+  TORCH_CHECK(!linear_bias || linear_bias->sym_sizes().equals(linear), op,
+              ": expected linear_bias shape ", as_tuple(linear), ", got ",
+              as_tuple(linear_bias->sym_sizes()));
+  TORCH_CHECK(batched || !several, op, ": K-dimensional loss defined by linear_weight shape ",
+              as_tuple(linear_weight.sym_sizes()), " requires batched input, (N, ",
+              input.sym_size(0), "), got unbatched input with shape ", as_tuple(input.sym_sizes()));
+  check_floating(op, "input", input);
+  TORCH_CHECK(!(label_smoothing > 1), op,
+              ": label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
+  c10::SymDimVector logits(linear);
+  if (batched) logits.insert(logits.begin(), input.sym_size(0));
+  LinearOptions o = options_of(op, reduction, softcap, temperature);
+  o.label_smoothing = label_smoothing > 0 ? label_smoothing : 0;
+  o.chunk = chunk.value_or(0);
+  ScalarType type = input.scalar_type();
+  if (target.sym_sizes().equals(logits)) {
+    TORCH_CHECK(!ignore_index, op,
+                ": ignore_index cannot be specified when target contains probabilities");
+    TORCH_CHECK(at::isFloatingType(target.scalar_type()), op,
+                ": expected class probabilities of a floating point dtype, got ",
+                target.scalar_type(),
+                " (a target of the shape of the logits states probabilities)");
+    o.target_kind = kWeights;
+    type = c10::promoteTypes(type, target.scalar_type());
+    if (weight) type = c10::promoteTypes(type, weight->scalar_type());
+  } else {
+    check_labels(op, target, logits, batched);
+    o.target_kind = kLabels;
+    o.ignore_index = ignore_index.value_or(-100);
+  }
+  TORCH_CHECK(!weight || (weight->dim() == 1 && weight->sym_size(0) == linear[0]), op,
+              ": expected one weight for each class, got weight ", weight->sym_sizes(), " and ",
+              linear[0], " classes");
+  // N rows, with what comes after the classes as one dimension.
+  const auto rows = [&](const Tensor& t, int64_t first) {
+    const Tensor all = batched ? t : t.unsqueeze(0);
+    return all.dim() > first + 1 ? all.flatten(first) : all;
+  };
+  LinearTensors x;
+  x[kStates] = batched ? input : input.unsqueeze(0);
+  x[kWeight] = linear_weight.dim() > 3 ? linear_weight.flatten(1, -2) : linear_weight;
+  if (linear_bias) x[kBias] = linear_bias->dim() > 2 ? linear_bias->flatten(1) : *linear_bias;
+  x[kTarget] = rows(target, o.has_labels() ? 1 : 2);
+  x[kClassWeight] = or_undefined(weight);
+  const Tensor value =
+      call_linear<CrossEntropy>(op, x, o, result_type(input.device(), type, dtype));
+  if (reduction != kNone) return value;
+  if (!batched) return value.squeeze(0);
+  logits.erase(logits.begin() + 1);
+  return several ? value.view_symint(logits) : value;
+}
+
+// ---- losses of our own: hidden states of any leading dimensions, one distribution each ----
+
+struct States {
+  LinearTensors x;
+  c10::SymDimVector leading;  // dimensions of input
+
+  States(const char* op, const Tensor& input, const Tensor& weight, optional_tensor bias,
+         optional_tensor mask)
+      : leading(input.sym_sizes().slice(0, std::max<int64_t>(input.dim() - 1, 0))) {
+    put(op, kStates, "input", input, "linear_weight", weight, "linear_bias", bias);
+    TORCH_CHECK_TYPE(!mask || mask->scalar_type() == at::kBool, op,
+                     ": expected a mask of booleans, got ", mask->scalar_type());
+    TORCH_CHECK(!mask || mask->sym_sizes().equals(leading), op, ": expected a mask of shape ",
+                leading, ", got ", mask->sym_sizes());
+    if (mask) x[kMask] = mask->reshape(-1);
+  }
+  // Hidden states and what makes logits of them, in the operands from `first` on.
+  void put(const char* op, size_t first, const char* name, const Tensor& states,
+           const char* weight_name, const Tensor& weight, const char* bias_name,
+           optional_tensor bias) {
+    check_distribution(op, name, states);
+    check_distribution(op, weight_name, weight);
+    TORCH_CHECK(states.dim() > 0 && weight.dim() == 2 && states.sym_size(-1) == weight.sym_size(1),
+                op, ": expected ", name, " of shape (..., H) and ", weight_name,
+                " of shape (C, H), got ", states.sym_sizes(), " and ", weight.sym_sizes());
+    TORCH_CHECK(!bias || (bias->dim() == 1 && bias->sym_size(0) == weight.sym_size(0)), op,
+                ": expected ", bias_name, " of shape (C), got ", bias->sym_sizes(), " for ",
+                weight_name, " ", weight.sym_sizes());
+    x[first] = as_rows(states);
+    x[first + 1] = weight;
+    x[first + 2] = or_undefined(bias);
+  }
+  static Tensor as_rows(const Tensor& t) {
+    return t.dim() == 1 ? t.unsqueeze(0) : t.dim() > 2 ? t.flatten(0, -2) : t;
+  }
+  template <class F>
+  Tensor call(const char* op, const LinearOptions& o, optional<ScalarType> dtype) const {
+    ScalarType type = x[kStates].scalar_type();
+    if (x[kTarget].defined()) type = c10::promoteTypes(type, x[kTarget].scalar_type());
+    const Tensor value = call_linear<F>(op, x, o, result_type(x[kStates].device(), type, dtype));
+    return o.reduction == kNone && leading.size() != 1 ? value.view_symint(leading) : value;
+  }
+};
+
+Tensor linear_entropy(const Tensor& input, const Tensor& linear_weight, optional_tensor linear_bias,
+                      optional_tensor mask, optional<double> softcap, double temperature,
+                      optional<double> base, int64_t reduction, optional<ScalarType> dtype) {
+  const char* op = "linear_entropy";
+  LinearOptions o = options_of(op, reduction, softcap, temperature);
+  o.model_is_p = 1;
+  o.scale = unit_of(op, base);
+  return States(op, input, linear_weight, linear_bias, mask).call<Entropy>(op, o, dtype);
+}
+
+template <class F>
+Tensor of_teacher(const char* op, bool model_is_p, const Tensor& input, const Tensor& linear_weight,
+                  const Tensor& target, optional_tensor linear_bias, optional_tensor target_weight,
+                  optional_tensor target_bias, string_view kind, optional_tensor mask,
+                  optional<double> softcap, double temperature, int64_t reduction,
+                  optional<ScalarType> dtype, double parameter = 0) {
+  LinearOptions o = options_of(op, reduction, softcap, temperature);
+  o.parameter = parameter;
+  o.model_is_p = model_is_p;
+  o.target_kind = kind_of(op, kind);
+  States states(op, input, linear_weight, linear_bias, mask);
+  TORCH_CHECK_VALUE(target_weight || !target_bias, op,
+                    ": target_bias has no meaning without target_weight");
+  TORCH_CHECK_VALUE(!target_weight || o.target_kind == kLogits, op,
+                    ": hidden states with target_weight state logits, got kind '", kind, "'");
+  c10::SymDimVector expected(states.leading);
+  expected.push_back(target_weight ? target.sym_size(-1) : linear_weight.sym_size(0));
+  TORCH_CHECK(target.sym_sizes().equals(expected), op, ": expected target of shape ", expected,
+              ", got ", target.sym_sizes());
+  if (target_weight) {
+    states.put(op, kTarget, "target", target, "target_weight", *target_weight, "target_bias",
+               target_bias);
+    TORCH_CHECK(target_weight->sym_size(0) == linear_weight.sym_size(0), op,
+                ": expected as many classes in target_weight as in linear_weight, got ",
+                target_weight->sym_sizes(), " and ", linear_weight.sym_sizes());
+  } else {
+    check_distribution(op, "target", target);
+    states.x[kTarget] = States::as_rows(target);
+  }
+  return states.call<F>(op, o, dtype);
+}
+
+Tensor linear_kl_div(const Tensor& input, const Tensor& linear_weight, const Tensor& target,
+                     optional_tensor linear_bias, optional_tensor target_weight,
+                     optional_tensor target_bias, string_view kind, string_view direction,
+                     optional_tensor mask, optional<double> softcap, double temperature,
+                     int64_t reduction, optional<ScalarType> dtype) {
+  const char* op = "linear_kl_div";
+  TORCH_CHECK_VALUE(direction == "forward" || direction == "reverse", op,
+                    ": expected direction to be 'forward' or 'reverse', got '", direction, "'");
+  return of_teacher<KlDivergence>(op, direction == "reverse", input, linear_weight, target,
+                                  linear_bias, target_weight, target_bias, kind, mask, softcap,
+                                  temperature, reduction, dtype);
+}
+
+Tensor linear_js_div(const Tensor& input, const Tensor& linear_weight, const Tensor& target,
+                     optional_tensor linear_bias, optional_tensor target_weight,
+                     optional_tensor target_bias, string_view kind, double weight,
+                     optional_tensor mask, optional<double> softcap, double temperature,
+                     int64_t reduction, optional<ScalarType> dtype) {
+  const char* op = "linear_js_div";
+  check_weight(op, weight);
+  return of_teacher<JsDivergence>(op, true, input, linear_weight, target, linear_bias,
+                                  target_weight, target_bias, kind, mask, softcap, temperature,
+                                  reduction, dtype, weight);
+}
+
+TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
+  define(m,
+         "linear_cross_entropy(Tensor input, Tensor linear_weight, Tensor target, *, Tensor? "
+         "linear_bias=None, Tensor? weight=None, int reduction=1, int? ignore_index=None, float "
+         "label_smoothing=0.0, int? chunk=None, float? softcap=None, float temperature=1.0, "
+         "ScalarType? dtype=None) -> Tensor");
+  define(
+      m,
+      "linear_entropy(Tensor input, Tensor linear_weight, *, Tensor? linear_bias=None, Tensor? "
+      "mask=None, float? softcap=None, float temperature=1.0, float? base=None, int reduction=1, "
+      "ScalarType? dtype=None) -> Tensor");
+  for (const auto& [name, own] : {std::pair("linear_kl_div", "str direction=\"forward\""),
+                                  std::pair("linear_js_div", "float weight=0.5")})
+    define(m,
+           c10::str(name,
+                    "(Tensor input, Tensor linear_weight, Tensor target, *, Tensor? "
+                    "linear_bias=None, Tensor? target_weight=None, Tensor? target_bias=None, str "
+                    "kind=\"logits\", ",
+                    own,
+                    ", Tensor? mask=None, float? softcap=None, float temperature=1.0, int "
+                    "reduction=1, ScalarType? dtype=None) -> Tensor"));
+}
+void register_linear(torch::Library& m) {
+  m.impl("linear_cross_entropy", &linear_cross_entropy);
+  m.impl("linear_entropy", &linear_entropy);
+  m.impl("linear_kl_div", &linear_kl_div);
+  m.impl("linear_js_div", &linear_js_div);
+}
+TI_COMPOSITES(register_linear)
+
+}  // namespace
+}  // namespace torch_infotheory
