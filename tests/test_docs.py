@@ -73,7 +73,7 @@ def test_docstring_of_what_takes_data(name):
     sections = sections_of(FROM_DATA[name].__doc__)
     assert list(sections) == ["", *SECTIONS]
     assert all(text.strip() for text in sections.values())
-    assert "\n::\n" in sections[""] and "=" in sections[""] and ">>> " in sections["Example"]
+    assert "::\n\n" in sections[""] and "=" in sections[""] and ">>> " in sections["Example"]
     arguments = arguments_of(sections["Args"])
     assert sorted(arguments) == sorted(inspect.signature(FROM_DATA[name]).parameters)
     for target in re.findall(r"`([\w.]+)`", sections["See also"]):

@@ -16,6 +16,8 @@ from torch_infotheory import nn as nn
 from torch_infotheory import parallel as parallel
 from torch_infotheory.measures import *  # noqa: F403
 from torch_infotheory.measures import __all__ as _measures
+from torch_infotheory.multivariate import *  # noqa: F403
+from torch_infotheory.multivariate import __all__ as _multivariate
 from torch_infotheory.tables import joint_table as joint_table
 
 
@@ -28,4 +30,4 @@ def _register_sharding() -> None:
 _when_imported.when_imported("torch.distributed.tensor", _register_sharding)
 
 __version__ = "0.1.0"
-__all__ = ["d2l", "estimators", "joint_table", "nn", "parallel", *_measures]
+__all__ = ["d2l", "estimators", "joint_table", "nn", "parallel", *_measures, *_multivariate]
