@@ -26,6 +26,8 @@ from torch_infotheory.divergences import *  # noqa: E402, F403
 from torch_infotheory.divergences import __all__ as _divergences  # noqa: E402
 from torch_infotheory.measures import *  # noqa: E402, F403
 from torch_infotheory.measures import __all__ as _measures  # noqa: E402
+from torch_infotheory.multivariate import *  # noqa: E402, F403
+from torch_infotheory.multivariate import __all__ as _multivariate  # noqa: E402
 from torch_infotheory.tables import joint_table as joint_table  # noqa: E402
 
 
@@ -47,4 +49,5 @@ __all__ = [
     "show_config",
     *_measures,
     *_divergences,
+    *_multivariate,
 ]
