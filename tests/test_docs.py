@@ -13,7 +13,7 @@ import pytest
 from torch_infotheory import gaussian, measures
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = ("conventions", "dropin", "sharding")
+RUN = ("conventions", "dropin", "gaussian", "metrics", "sharding")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in RUN)]
 MODULES = {"torch_infotheory": measures, "torch_infotheory.gaussian": gaussian}  # where they are
 MEASURES = [(path, name) for path, module in MODULES.items() for name in module.__all__]
