@@ -1,4 +1,4 @@
-"""What an op keeps for the backward: its inputs and, for each row and input, two numbers."""
+"""What an op saves for backward: its inputs and, for each row and input, three numbers."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -39,8 +39,8 @@ def numbers_kept(function: Callable[[], Tensor], given: Iterable[object]) -> int
 
 
 @pytest.mark.parametrize("case", CASES_TO_COUNT, ids=str)
-def test_inputs_and_two_numbers_for_each_row(case: Case, device: str) -> None:
-    of_each_row = 3 if case.op.name == "perplexity" else 2 * (len(case.kinds) or 2)  # its result
+def test_inputs_and_three_numbers_for_each_row(case: Case, device: str) -> None:
+    of_each_row = 4 if case.op.name == "perplexity" else 3 * (len(case.kinds) or 2)  # its result
     for dtype in (torch.float32, torch.bfloat16):
         inputs = case.inputs(dtype, device, requires_grad=True)
         options = case.options_like(inputs[0]) | {"dtype": torch.float32}

@@ -48,10 +48,10 @@ def test_single_terms_with_class_weights(dtype):
 @pytest.mark.parametrize(
     ("g", "saved", "wrt"),
     [
-        (torch.ones(2), torch.zeros(4, 3, dtype=torch.float64), 1),  # g of another shape
-        (torch.ones(3), torch.zeros(4, 2, dtype=torch.float64), 1),  # saved of another shape
-        (torch.ones(3), torch.zeros(4, 3, dtype=torch.float64), 0),  # labels have no derivative
-        (torch.ones(3), torch.zeros(4, 3, dtype=torch.float64), 2),  # no such input
+        (torch.ones(2), torch.zeros(6, 3, dtype=torch.float64), 1),  # g of another shape
+        (torch.ones(3), torch.zeros(6, 2, dtype=torch.float64), 1),  # saved of another shape
+        (torch.ones(3), torch.zeros(6, 3, dtype=torch.float64), 0),  # labels have no derivative
+        (torch.ones(3), torch.zeros(6, 3, dtype=torch.float64), 2),  # no such input
     ],
 )
 def test_backward(g, saved, wrt):
@@ -64,7 +64,7 @@ def test_backward(g, saved, wrt):
 
 def test_a_bad_label_writes_no_stray_gradient():
     labels = torch.tensor([0, 9, 2])
-    saved = torch.zeros(4, 3, dtype=torch.float64)
+    saved = torch.zeros(6, 3, dtype=torch.float64)
     with pytest.raises(IndexError, match="Target 9 is out of bounds"):
         OPS._cross_entropy_backward(
             torch.ones(3), labels, X, None, saved, -1, kinds(LABELS, LOGITS), *REST, 1
@@ -90,7 +90,7 @@ def test_a_bad_label_of_no_classes_is_noted():
 @pytest.mark.parametrize("shape", [(4, 0, 3), (4, 3, 0)])
 def test_the_gradient_of_tables_without_cells(shape):
     tables = torch.empty(4, 7, 9)[:, : shape[1], : shape[2]]
-    saved = torch.zeros(2, 4, dtype=torch.float64)
+    saved = torch.zeros(3, 4, dtype=torch.float64)
     gradient = OPS._mutual_information_backward(
         torch.ones(4), tables, None, None, saved, -1, PROBS, *REST, 0
     )

@@ -30,7 +30,7 @@ TI_LANE V d_lp(Prob<V> p, Prob<V> q) {
 template <class F>
 struct Expectation {
   static constexpr int class_dims = 1;
-  static constexpr bool linear = true, divergence = false;
+  static constexpr bool linear = true, divergence = false, fused = false;
   template <class V>
   TI_LANE static V term(Prob<V> p, Prob<V> q) {
     return times0(p.p, F::score(p.log, q.log));
@@ -61,6 +61,7 @@ struct Entropy : Expectation<Entropy> {
 struct CrossEntropy : Expectation<CrossEntropy> {
   static constexpr const char* name = "cross_entropy";
   static constexpr int arity = 2;
+  static constexpr bool fused = true;
   template <class V>
   TI_LANE static V score(V, V lq) {
     return -lq;
@@ -72,7 +73,7 @@ struct CrossEntropy : Expectation<CrossEntropy> {
 struct KlDivergence : Expectation<KlDivergence> {
   static constexpr const char* name = "kl_divergence";
   static constexpr int arity = 2;
-  static constexpr bool divergence = true;
+  static constexpr bool divergence = true, fused = true;
   template <class V>
   TI_LANE static V score(V lp, V lq) {
     return lp - lq;
@@ -93,7 +94,7 @@ struct JsDivergence {
   static constexpr const char* name = "js_divergence";
   static constexpr int arity = 2;
   static constexpr int class_dims = 1;
-  static constexpr bool linear = false, divergence = true;
+  static constexpr bool linear = false, divergence = true, fused = false;
   // log m, without the rounding of p / 2 to zero that the least positive p would suffer.
   template <class V>
   TI_LANE static V log_mixture(Prob<V> p, Prob<V> q) {

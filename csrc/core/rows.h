@@ -33,6 +33,10 @@ TI_LANE constexpr bool picks(Kind p, Kind q, double label_smoothing) {
   return p == kLabels && label_smoothing == 0 && q != kLogits;
 }
 
+// What forward saves of a row for each operand: the two parts of its log-normalizer, see Outcome in
+// core/row.h, and the total of d / d log.
+enum Saved : int { kHigh, kLogSum, kTotal, kSavedNumbers };
+
 constexpr int kMaxRank = 64;  // of a torch tensor
 
 // One tensor of a call. Its rows lie anywhere: an offset per row dimension (0 where it is
@@ -45,8 +49,8 @@ struct Operand {
   const int64_t* row_strides = nullptr;
 };
 
-// What is known of a piece of a row while the rest is not: sums relative to references.
-struct Part {
+// What is known of a part of a row while the rest is not: sums relative to references.
+struct PartOfRow {
   double high_p, high_q, p, q, value, d_lp, d_lq;
 };
 // Few long rows are cut into segments, for several threads to work on one. The units of the first
@@ -68,8 +72,7 @@ struct Rows {
   int64_t ignore_index = -100;
   double scale = 1;  // unit of the logarithm, mean, all in one factor
 
-  double* saved = nullptr;  // [2 arity, rows]: for each operand its log-normaliser and the row's
-                            // total of d / d log; null where backward needs neither
+  double* saved = nullptr;  // [arity * kSavedNumbers, rows]; null where backward needs nothing
 
   // The classes are elements of their own and rows have no meaning: nothing is normalised or
   // centred.
@@ -89,11 +92,17 @@ struct Rows {
 
   TI_LANE bool picks() const { return torch_infotheory::picks(p.kind, q.kind, label_smoothing); }
   bool pointwise() const { return elementwise && !row_values; }
-  // What forward has kept of a row, or 0 where it keeps nothing.
-  TI_LANE double kept(int i, int64_t row) const { return saved ? saved[i * rows + row] : 0; }
+  // Where `saved` has a number of the first row.
+  TI_LANE double* saved_of(int operand, Saved number) const {
+    return saved + (operand * kSavedNumbers + number) * rows;
+  }
+  // What forward has saved of a row, or 0 where it saves nothing.
+  TI_LANE double saved_at(int operand, Saved number, int64_t row) const {
+    return saved ? saved_of(operand, number)[row] : 0;
+  }
 
-  int64_t segment = 0;    // classes in each; 0: rows are not cut
-  Part* parts = nullptr;  // [rows, segments]
+  int64_t segment = 0;         // classes in each; 0: rows are not cut
+  PartOfRow* parts = nullptr;  // [rows, segments]
   Stage stage = Stage::kMoments;
   int64_t segments() const { return (classes + segment - 1) / segment; }
 

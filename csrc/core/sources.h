@@ -112,10 +112,15 @@ constexpr double kSmall = sizeof(A) == sizeof(double) ? 0x1p-4 : 0x1p-8;
 // What float adds to the rounding of the totals.
 constexpr double kRoundingOfSums = 1e-5;
 
-// Whether p and q have one total, so that the centred term sums to the same value.
+// Whether two totals are one but for their rounding. The value of a divergence is then that of its
+// centred term, the literal sum - p + q, at every size: nothing jumps where a small value is summed
+// again.
+TI_LANE bool totals_agree(double rounding, double p, double q) {
+  return fabs(p - q) <= rounding * (p > q ? p : q);
+}
 TI_LANE bool totals_agree(const Rows& r, double p, double q, double slack) {
   const double of_p = rounding_of_totals(r.p), of_q = rounding_of_totals(r.q);
-  return fabs(p - q) <= ((of_p > of_q ? of_p : of_q) + slack) * (p > q ? p : q);
+  return totals_agree((of_p > of_q ? of_p : of_q) + slack, p, q);
 }
 
 }  // namespace

@@ -55,20 +55,20 @@ struct Given {
   Rows& r;
   const Target<A> target;
   Labels labels;
-  // The log-normalisers, without the rest that nobody has kept; total of d / d log; factor.
-  double zp[Run::most] = {}, zq[Run::most] = {}, total[Run::most] = {}, scale[Run::most];
-  double none[Run::most] = {};
+  // The log-normalizers; total of d / d log; factor.
+  double high_p[Run::most] = {}, log_p[Run::most] = {}, high_q[Run::most] = {},
+         log_q[Run::most] = {}, total[Run::most] = {}, scale[Run::most];
 
   explicit Given(Rows& rows) : r(rows), target(rows) {}
   void move_to(const Run& run) {
     labels.read(r, run, target);
-    const auto kept = [&](int i, double* to) {
-      __builtin_memcpy(to, r.saved + i * r.rows + run.at.row, run.n * sizeof(double));
+    const auto load_saved = [&](int operand, Saved number, double* to) {
+      __builtin_memcpy(to, r.saved_of(operand, number) + run.at.row, run.n * sizeof(double));
     };
     if (r.saved) {
-      kept(0, zp);
-      if constexpr (F::arity == 2) kept(2, zq);
-      kept(by_q ? 3 : 1, total);
+      load_saved(0, kHigh, high_p), load_saved(0, kLogSum, log_p);
+      if constexpr (F::arity == 2) load_saved(1, kHigh, high_q), load_saved(1, kLogSum, log_q);
+      load_saved(by_q, kTotal, total);
     }
     if (r.g_per_class)
       for (int64_t j = 0; j < run.n; ++j) scale[j] = r.scale;
@@ -84,7 +84,7 @@ struct Given {
         const double all_of_it = target.smoothing.kept + target.smoothing.spread;
         double d[Run::most];
         labels.look_up(r, run);
-        labels.each(all_of_it, logits, {zq, none},
+        labels.each(all_of_it, logits, {high_q, log_q},
                     [&](int64_t j, const Prob<V>& p, const Prob<V>& q)
                         __attribute__((always_inline)) {
                           const V of_row = load<double>(total + j);
@@ -139,6 +139,7 @@ struct Gradient {
     if constexpr (F::linear && F::arity == 2 && !by_q) rows.q.read_logarithms();
   }
 
+  bool has_tiles() const { return rows.has_tiles() || tile; }
   char* memory(int64_t first) const {
     return static_cast<char*>(const_cast<void*>(to.data)) +
            (gradient + first * to.class_stride) * size_of(to.type);
@@ -164,7 +165,7 @@ struct Gradient {
       counting = lanes(given.labels.counting);
       any_counts = any(counting > Pack<A>(0), counting);
     }
-    rows.normalise({given.zp + j, given.none}, {given.zq + j, given.none});
+    rows.normalise({given.high_p + j, given.log_p + j}, {given.high_q + j, given.log_q + j});
   }
   void take(int64_t first, int64_t n) {
     const bool plain = all_count && !r.g_per_class && (by_q || rows.target.plain);
@@ -189,7 +190,7 @@ struct Gradient {
     return row_stride(r, x) == 1 ? nullptr : room;
   }
   void chain(int64_t first, int64_t n, const Sink<A>& out) {
-    rows.template fold<F::arity>(
+    rows.template fold<F>(
         first, n,
         [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
             __attribute__((always_inline)) {

@@ -89,13 +89,13 @@ struct Labels {
     if (!all_count) clear_where_zero(log_q, counting, n);
   }
   // visit(j, p, q): p, so many times the weights, and q at the labels of rows [j, j + step), given
-  // the normalisers of logits.
+  // the normalizers of logits.
   template <class Visit>
-  TI_LANE void each(double times, bool logits, const Normalisers& zq, Visit visit) const {
+  TI_LANE void each(double times, bool logits, const Normalizers& zq, Visit visit) const {
     using V = Pack<double>;
     for (int64_t j = 0; j < n; j += step) {
       V log = load<double>(log_q + j);
-      if (logits) log = log - load<double>(zq.z + j) - load<double>(zq.rest + j);
+      if (logits) log = (log - load<double>(zq.high + j)) - load<double>(zq.log + j);
       visit(j, Prob<V>{load<double>(weight + j) * V(times), V(0)}, Prob<V>{exp(log), log});
     }
   }

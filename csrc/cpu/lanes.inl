@@ -5,6 +5,7 @@
 // inner stride, where neighbouring rows lie side by side. All loops are the same; only at the end a
 // row that was dealt to the lanes is merged. Knows sources and layout; must not know formulas.
 #pragma once
+#include "core/row.h"
 #include "cpu/cursor.h"
 #include "cpu/readers.inl"
 
@@ -63,16 +64,18 @@ template <class A>
 TI_LANE Wide<A> of_rows(const Team& team, const double* numbers) {
   return team.lanes_are_rows ? Wide<A>(numbers) : Wide<A>(*numbers);
 }
-// The log-normalisers of rows: z, and the rest that a double does not hold where the logits lie far
-// from 0.
-struct Normalisers {
-  const double *z, *rest;
+// The log-normalizers z of rows in their two parts, see core/row.h.
+struct Normalizers {
+  const double *high, *log;
 };
 
+// z in two numbers of A.
 template <class A>
-TI_LANE void split(const Wide<A>& z, const Wide<A>& rest, Pack<A>& high, Pack<A>& low) {
+TI_LANE void split(const Wide<A>& z_high, const Wide<A>& z_log, Pack<A>& high, Pack<A>& low) {
+  const Wide<A> z = map([](auto a, auto b) { return a + b; }, z_high, z_log);
   high = z.narrowed();
-  low = map([](auto z, auto high, auto rest) { return z - high + rest; }, z, Wide<A>(high), rest)
+  low = map([](auto a, auto b, auto z, auto high) { return (z - high) + rest_of(a, b, z); }, z_high,
+            z_log, z, Wide<A>(high))
             .narrowed();
 }
 
@@ -180,11 +183,11 @@ struct Source {
   }
   // From here on, logits are read as log-probabilities. In two parts, for z itself is not exact in
   // A.
-  void normalise(const Wide<A>& z, const Wide<A>& rest) {
-    if (is_logits()) split(z, rest, high, low);
+  void normalise(const Wide<A>& z_high, const Wide<A>& z_log) {
+    if (is_logits()) split(z_high, z_log, high, low);
   }
-  void normalise(const Normalisers& by, const Team& team) {
-    normalise(of_rows<A>(team, by.z), of_rows<A>(team, by.rest));
+  void normalise(const Normalizers& z, const Team& team) {
+    normalise(of_rows<A>(team, z.high), of_rows<A>(team, z.log));
   }
 };
 

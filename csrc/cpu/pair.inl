@@ -91,7 +91,8 @@ struct Pair {
     if (p.kind != kLabels) p.move_to(r, r.p, run.at.p + j * row_stride(r, r.p), team);
     if (r.q.data) q.move_to(r, r.q, run.at.q + j * row_stride(r, r.q), team);
   }
-  void normalise(const Normalisers& zp, const Normalisers& zq) {
+  bool has_tiles() const { return p.tile || q.tile; }
+  void normalise(const Normalizers& zp, const Normalizers& zq) {
     p.normalise(zp, team);
     q.normalise(zq, team);
   }
@@ -100,17 +101,17 @@ struct Pair {
   void each_stretch(Visit visit) const {
     torch_infotheory::each_stretch(r.classes, team.classes_per_block<A>(), visit);
   }
-  // fold(p, q, packs, whole) for n classes: as they lie in memory where that is among the common
-  // cases, or else as blocks.
-  template <int arity, class Fold>
+  // fold(p, q, packs, whole) for n classes: as they lie in memory where the formula asks for it and
+  // the kinds are among the common ones, or else as blocks. Times of blocks relative to memory as
+  // it lies, AMD EPYC with AVX-512, one thread: smoothed cross-entropy 1.34 to 1.46, KL 1.05
+  // (backward 1.12), but entropy 0.95 and JS 0.8; and a formula that is fused compiles 10 s longer.
+  template <class F, class Fold>
   TI_LANE void fold(int64_t first, int64_t n, Fold f) {
-    if constexpr (fuses) {
+    constexpr int arity = F::arity;
+    if constexpr (fuses && F::fused) {
       const auto both = [&](const auto& x, const auto& y) __attribute__((always_inline)) {
         const int64_t whole = x.whole();
-        if constexpr (arity == 2)
-          f(x, y, x.packs(), whole < y.whole() ? whole : y.whole());
-        else
-          f(x, x, x.packs(), whole);
+        f(x, y, x.packs(), whole < y.whole() ? whole : y.whole());
       };
       switch (fused) {
         case kBothLogits:
@@ -122,12 +123,11 @@ struct Pair {
         case kWeightsAndLogits:
           return both(p.template stretch<kWeights>(team, first, n),
                       q.template stretch<kLogits>(team, first, n));
-        case kLabelsAndLogits:
-          if constexpr (arity == 2) {
-            const auto y = q.template stretch<kLogits>(team, first, n);
-            return f(Constant<A>{Pack<A>(target.smoothing.spread), y.of.walk}, y, y.packs(),
-                     y.whole());
-          }
+        case kLabelsAndLogits: {
+          const auto y = q.template stretch<kLogits>(team, first, n);
+          return f(Constant<A>{Pack<A>(target.smoothing.spread), y.of.walk}, y, y.packs(),
+                   y.whole());
+        }
         default:
           break;
       }

@@ -24,6 +24,7 @@ struct Reduction {
   Reduction(const Rows& r, bool lanes_are_rows, A* tile_p, A* tile_q, Results* results)
       : rows(r, lanes_are_rows, tile_p, tile_q), out(*results) {}
 
+  bool has_tiles() const { return rows.has_tiles(); }
   void move_to(const Run& run, int64_t j) {
     at = j;
     sums = Sums<A>();
@@ -52,7 +53,7 @@ struct Reduction {
   // A third one, of divergences that came out small; rows from `at` on.
   void take_centred(double* to) {
     sums = Sums<A>();
-    rows.normalise({out.zp + at, out.rest_p + at}, {out.zq + at, out.rest_q + at});
+    rows.normalise({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
     rows.each_stretch([&](int64_t first, int64_t n) {
       fold_centred<F>(rows, first, n, sums);
       sums.count_block();
@@ -69,32 +70,30 @@ struct Reduction {
   }
 
   // ---- the same for a row that was cut: what is known of a part of it, and of all parts
-  void store_moments(Part& to) const {
+  void store_moments(PartOfRow& to) const {
     to.high_p = double(rows.p.high.v[0]), to.high_q = double(rows.q.high.v[0]);
     to.p = sums.p.all().total(), to.q = sums.q.all().total(), to.value = sums.value.all().total();
   }
-  void store_terms(Part& to) const {
+  void store_terms(PartOfRow& to) const {
     to.value = sums.value.all().total();
     to.d_lp = sums.p.all().total(), to.d_lq = sums.q.all().total();
   }
-  void merge(const Part* parts, int64_t n) {
+  void merge(const PartOfRow* parts, int64_t n) {
     Moments<double> all{0, 0, 0, parts[0].high_p, parts[0].high_q};
     for (int64_t i = 1; i < n; ++i) {
       all.high_p = parts[i].high_p > all.high_p ? parts[i].high_p : all.high_p;
       all.high_q = parts[i].high_q > all.high_q ? parts[i].high_q : all.high_q;
     }
     for (int64_t i = 0; i < n; ++i) {
-      const Part& x = parts[i];
-      const double dp = x.high_p - all.high_p, dq = x.high_q - all.high_q, by_p = exp(dp);
-      all.p += x.p * by_p;
-      all.q += x.q * exp(dq);
-      if constexpr (F::linear) all.value += times0(by_p, x.value + x.p * F::score(dp, dq));
+      Moments<double> x{parts[i].p, parts[i].q, parts[i].value, 0, 0};
+      shift<F>(x, parts[i].high_p - all.high_p, parts[i].high_q - all.high_q);
+      all.p += x.p, all.q += x.q, all.value += x.value;
     }
     out.p[0] = all.p, out.q[0] = all.q, out.sum[0] = all.value;
     out.high_p[0] = all.high_p, out.high_q[0] = all.high_q;
     go_on();
   }
-  void add_terms(const Part* parts, int64_t n) {
+  void add_terms(const PartOfRow* parts, int64_t n) {
     if constexpr (!F::linear) {
       out.value[0] = out.d_lp[0] = out.d_lq[0] = 0;
       for (int64_t i = 0; i < n; ++i) {
@@ -135,7 +134,7 @@ struct Reduction {
   void go_on() {
     if constexpr (!F::linear) {
       outcomes(at, rows.team.rows);
-      rows.normalise({out.zp + at, out.rest_p + at}, {out.zq + at, out.rest_q + at});
+      rows.normalise({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
       sums = Sums<A>();
     }
   }

@@ -24,7 +24,7 @@ bool is_cut(const Rows& rows) {
 }
 void run_cut(Kernel kernel, Rows& rows, bool backward) {
   rows.segment = kSegmentOfRow;
-  std::vector<Part> parts(rows.rows * rows.segments());
+  std::vector<PartOfRow> parts(rows.rows * rows.segments());
   rows.parts = parts.data();
   const auto stage = [&](Stage of, int64_t units) {
     rows.stage = of;

@@ -20,8 +20,8 @@ struct SmallTables {
   alignas(64) A cells[kFewCells * width];                          // x after x
   alignas(64) A of_x[kFewCells * width], of_y[kFewCells * width];  // log p(x), log p(y)
   Pack<A> high, low;
-  Pack<A> total;                           // of the cells
-  double z[width] = {}, rest[width] = {};  // the log-normaliser of each
+  Pack<A> total;                                 // of the cells
+  double z_high[width] = {}, z_log[width] = {};  // the log-normalizer of each
 
   explicit SmallTables(const Rows& rows)
       : r(rows), turn(tile_reader<A>(r.p.type)), high(0), low(0) {}
@@ -49,16 +49,12 @@ struct SmallTables {
     if (r.p.kind != kLogits) return;
     const View<A> all{cells, Walk::along_rows(width, 1, r.x_classes * r.classes, width)};
     const Pack<A> top = highest_of(all, Pack<A>(-Format<A>::largest));
-    const Wide<A> reference(top),
-        logs = map([](auto sum) { return log(sum); }, Wide<A>(mass_of(all, top))),
-        sum = map([](auto a, auto b) { return a + b; }, reference, logs);
-    sum.store_lanes(z);
-    map([](auto a, auto b, auto sum) { return rest_of(a, b, sum); }, reference, logs, sum)
-        .store_lanes(rest);
+    Wide<A>(top).store_lanes(z_high);
+    map([](auto sum) { return log(sum); }, Wide<A>(mass_of(all, top))).store_lanes(z_log);
   }
   // From here on, logits are read as log-probabilities.
   void normalise() {
-    if (r.p.kind == kLogits) split(Wide<A>(z), Wide<A>(rest), high, low);
+    if (r.p.kind == kLogits) split(Wide<A>(z_high), Wide<A>(z_log), high, low);
   }
   void take_marginals() {
     with_kind(r.p.kind, [&]<Kind kind>() __attribute__((always_inline)) {

@@ -53,7 +53,7 @@ struct Sums {
 
 template <class F, class A>
 void fold_moments(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
-  rows.template fold<F::arity>(
+  rows.template fold<F>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
           __attribute__((always_inline)) {
@@ -71,7 +71,7 @@ void fold_moments(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
 }
 template <class F, class A>
 void fold_terms(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
-  rows.template fold<F::arity>(
+  rows.template fold<F>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
           __attribute__((always_inline)) {
@@ -89,7 +89,7 @@ void fold_terms(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
 }
 template <class F, class A>
 void fold_centred(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
-  rows.template fold<F::arity>(
+  rows.template fold<F>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
           __attribute__((always_inline)) {
@@ -105,7 +105,7 @@ void fold_centred(Pair<A>& rows, int64_t first, int64_t n, Sums<A>& s) {
 // score by score(dp, dq).
 template <class F, class A>
 void move_references(Sums<A>& s, Pack<A> dp, Pack<A> dq) {
-  const auto move = [](auto v, auto p, auto by, auto shift) { return times0(by, v + p * shift); };
+  const auto move = [](auto v, auto p, auto by, auto score) { return shifted(v, p, by, score); };
   const auto scale = [](auto v, auto by) { return v * by; };
   const Pack<A> by_p = exp(dp), by_q = exp(dq);
   if constexpr (F::linear) {

@@ -23,7 +23,7 @@ struct Table {
   // Of the cells; of p(x,y) log p(x,y); of p(x) log p(x) and p(y) log p(y). In lanes, and twofold,
   // for a score may be much less than the sums that it is made of.
   Twofold<Pack<double>> total, sum_xy, sum_x, sum_y;
-  double z = 0;  // the log-normaliser
+  double z_high = 0, z_log = 0;  // the log-normalizer
 
   Table(const Rows& rows, double* scratch)
       : r(rows),
@@ -37,9 +37,9 @@ struct Table {
     line.move_to(r, r.p, at, row);
   }
   // From here on, logits are read as log-probabilities.
-  void normalise(double log_normaliser, double rest = 0) {
-    z = log_normaliser;
-    line.normalise(Wide<A>(z), Wide<A>(rest));
+  void normalise(double high, double log) {
+    z_high = high, z_log = log;
+    line.normalise(Wide<A>(high), Wide<A>(log));
   }
 
   // fold(first, cells, packs, whole): cells of line x as they lie in memory, or as a block.
@@ -68,7 +68,7 @@ struct Table {
   }
 
   void take_normaliser() {
-    if (r.p.kind != kLogits) return normalise(0);
+    if (r.p.kind != kLogits) return normalise(0, 0);
     Block<A> scratch;
     double sum_of_exp = 0;
     for (int64_t x = 0; x < r.x_classes; ++x) {
@@ -78,8 +78,7 @@ struct Table {
         sum_of_exp += sum(line.mass_of_block(row, first, n, scratch));
       });
     }
-    const double high = double(line.high.v[0]), logs = log(sum_of_exp), sum = high + logs;
-    normalise(sum, rest_of(high, logs, sum));
+    normalise(double(line.high.v[0]), log(sum_of_exp));
   }
 
   // The first reading: marginals and, if wanted, the entropy of the cells.

@@ -25,9 +25,9 @@ double centred_value(const Rows& r, int64_t at, double* scratch) {
   table.move_to(at);
   table.take_normaliser();
   table.take_cells<true>();
-  const double total = sum(table.total).value(), excess = total * total - total;
-  const bool rounded = r.p.kind == kLogits || fabs(excess) <= rounding_of_totals(r.p) * total;
-  double value = rounded ? 0 : -excess;
+  const double total = sum(table.total).value(), product = total * total;
+  const bool agree = r.p.kind == kLogits || totals_agree(rounding_of_totals(r.p), total, product);
+  double value = agree ? 0 : total - product;
   for (int64_t x = 0; x < r.x_classes; ++x)
     table.fold_line(x, [&](int64_t first, const auto& cells, int64_t packs,
                            int64_t whole) __attribute__((always_inline)) {
@@ -44,14 +44,17 @@ double centred_value(const Rows& r, int64_t at, double* scratch) {
 
 // What is kept of a table, from its sums.
 template <class F, class A>
-void keep_table(Rows& r, const Cursor& at, int64_t j, double z, double total, double value,
-                double* scratch) {
-  r.saved[at.row + j] = z;
-  r.saved[r.rows + at.row + j] = value + total * F::score(1., 1., 1.);
+void keep_table(Rows& r, const Cursor& at, int64_t j, double z_high, double z_log, double total,
+                double value, double* scratch) {
+  r.saved_of(0, kHigh)[at.row + j] = z_high;
+  r.saved_of(0, kLogSum)[at.row + j] = z_log;
+  r.saved_of(0, kTotal)[at.row + j] = value + total * F::score(1., 1., 1.);
   if constexpr (F::divergence) {
-    const double rounding = rounding_of_totals(r.p) + kRoundingOfSums;
-    if (value < kSmall<A> && fabs(total - total * total) <= rounding * total)
+    const double product = total * total, rounding = rounding_of_totals(r.p);
+    if (value < kSmall<A> && totals_agree(rounding + kRoundingOfSums, total, product))
       value = centred_value<F>(r, at.p + j * row_stride(r, r.p), scratch);
+    else if (totals_agree(rounding, total, product))
+      value += product - total;
   }
   if (total != total) value = NAN;
   if (r.row_values)
@@ -79,7 +82,8 @@ void reduce_small_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
     Wide<A>(sum).store_lanes(value);
     Wide<A>(tables.total).store_lanes(total);
     for (int64_t j = 0; j < tables.team.rows; ++j)
-      keep_table<F, A>(r, run.at, first + j, tables.z[j], total[j], value[j], scratch);
+      keep_table<F, A>(r, run.at, first + j, tables.z_high[j], tables.z_log[j], total[j], value[j],
+                       scratch);
   };
   each_run(r, begin, end, [&](const Run& run) {
     for (int64_t j = 0; j < run.n; j += tables.team.rows) take_team(run, j);
@@ -104,7 +108,8 @@ void reduce_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
     table.take_normaliser();
     table.template take_cells<true>();
     const Twofold<double> total = sum(table.total);
-    keep_table<F, A>(r, at, 0, table.z, total.value(), value_of<F>(table, total), scratch);
+    keep_table<F, A>(r, at, 0, table.z_high, table.z_log, total.value(), value_of<F>(table, total),
+                     scratch);
   }
 }
 
@@ -118,8 +123,9 @@ void write_small_tables(Rows& r, int64_t begin, int64_t end) {
     tables.move_to(run, first);
     for (int64_t j = 0; j < tables.team.rows; ++j) {
       const int64_t row = run.at.row + first + j;
-      tables.z[j] = r.saved[row];
-      total[j] = r.saved[r.rows + row];
+      tables.z_high[j] = r.saved_of(0, kHigh)[row];
+      tables.z_log[j] = r.saved_of(0, kLogSum)[row];
+      total[j] = r.saved_of(0, kTotal)[row];
       scale[j] = r.scale * load_number(r.g, run.at.g + (first + j) * row_stride(r, r.g));
     }
     tables.normalise();
@@ -144,9 +150,9 @@ void write_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
   const int64_t size = size_of(r.gradient.type);
   Table<A> table(r, scratch);
   for (Cursor at(r, begin); at.row < end; at.next()) {
-    const Pack<A> total(r.saved[r.rows + at.row]), scale(r.scale * load_number(r.g, at.g));
+    const Pack<A> total(r.saved_of(0, kTotal)[at.row]), scale(r.scale * load_number(r.g, at.g));
     table.move_to(at.p);
-    table.normalise(r.saved[at.row]);
+    table.normalise(r.saved_of(0, kHigh)[at.row], r.saved_of(0, kLogSum)[at.row]);
     table.template take_cells<false>();
     char* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) + at.gradient * size;
     for (int64_t x = 0; x < r.x_classes; ++x)

@@ -15,7 +15,7 @@ struct Room {
   Tile<A> p, q, out;
 };
 // Teams that are worked on in step, and how many of them: more than one only where their rows lie
-// side by side.
+// side by side, and none of them has a tile, because all teams share the tiles.
 template <class T>
 struct Teams {
   static constexpr int most = 4;
@@ -24,7 +24,7 @@ struct Teams {
   template <class... X>
   Teams(Rows& r, X... x)
       : of{T(r, x...), T(r, x...), T(r, x...), T(r, x...)},
-        n(of[0].rows.team.lanes_are_rows && !of[0].rows.p.tile && !of[0].rows.q.tile ? most : 1) {}
+        n(of[0].rows.team.lanes_are_rows && !of[0].has_tiles() ? most : 1) {}
   // Moves to the rows from row j of a run on, and j behind them; returns how many teams there are.
   int move_to(const Run& run, int64_t& j) {
     int i = 0;

@@ -2,18 +2,11 @@
 //
 // Knows packs; must not know rows, formulas, or torch. Read next: results.inl.
 #pragma once
+#include "core/row.h"
 #include "cpu/wide.h"
 
 namespace torch_infotheory {
 namespace {
-
-// a + b - sum, exactly.                                     Knuth, The Art of Computer Programming,
-// volume 2, theorem 4.2.2B.
-template <class V>
-TI_LANE V rest_of(V a, V b, V sum) {
-  const V of_b = sum - a;
-  return (a - (sum - of_b)) + (b - of_b);
-}
 
 // high + low, where low is what a V does not hold of the sum. A linear score of such numbers is
 // again one.

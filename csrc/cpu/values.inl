@@ -35,10 +35,10 @@ inline void store_values(const Rows& r, const Run& run, double* value) {
 // What is kept of a run's rows.
 template <class F>
 void keep(const Rows& r, const Run& run, Results& x, const double* weight) {
-  const double* const kept[] = {x.zp, x.d_lp, x.zq, x.d_lq};
+  const double* const saved[] = {x.high_p, x.log_p, x.d_lp, x.high_q, x.log_q, x.d_lq};
   const int64_t bytes = run.n * sizeof(double);
-  for (int i = 0; r.saved && i < 2 * F::arity; ++i)
-    __builtin_memcpy(r.saved + i * r.rows + run.at.row, kept[i], bytes);
+  for (int i = 0; r.saved && i < kSavedNumbers * F::arity; ++i)
+    __builtin_memcpy(r.saved + i * r.rows + run.at.row, saved[i], bytes);
   if (!r.row_values) return store_values(r, run, x.value);
   add_up(r, r.row_values, run.at.row, x.value, run.n);
   if (r.row_weights) add_up(r, r.row_weights, run.at.row, weight, run.n);
@@ -48,7 +48,7 @@ void keep(const Rows& r, const Run& run, Results& x, const double* weight) {
 template <class F>
 void add_peaks(const Labels& labels, double kept, bool logits, Results& out) {
   using V = Pack<double>;
-  labels.each(kept, logits, {out.zq, out.rest_q},
+  labels.each(kept, logits, {out.high_q, out.log_q},
               [&](int64_t j, const Prob<V>& p, const Prob<V>& q) __attribute__((always_inline)) {
                 store(out.value + j, load<double>(out.value + j) + F::term(p, q));
                 store(out.d_lq + j, load<double>(out.d_lq + j) + F::d_lq(p, q));
@@ -56,14 +56,17 @@ void add_peaks(const Labels& labels, double kept, bool logits, Results& out) {
   if (!labels.all_count) out.clear_where_zero(labels.counting, labels.n);
 }
 
-// Divergences that came out small, anew in double.
+// Divergences that came out small, anew in double. The others have cancelled no digits; they only
+// want the totals that the centred term has and theirs has not.
 template <class F, class A>
 void mend_small(const Rows& r, const Run& run, Results& out) {
   bool small[Run::most], any_small = false;
+  const bool has_totals = r.p.kind != kLogits || r.q.kind != kLogits;
   for (int64_t j = 0; j < run.n; ++j) {
-    small[j] =
-        out.value[j] < kSmall<A> && totals_agree(r, out.mass_p[j], out.mass_q[j], kRoundingOfSums);
+    const double p = out.mass_p[j], q = out.mass_q[j];
+    small[j] = out.value[j] < kSmall<A> && totals_agree(r, p, q, kRoundingOfSums);
     any_small |= small[j];
+    if (F::linear && has_totals && !small[j] && totals_agree(r, p, q, 0)) out.value[j] += q - p;
   }
   if (!any_small) return;
   Tile<double> p, q;
@@ -114,15 +117,14 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
     row.move_to({at, 1}, 0);
     char* to = static_cast<char*>(const_cast<void*>(r.value.data)) + at.value * size;
     row.each_stretch([&](int64_t first, int64_t n) {
-      row.template fold<F::arity>(
+      row.template fold<F>(
           first, n,
           [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
               __attribute__((always_inline)) {
                 each_pack(packs, whole, [&](int64_t i, int, auto w) __attribute__((always_inline)) {
                   const Prob<Pack<A>> x = p.at(i, w), y = q.at(i, w);
-                  const Pack<A> total = x.p + y.p, term = F::term(x, y) * Pack<A>(r.scale);
-                  // as in outcome: a NaN must show
-                  store(terms + i * Pack<A>::width, select(total == total, term, Pack<A>(NAN)));
+                  const Pack<A> term = F::term(x, y) * Pack<A>(r.scale);
+                  store(terms + i * Pack<A>::width, with_nan(term, x.p, y.p));
                 });
               });
       out(terms, to + first * r.value.class_stride * size,
@@ -148,11 +150,11 @@ void forward_segments(Rows& r, int64_t begin, int64_t end) {
   };
   if (r.stage == Stage::kMoments)
     each([&](int64_t first, int64_t n) { team.take(first, n); },
-         [&](Part& part) { team.store_moments(part); });
+         [&](PartOfRow& part) { team.store_moments(part); });
   if constexpr (!F::linear)
     if (r.stage == Stage::kTerms)
       each([&](int64_t first, int64_t n) { team.take_terms(first, n); },
-           [&](Part& part) { team.store_terms(part); });
+           [&](PartOfRow& part) { team.store_terms(part); });
   if (r.stage != Stage::kFinish) return;
   Finish<F, A> finish(r);
   for (int64_t row = begin; row < end; ++row) {

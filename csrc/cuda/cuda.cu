@@ -11,10 +11,16 @@
 namespace torch_infotheory {
 namespace {
 
-// Numbers that live as long as the kernels of one call; freed memory is reused in stream order.
-double* scratch(Tensor& owner, int64_t numbers, const Tensor& like) {
-  owner = at::empty({numbers}, like.options().dtype(at::kDouble));
-  return owner.mutable_data_ptr<double>();
+// Gives `take` the scratch memory that it asks for. The memory lives as long as the kernels of one
+// call: freed memory is reused in stream order.
+template <class Take>
+Tensor with_scratch(const Tensor& like, Take take) {
+  Scratch counted;
+  take(counted);
+  Tensor owner = at::empty({counted.taken()}, like.options().dtype(at::kDouble));
+  Scratch scratch(owner.mutable_data_ptr<double>());
+  take(scratch);
+  return owner;
 }
 
 // Elements without rows, in contiguous memory: one row, of them all.
@@ -64,20 +70,21 @@ std::tuple<Tensor, Tensor> forward_cuda(const Tensor& p, const optional<Tensor>&
   const bool reduced = o.is_reduced();
   const Plan plan = plan_forward<F>(r, reduced, device::shared_memory);
   const Geometry& g = plan.geometry;
-  const int64_t row_values = reduced ? r.rows * (r.elementwise ? g.parts : 1) : 0,
-                sums = reduced ? room_of_sums(row_values) : 0;
-  Tensor memory;
-  double* const at = scratch(memory, plan.scratch + row_values + sums, p);
-  DeviceRows d(r, g, plan.in_double, at);
-  if (reduced) {
-    d.rows.row_values = at + plan.scratch;
-    d.rows.value = {value.mutable_data_ptr(), kProbs, type_of(value)};
-  }
+  const int64_t row_values = r.rows * (r.elementwise ? g.parts : 1);
+  DeviceRows d(r, g, plan.in_double);
+  BlockTotals* totals = nullptr;
+  const Tensor memory = with_scratch(p, [&](Scratch& scratch) {
+    d.take_scratch(scratch, is_table<F>, /*backward=*/false);
+    if (!reduced) return;
+    d.rows.row_values = scratch.take<double>(row_values);
+    totals = take_totals(scratch, row_values);
+  });
+  if (reduced) d.rows.value = {value.mutable_data_ptr(), kProbs, type_of(value)};
   kernel_of<F>(false)(d, plan, stream);
   if (reduced) {
     const bool mean = o.reduction == kMean, weigh = mean && o.has_labels();
     const double factor = o.scale / (mean && !weigh ? double(r.rows) : 1);
-    reduce_rows(d, row_values, weigh, factor, at + plan.scratch + row_values, nullptr, stream);
+    reduce_rows(d, row_values, weigh, factor, totals, nullptr, stream);
   }
   device::check_launches();
   return out;
@@ -101,15 +108,17 @@ Tensor backward_cuda(const Tensor& g, const Tensor& p, const optional<Tensor>& q
   if (mean && !weigh) r.scale /= double(r.rows);
 
   const Plan plan = plan_backward<F>(r);
-  const int64_t sums = weigh ? room_of_sums(r.rows) : 0;
-  Tensor memory;
-  double* const at = scratch(memory, plan.scratch + sums + 1, p);
-  DeviceRows d(r, plan.geometry, plan.in_double, at);
-  if (weigh) {
-    double* const divisor = at + plan.scratch;
-    reduce_rows(d, r.rows, weigh, 1, divisor + 1, divisor, stream);
-    d.divisor = divisor;
-  }
+  DeviceRows d(r, plan.geometry, plan.in_double);
+  BlockTotals* totals = nullptr;
+  double* divisor = nullptr;
+  const Tensor memory = with_scratch(p, [&](Scratch& scratch) {
+    d.take_scratch(scratch, is_table<F>, /*backward=*/true);
+    if (!weigh) return;
+    divisor = scratch.take<double>(1);
+    totals = take_totals(scratch, r.rows);
+  });
+  if (weigh) reduce_rows(d, r.rows, weigh, 1, totals, divisor, stream);
+  d.divisor = divisor;
   kernel_of<F>(true)(d, plan, stream);
   device::check_launches();
   return gradient;

@@ -65,9 +65,8 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1 : 2)
       rows.q.probabilities(y, b);
 #pragma unroll
       for (int k = 0; k < n; ++k) {
-        const A total = F::arity == 2 ? a[k].p + b[k].p : a[k].p;
-        const A value = F::term(a[k], F::arity == 2 ? b[k] : a[k]) * scale;
-        term[k] = total == total ? value : A(NAN);  // a NaN must show even where its factor is 0
+        const Prob<A> y = F::arity == 2 ? b[k] : a[k];
+        term[k] = with_nan(F::term(a[k], y) * scale, a[k].p, y.p);
       }
       to.write(at, term);
     });
@@ -142,9 +141,10 @@ __global__ void __launch_bounds__(kMostThreads, sizeof(A) == 8 ? 1
     const Sheet<n> to(r.gradient, part.at.of[DeviceRows::kGradient], part.first, by.type());
     if (to.misaligned() != by.misaligned()) rows.split = {part.classes, 0, 0};
     const Sheet<n> g(r.g, part.at.of[DeviceRows::kG], part.first, r.g.type);
-    rows.p.normalise(r.kept(0, part.row));
-    if (F::arity == 2) rows.q.normalise(r.kept(2, part.row));
-    const A total(r.kept(by_q ? 3 : 1, part.row));
+    rows.p.normalise(r.saved_at(0, kHigh, part.row), r.saved_at(0, kLogSum, part.row));
+    if (F::arity == 2)
+      rows.q.normalise(r.saved_at(1, kHigh, part.row), r.saved_at(1, kLogSum, part.row));
+    const A total(r.saved_at(by_q, kTotal, part.row));
     const double g_of_row =
         r.g_per_class ? 1 : load_one<double>(r.g.data, r.g.type, part.at.of[DeviceRows::kG]);
     const A scale(unit_of_g * g_of_row);

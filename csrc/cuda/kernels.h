@@ -18,10 +18,16 @@ DeviceKernel row_backward(int formula);
 DeviceKernel table_forward(int formula);
 DeviceKernel table_backward(int formula);
 
+// What a block adds up; rows: their weights, where labels state them.
+struct BlockTotals {
+  double value, rows;
+};
+inline BlockTotals* take_totals(Scratch& scratch, int64_t numbers) {
+  return scratch.take<BlockTotals>(sum_geometry(numbers).grid);
+}
 // The sum of row_values times `factor`, divided by the weights of the labels if `weigh`; or these
-// weights alone, to `weights`. `scratch` has room_of_sums.
-void reduce_rows(const DeviceRows& d, int64_t numbers, bool weigh, double factor, double* scratch,
-                 double* weights, device::Stream stream);
-inline int64_t room_of_sums(int64_t numbers) { return 2 * int64_t(sum_geometry(numbers).grid); }
+// weights alone, to `weights`. `totals` has one for each block.
+void reduce_rows(const DeviceRows& d, int64_t numbers, bool weigh, double factor,
+                 BlockTotals* totals, double* weights, device::Stream stream);
 
 }  // namespace torch_infotheory

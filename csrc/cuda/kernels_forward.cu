@@ -73,14 +73,13 @@ DeviceKernel forward_of(List<F...>, int formula) {
 
 DeviceKernel row_forward(int formula) { return forward_of(RowFormulas{}, formula); }
 
-void reduce_rows(const DeviceRows& d, int64_t numbers, bool weigh, double factor, double* scratch,
-                 double* weights, device::Stream stream) {
-  Totals* const of_blocks = reinterpret_cast<Totals*>(scratch);
+void reduce_rows(const DeviceRows& d, int64_t numbers, bool weigh, double factor,
+                 BlockTotals* totals, double* weights, device::Stream stream) {
   Geometry g = sum_geometry(numbers);
-  device::launch(sum_rows, g, stream, d, numbers, weigh, of_blocks);
+  device::launch(sum_rows, g, stream, d, numbers, weigh, totals);
   const int64_t blocks = g.grid;
   g.grid = 1;
-  device::launch(finish_sum, g, stream, of_blocks, blocks, factor, weigh,
+  device::launch(finish_sum, g, stream, totals, blocks, factor, weigh,
                  const_cast<void*>(d.rows.value.data), d.rows.value.type, weights);
 }
 

@@ -28,10 +28,10 @@ __device__ __forceinline__ double weight_of_class(const DeviceRows& d, int64_t c
 }
 // q at the label.
 __device__ __forceinline__ Prob<double> q_at(const Rows& r, const Offsets& at, int64_t label,
-                                             double zq) {
+                                             const Outcome<double>& out) {
   const double x =
       load_one<double>(r.q.data, r.q.type, at.of[DeviceRows::kQ] + label * r.q.class_stride);
-  const double log_q = r.q.kind == kLogits ? x - zq : x;
+  const double log_q = r.q.kind == kLogits ? (x - out.high_q) - out.log_q : x;
   return {exp(log_q), log_q};
 }
 
@@ -45,28 +45,43 @@ __device__ __forceinline__ void store_value(const DeviceRows& d, int64_t row, co
               value * r.scale);
 }
 
+__device__ __forceinline__ void save_normalizers(const Rows& r, int64_t row,
+                                                 const Outcome<double>& out) {
+  r.saved_of(0, kHigh)[row] = out.high_p, r.saved_of(0, kLogSum)[row] = out.log_p;
+  r.saved_of(1, kHigh)[row] = out.high_q, r.saved_of(1, kLogSum)[row] = out.log_q;
+}
+__device__ __forceinline__ void load_normalizers(const Rows& r, int64_t row, Outcome<double>& out) {
+  out.high_p = r.saved_of(0, kHigh)[row], out.log_p = r.saved_of(0, kLogSum)[row];
+  out.high_q = r.saved_of(1, kHigh)[row], out.log_q = r.saved_of(1, kLogSum)[row];
+}
+
 // Writes what a row came to. One thread of its team calls this.
 template <class F>
 __device__ __forceinline__ void finish(const DeviceRows& d, int64_t row, const Offsets& at,
-                                       Results out) {
+                                       Outcome<double> out) {
   const Rows& r = d.rows;
   const Label label(r, at, true);
   if (label.has_peak()) {
     const double kept = Smoothing(r.label_smoothing, r.classes).kept;
     const Prob<double> p{weight_of_class(d, label.label) * kept, 0},
-        q = q_at(r, at, label.label, out.zq);
+        q = q_at(r, at, label.label, out);
     out.value += F::term(p, q);
     out.d_lq += F::d_lq(p, q);
   }
   device::device_check(!label.bad);
-  if (!label.counts) out = Results();
-  const double kept[] = {out.zp, out.d_lp, out.zq, out.d_lq};
+  if (!label.counts) out = {};
+  const double saved[] = {out.high_p, out.log_p, out.d_lp, out.high_q, out.log_q, out.d_lq};
 #pragma unroll
-  for (int i = 0; r.saved && i < 2 * F::arity; ++i) r.saved[i * r.rows + row] = kept[i];
+  for (int i = 0; r.saved && i < kSavedNumbers * F::arity; ++i)
+    r.saved[i * r.rows + row] = saved[i];
+  if constexpr (F::divergence) {
+    const double p = out.mass_p, q = out.mass_q;
+    const bool small = out.value < (d.compute_type == kDouble ? kSmall<double> : kSmall<float>) &&
+                       totals_agree(r, p, q, kRoundingOfSums);
+    if (F::linear && !small && totals_agree(r, p, q, 0)) out.value += q - p;
+    d.small[row] = small;
+  }
   store_value(d, row, at, out.value);
-  if constexpr (F::divergence)
-    d.small[row] = out.value < (d.compute_type == kDouble ? kSmall<double> : kSmall<float>) &&
-                   totals_agree(r, out.mass_p, out.mass_q, kRoundingOfSums);
 }
 
 }  // namespace

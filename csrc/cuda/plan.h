@@ -22,7 +22,6 @@ struct Plan {
   int type;  // of p and q in a kernel compiled for logits or labels of that type; else kAny
   RowShape shape;
   Geometry geometry;
-  int64_t scratch = 0;  // numbers of double that the kernels of the call share
 };
 
 namespace {
@@ -58,26 +57,19 @@ Plan plan_of_operands(const Rows& r) {
 template <class F>
 Plan plan_forward(const Rows& r, bool reduced, size_t (*shared_memory)()) {
   Plan plan = plan_of_operands<F>(r);
-  if constexpr (is_table<F>) {
-    plan.scratch = DeviceRows::room_of_tables(r);
-  } else if (r.elementwise && !reduced) {
-    plan.geometry = map_geometry(plan.shape);
-  } else {
+  if constexpr (!is_table<F>) {
     Geometry& g = plan.geometry;
-    g = forward_geometry(plan.shape);
-    if (!F::linear && plan.type != kAny && g.parts == 1)
+    const bool is_map = r.elementwise && !reduced;
+    g = is_map ? map_geometry(plan.shape) : forward_geometry(plan.shape);
+    if (!is_map && !F::linear && plan.type != kAny && g.parts == 1)
       park(g, plan.shape, F::arity, shared_memory());
-    plan.scratch = DeviceRows::room(r, g);
   }
   return plan;
 }
 template <class F>
 Plan plan_backward(const Rows& r) {
   Plan plan = plan_of_operands<F>(r);
-  if constexpr (is_table<F>)
-    plan.scratch = DeviceRows::room_of_tables(r);
-  else
-    plan.geometry = map_geometry(plan.shape);
+  if constexpr (!is_table<F>) plan.geometry = map_geometry(plan.shape);
   return plan;
 }
 

@@ -20,32 +20,24 @@ __device__ __forceinline__ A moved(A from, A to) {
 }
 
 // ---- one reading ----
-// Sums relative to a reference for each operand, the highest logit so far.
+// The moments of the classes that a thread has read.
 template <class A>
-struct Moments {
-  A high_p = 0, high_q = 0, p = 0, q = 0, value = 0;
+struct ThreadMoments : Moments<A> {
+  using Moments<A>::high_p, Moments<A>::high_q, Moments<A>::p, Moments<A>::q, Moments<A>::value;
 
-  __device__ __forceinline__ Moments(bool p_logits, bool q_logits)
-      : high_p(p_logits ? -kLargest<A> : A(0)), high_q(q_logits ? -kLargest<A> : A(0)) {}
-  __device__ __forceinline__ explicit Moments(const Partial& x)
-      : high_p(x.high_p), high_q(x.high_q), p(x.p), q(x.q), value(x.value) {}
+  __device__ __forceinline__ ThreadMoments(bool p_logits, bool q_logits)
+      : Moments<A>{0, 0, 0, p_logits ? -kLargest<A> : A(0), q_logits ? -kLargest<A> : A(0)} {}
+  __device__ __forceinline__ explicit ThreadMoments(const PartOfRow& x)
+      : Moments<A>{A(x.p), A(x.q), A(x.value), A(x.high_p), A(x.high_q)} {}
 
-  // The references move by dp and dq: p falls by e^dp, q by e^dq, and every score by score(dp, dq).
-  template <class F, bool values>
-  __device__ __forceinline__ void move(A dp, A dq) {
-    const A by_p = exp(dp);
-    if constexpr (values) value = times0(by_p, value + p * F::score(dp, dq));
-    p *= by_p;
-    q *= exp(dq);
-  }
   template <class F, bool values>
   __device__ __forceinline__ void move_to(A top_p, A top_q) {
-    move<F, values>(moved(high_p, top_p), moved(high_q, top_q));
+    shift<F, values>(*this, moved(high_p, top_p), moved(high_q, top_q));
     high_p = top_p;
     high_q = top_q;
   }
   template <class F>
-  __device__ __forceinline__ void take(Moments x) {
+  __device__ __forceinline__ void take(ThreadMoments x) {
     const A top_p = Maximum()(high_p, x.high_p), top_q = Maximum()(high_q, x.high_q);
     move_to<F, F::linear>(top_p, top_q);
     x.template move_to<F, F::linear>(top_p, top_q);
@@ -77,13 +69,13 @@ __device__ __forceinline__ void add_mass(A& high, A& mass, const A (&x)[n]) {
 
 // The moments of n classes. `first`: of the part.
 template <class F, class Both, class At, int n, class A = typename Both::Number>
-__device__ __forceinline__ void add(Moments<A>& m, Both& rows, const Target<A>& target,
+__device__ __forceinline__ void add(ThreadMoments<A>& m, Both& rows, const Target<A>& target,
                                     int64_t first, const At& at, const A (&x)[n], const A (&y)[n]) {
   constexpr bool two = F::arity == 2;
   A dp = 0, dq = 0;
   if (rows.p.is_logits()) dp = raise(m.high_p, x);
   if (two && rows.q.is_logits()) dq = raise(m.high_q, y);
-  if (rows.p.is_logits() || (two && rows.q.is_logits())) m.template move<F, true>(dp, dq);
+  if (rows.p.is_logits() || (two && rows.q.is_logits())) shift<F, true>(m, dp, dq);
   Prob<A> a[n], b[n];
   rows.p.high = m.high_p;
   rows.p.probabilities(x, a);
@@ -106,7 +98,7 @@ __device__ __forceinline__ void add(Moments<A>& m, Both& rows, const Target<A>& 
 
 // The moments of the team's threads become those of all of them.
 template <class F, bool values, bool p_is_read, class A>
-__device__ __forceinline__ void combine(const Team& team, Moments<A>& m) {
+__device__ __forceinline__ void combine(const Team& team, ThreadMoments<A>& m) {
   constexpr bool two = F::arity == 2;
   A tops[] = {two ? m.high_q : m.high_p, m.high_p};
   combine<two && p_is_read ? 2 : 1>(team, tops, Maximum());
@@ -128,7 +120,7 @@ template <class A>
 struct Sums {
   A p = 0, q = 0, value = 0, d_lp = 0, d_lq = 0;
   Sums() = default;
-  __device__ __forceinline__ explicit Sums(const Partial& x)
+  __device__ __forceinline__ explicit Sums(const PartOfRow& x)
       : p(x.p), q(x.q), value(x.value), d_lp(x.d_lp), d_lq(x.d_lq) {}
   __device__ __forceinline__ void take(const Sums& x) {
     p += x.p;
@@ -165,49 +157,21 @@ __device__ __forceinline__ void combine(const Team& team, Sums<A>& s) {
   s.p = all[0], s.q = all[1], s.value = all[2], s.d_lp = all[3], s.d_lq = all[4];
 }
 
-// ---- results ----
+// ---- outcomes ----
 // Of a row, in double.
-struct Results {
-  double value = 0, zp = 0, zq = 0, d_lp = 0, d_lq = 0;
-  double mass_p = 0, mass_q = 0;  // the totals that p and q state; 1 for logits
-};
-__device__ __forceinline__ double with_nan(double value, double p, double q) {
-  return p + q == p + q ? value : double(NAN);  // a NaN must show even where its factor is 0
-}
-
-template <class A>
-__device__ __forceinline__ void normalisers(Results& out, const Rows& r, const Moments<A>& m) {
-  const bool p_logits = r.p.kind == kLogits, q_logits = r.q.kind == kLogits;
-  out.zp = p_logits ? m.high_p + log(double(m.p)) : 0;
-  out.zq = q_logits ? m.high_q + log(double(m.q)) : 0;
-  out.mass_p = p_logits ? 1 : double(m.p);
-  out.mass_q = q_logits ? 1 : double(m.q);
-}
 template <class F, class A>
-__device__ __forceinline__ Results results_of(const Rows& r, const Moments<A>& m) {
-  const bool p_logits = r.p.kind == kLogits;
-  const double p = m.p, log_p = p_logits ? log(p) : 0,
-               log_q = r.q.kind == kLogits ? log(double(m.q)) : 0;
-  Results out;
-  normalisers(out, r, m);
-  out.value = (m.value + times0(p, F::score(-log_p, -log_q))) / (p_logits ? p : 1);
-  out.d_lp = out.value + out.mass_p * F::score(1., 0.);
-  out.d_lq = out.mass_p * F::score(0., 1.);
-  out.value = with_nan(out.value, p, m.q);
-  return out;
+__device__ __forceinline__ Outcome<double> outcome_of(const Rows& r, const Moments<A>& m) {
+  return outcome<F>(Moments<double>{m.p, m.q, m.value, m.high_p, m.high_q}, r.p.kind == kLogits,
+                    r.q.kind == kLogits);
 }
+// Given the sums of its terms too. `out` has the normalizers.
 template <class A>
-__device__ __forceinline__ Results results_of(const Rows& r, const Sums<A>& s, double zp,
-                                              double zq) {
-  Results out;
-  out.zp = zp;
-  out.zq = zq;
+__device__ __forceinline__ void add_terms(Outcome<double>& out, const Rows& r, const Sums<A>& s) {
   out.mass_p = r.p.kind == kLogits ? 1 : double(s.p);
   out.mass_q = r.q.kind == kLogits ? 1 : double(s.q);
   out.d_lp = s.d_lp;
   out.d_lq = s.d_lq;
-  out.value = with_nan(s.value, s.p, s.q);
-  return out;
+  out.value = with_nan<double>(s.value, s.p, s.q);
 }
 
 }  // namespace

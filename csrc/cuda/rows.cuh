@@ -33,7 +33,7 @@ __device__ __forceinline__ void store_partial(const DeviceRows& d, int64_t unit,
 // Where a part is all there is of a row, or elements have no rows; else for merge_parts.
 template <class F, class S>
 __device__ __forceinline__ void leave(const DeviceRows& d, int64_t unit, const Part& part,
-                                      const S& sums, const Results& out) {
+                                      const S& sums, const Outcome<double>& out) {
   if (d.rows.elementwise)
     d.rows.row_values[unit] = out.value;
   else if (d.geometry.parts > 1)
@@ -46,13 +46,13 @@ __device__ __forceinline__ void leave(const DeviceRows& d, int64_t unit, const P
 // to merge_parts.
 template <class F, Parking parking, int at_once, class Both>
 __device__ __forceinline__ bool normalise(const DeviceRows& d, const Team& team, int64_t unit,
-                                          bool there, const Part& part, Both& rows, Results& out) {
+                                          bool there, const Part& part, Both& rows,
+                                          Outcome<double>& out) {
   if (!rows.p.is_logits() && !rows.q.is_logits()) return true;
   if (d.normalised) {
-    out.zp = there ? d.rows.saved[part.row] : 0;
-    out.zq = there ? d.rows.saved[2 * d.rows.rows + part.row] : 0;
+    if (there) load_normalizers(d.rows, part.row, out);
   } else {
-    Moments<typename Both::Number> m(rows.p.is_logits(), rows.q.is_logits());
+    ThreadMoments<typename Both::Number> m(rows.p.is_logits(), rows.q.is_logits());
     sweep<parking, at_once>(team, rows, [&](const auto&, const auto& x, const auto& y) {
       if (rows.p.is_logits()) add_mass(m.high_p, m.p, x);
       if (rows.q.is_logits()) add_mass(m.high_q, m.q, y);
@@ -62,10 +62,10 @@ __device__ __forceinline__ bool normalise(const DeviceRows& d, const Team& team,
       if (there && team.rank == 0) store_partial(d, unit, m);
       return false;
     }
-    normalisers(out, d.rows, m);
+    out = outcome_of<F>(d.rows, m);
   }
-  rows.p.normalise(out.zp);
-  rows.q.normalise(out.zq);
+  rows.p.normalise(out.high_p, out.log_p);
+  rows.q.normalise(out.high_q, out.log_q);
   return true;
 }
 
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksToShare<F, A, type, p_kin
     if (!Label(d.rows, part.at, there).counts || d.rows.picks()) part.classes = 0;
     Both rows(d.rows.p, d.rows.q, part);
     if constexpr (F::linear) {
-      Moments<A> m(rows.p.is_logits(), F::arity == 2 && rows.q.is_logits());
+      ThreadMoments<A> m(rows.p.is_logits(), F::arity == 2 && rows.q.is_logits());
       if (p_is_read && (!any || target.dense))
         sweep<Parking::kNone, at_once>(team, rows,
                                        [&](const auto& at, const auto& x, const auto& y) {
@@ -94,10 +94,10 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksToShare<F, A, type, p_kin
           if (rows.q.is_logits()) add_mass(m.high_q, m.q, y);
         });
       combine<F, p_is_read, p_is_read>(team, m);
-      if (there && team.rank == 0) leave<F>(d, unit, part, m, results_of<F>(d.rows, m));
+      if (there && team.rank == 0) leave<F>(d, unit, part, m, outcome_of<F>(d.rows, m));
     } else {
       if (!any) rows.park_in(shared, team, d.geometry.parked);
-      Results out;
+      Outcome<double> out = {};
       if (!normalise<F, any ? Parking::kNone : Parking::kKeep, at_once>(d, team, unit, there, part,
                                                                         rows, out))
         return;
@@ -106,8 +106,9 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksToShare<F, A, type, p_kin
           team, rows,
           [&](const auto&, const auto& x, const auto& y) { add_terms<F, any>(s, rows, x, y); });
       combine(team, s);
-      if (there && team.rank == 0)
-        leave<F>(d, unit, part, s, results_of(d.rows, s, out.zp, out.zq));
+      if (!there || team.rank > 0) return;
+      add_terms(out, d.rows, s);
+      leave<F>(d, unit, part, s, out);
     }
   });
 }
@@ -116,7 +117,7 @@ __global__ void __launch_bounds__(kMostThreads, kBlocksToShare<F, A, type, p_kin
 struct Refined : Sums<double> {
   double centred = 0;
   Refined() = default;
-  __device__ __forceinline__ explicit Refined(const Partial& x)
+  __device__ __forceinline__ explicit Refined(const PartOfRow& x)
       : Sums<double>(x), centred(x.high_p) {}
   __device__ __forceinline__ void take(const Refined& x) {
     Sums<double>::take(x);
@@ -133,18 +134,19 @@ __device__ __forceinline__ void combine(const Team& team, Refined& s) {
 template <class F>
 __device__ __forceinline__ void finish_refined(const DeviceRows& d, int64_t row, const Refined& s) {
   const Rows& r = d.rows;
-  Results out = results_of(r, s, 0, 0);
+  Outcome<double> out = {};
+  add_terms(out, r, s);
   if constexpr (F::linear) {
     out.d_lp = out.value + out.mass_p * F::score(1., 0.);
     out.d_lq = out.mass_p * F::score(0., 1.);
   }
   if (totals_agree(r, out.mass_p, out.mass_q, 0)) out.value = s.centred;
-  r.saved[r.rows + row] = out.d_lp;
-  r.saved[3 * r.rows + row] = out.d_lq;
+  r.saved_of(0, kTotal)[row] = out.d_lp;
+  r.saved_of(1, kTotal)[row] = out.d_lq;
   store_value(d, row, locate(d, row), out.value);
 }
 
-// The normalisers of the first reading are good enough: an error of z moves all of log p alike, and
+// The normalizers of the first reading are good enough: an error of z moves all of log p alike, and
 // the centred sum feels its square. Rows that are not small cost a look.
 template <class F>
 __global__ void __launch_bounds__(kMostThreads, 1)
@@ -158,8 +160,10 @@ __global__ void __launch_bounds__(kMostThreads, 1)
     const bool small = there && d.small[part.row];
     if (!small) part.classes = 0;
     Both rows(d.rows.p, d.rows.q, part);
-    rows.p.normalise(small ? r.saved[part.row] : 0);
-    rows.q.normalise(small ? r.saved[2 * r.rows + part.row] : 0);
+    Outcome<double> z = {};
+    if (small) load_normalizers(r, part.row, z);
+    rows.p.normalise(z.high_p, z.log_p);
+    rows.q.normalise(z.high_q, z.log_q);
     Refined s;
     sweep<Parking::kNone, 1>(team, rows, [&](const auto&, const auto& x, const auto& y) {
       Prob<double> a[n], b[n];
@@ -184,7 +188,7 @@ __global__ void __launch_bounds__(kMostThreads, 1)
 template <class S>
 __device__ __forceinline__ void take_parts(const DeviceRows& d, const Team& team, int64_t row,
                                            bool there, S& sums) {
-  const Partial* const parts = d.partials + row * d.geometry.parts;
+  const PartOfRow* const parts = d.partials + row * d.geometry.parts;
   for (int64_t i = team.rank; there && i < d.geometry.parts; i += team.lanes)
     sums.take(S(parts[i]));
 }
@@ -198,28 +202,26 @@ __global__ void __launch_bounds__(kFewThreads, 4)
   team.each(r.rows, [&](int64_t row, bool there) {
     const bool leads = there && team.rank == 0;
     if constexpr (what == Merge::kMoments) {
-      Moments<double> m(r.p.kind == kLogits, r.q.kind == kLogits);
-      const Partial* const parts = d.partials + row * d.geometry.parts;
+      ThreadMoments<double> m(r.p.kind == kLogits, r.q.kind == kLogits);
+      const PartOfRow* const parts = d.partials + row * d.geometry.parts;
       for (int64_t i = team.rank; there && i < d.geometry.parts; i += team.lanes)
-        m.template take<F>(Moments<double>(parts[i]));
+        m.template take<F>(ThreadMoments<double>(parts[i]));
       combine<F, F::linear, true>(team, m);
       if (!leads) return;
       if constexpr (F::linear) {
-        finish<F>(d, row, locate(d, row), results_of<F>(r, m));
+        finish<F>(d, row, locate(d, row), outcome_of<F>(r, m));
       } else {
-        Results out;
-        normalisers(out, r, m);
-        r.saved[row] = out.zp;
-        r.saved[2 * r.rows + row] = out.zq;
+        save_normalizers(r, row, outcome_of<F>(r, m));
       }
     } else if constexpr (what == Merge::kSums) {
       Sums<double> s;
       take_parts(d, team, row, there, s);
       combine(team, s);
       if (!leads) return;
-      const double zp = d.normalised ? r.saved[row] : 0,
-                   zq = d.normalised ? r.saved[2 * r.rows + row] : 0;
-      finish<F>(d, row, locate(d, row), results_of(r, s, zp, zq));
+      Outcome<double> out = {};
+      if (d.normalised) load_normalizers(r, row, out);
+      add_terms(out, r, s);
+      finish<F>(d, row, locate(d, row), out);
     } else {
       Refined s;
       there &= there && d.small[row];

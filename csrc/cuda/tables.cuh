@@ -14,29 +14,11 @@ namespace {
 
 using Cells = Pair<double, kAny, kAny, kAny, false>;
 
-// The scratch memory of all tables.
-struct TableSums {
-  double *log_px, *log_py;          // of every line and column
-  double *line_high, *column_high;  // what they were summed relative to; then of no use
-  double* line_value;               // the value of the cells of a line
-  double *total, *z;
-
-  __device__ __forceinline__ explicit TableSums(const DeviceRows& d) {
-    const int64_t lines = d.rows.rows * d.rows.x_classes, columns = d.rows.rows * d.rows.classes;
-    log_px = d.tables;
-    line_high = log_px + lines;
-    line_value = line_high + lines;
-    log_py = line_value + lines;
-    column_high = log_py + columns;
-    total = column_high + columns;
-    z = total + d.rows.rows;
-  }
-};
-
 // body(at, x) over the cells of line `i` of a table, or of its column.
 template <bool column, class Body>
 __device__ __forceinline__ void sweep_line(const DeviceRows& d, const Team& team, int64_t table,
-                                           int64_t i, bool there, double z, Body body) {
+                                           int64_t i, bool there, double z_high, double z_log,
+                                           Body body) {
   const Rows& r = d.rows;
   Operand x = r.p;
   x.class_stride = column ? r.p_x_stride : r.p.class_stride;
@@ -47,7 +29,7 @@ __device__ __forceinline__ void sweep_line(const DeviceRows& d, const Team& team
     const int64_t left = cells - part.first;
     part.classes = int(left < kMostOfAPart ? left : kMostOfAPart);
     Cells line(x, x, part);
-    line.p.normalise(z);
+    line.p.normalise(z_high, z_log);
     sweep<Parking::kNone, 1>(team, line, [&](const auto& at, const auto& values, const auto&) {
       body(line.p, part.first, at, values);
     });
@@ -61,7 +43,8 @@ __device__ __forceinline__ void sweep_cells(const DeviceRows& d, const Team& tea
                                             Body body) {
   const int64_t lines = d.rows.x_classes, table = unit / lines;
   const double* const log_py = sums.log_py + table * d.rows.classes;
-  sweep_line<false>(d, team, table, unit % lines, there, there ? sums.z[table] : 0,
+  sweep_line<false>(d, team, table, unit % lines, there, there ? sums.z_high[table] : 0,
+                    there ? sums.z_log[table] : 0,
                     [&](const auto& p, int64_t first, const auto& at, const auto& x) {
                       constexpr int n = Cells::n;
                       Prob<double> cells[n];
@@ -76,12 +59,12 @@ template <bool column>
 __global__ void __launch_bounds__(kMostThreads, 1)
     sum_lines(const __grid_constant__ DeviceRows d, int lanes) {
   const Team team(lanes);
-  const TableSums sums(d);
+  const TableSums& sums = d.tables;
   const int64_t lines = column ? d.rows.classes : d.rows.x_classes;
   const bool logits = d.rows.p.kind == kLogits;
   team.each(d.rows.rows * lines, [&](int64_t unit, bool there) {
     double high[] = {logits ? -kLargest<double> : 0}, mass = 0;
-    sweep_line<column>(d, team, unit / lines, unit % lines, there, 0,
+    sweep_line<column>(d, team, unit / lines, unit % lines, there, 0, 0,
                        [&](const auto& p, int64_t, const auto&, const auto& x) {
                          constexpr int n = Cells::n;
                          if (logits) return add_mass(high[0], mass, x);
@@ -103,7 +86,7 @@ __global__ void __launch_bounds__(kMostThreads, 1)
 __global__ void __launch_bounds__(kMostThreads, 1)
     take_marginals(const __grid_constant__ DeviceRows d, int lanes) {
   const Team team(lanes);
-  const TableSums sums(d);
+  const TableSums& sums = d.tables;
   const Rows& r = d.rows;
   const bool logits = r.p.kind == kLogits;
   team.each(r.rows, [&](int64_t table, bool there) {
@@ -118,21 +101,24 @@ __global__ void __launch_bounds__(kMostThreads, 1)
     for (int64_t x = team.rank; x < lines; x += team.lanes)
       mass[0] += px[x] * exp(moved(line_high[x], high[0]));
     combine<1>(team, mass, Sum());
-    const double z = !logits        ? 0
-                     : d.normalised ? r.saved[there ? table : 0]
-                                    : high[0] + log(mass[0]);
+    double z_high = 0, z_log = 0;
+    if (logits && there) {
+      z_high = d.normalised ? r.saved_of(0, kHigh)[table] : high[0];
+      z_log = d.normalised ? r.saved_of(0, kLogSum)[table] : log(mass[0]);
+    }
     double total[] = {0};
     for (int64_t x = team.rank; x < lines; x += team.lanes) {
-      const double of_line = px[x], relative = line_high[x] - z;
+      const double of_line = px[x], relative = (line_high[x] - z_high) - z_log;
       total[0] += of_line * exp(relative);
       px[x] = log(of_line) + relative;
     }
     for (int64_t y = team.rank; y < columns; y += team.lanes)
-      py[y] = log(py[y]) + (column_high[y] - z);
+      py[y] = log(py[y]) + ((column_high[y] - z_high) - z_log);
     combine<1>(team, total, Sum());
     if (!there || team.rank > 0) return;
     sums.total[table] = total[0];
-    sums.z[table] = z;
+    sums.z_high[table] = z_high;
+    sums.z_log[table] = z_log;
   });
 }
 
@@ -141,7 +127,7 @@ template <class F, bool centred>
 __global__ void __launch_bounds__(kMostThreads, 1)
     sum_cells(const __grid_constant__ DeviceRows d, int lanes) {
   const Team team(lanes);
-  const TableSums sums(d);
+  const TableSums& sums = d.tables;
   const int64_t lines = d.rows.x_classes;
   team.each(d.rows.rows * lines, [&](int64_t unit, bool there) {
     const int64_t table = unit / lines;
@@ -165,7 +151,7 @@ template <class F, bool centred>
 __global__ void __launch_bounds__(kMostThreads, 1)
     finish_tables(const __grid_constant__ DeviceRows d, int lanes) {
   const Team team(lanes);
-  const TableSums sums(d);
+  const TableSums& sums = d.tables;
   const Rows& r = d.rows;
   team.each(r.rows, [&](int64_t table, bool there) {
     there = there && (!centred || d.small[table]);
@@ -176,15 +162,19 @@ __global__ void __launch_bounds__(kMostThreads, 1)
     if (!there || team.rank > 0) return;
     const double total = sums.total[table];
     if constexpr (!centred) {
-      r.saved[table] = sums.z[table];
-      r.saved[r.rows + table] = value[0] + total * F::score(1., 1., 1.);
+      r.saved_of(0, kHigh)[table] = sums.z_high[table];
+      r.saved_of(0, kLogSum)[table] = sums.z_log[table];
+      r.saved_of(0, kTotal)[table] = value[0] + total * F::score(1., 1., 1.);
       if constexpr (F::divergence) {
-        const double rounding = r.p.kind == kLogits ? 1e-12 : rounding_of_totals(r.p);
-        d.small[table] =
-            value[0] < kSmall<double> && fabs(total - total * total) <= rounding * total;
+        // The total of logits is 1 but for the rounding of its sum.
+        const double rounding = r.p.kind == kLogits ? 1e-12 : rounding_of_totals(r.p),
+                     product = total * total;
+        const bool agree = totals_agree(rounding, total, product);
+        d.small[table] = agree && value[0] < kSmall<double>;
+        if (agree) value[0] += product - total;
       }
     }
-    store_value(d, table, locate(d, table), with_nan(value[0], total, 0));
+    store_value(d, table, locate(d, table), with_nan(value[0], total, 0.));
   });
 }
 
@@ -192,14 +182,14 @@ template <class F>
 __global__ void __launch_bounds__(kMostThreads, 1)
     write_cells(const __grid_constant__ DeviceRows d, int lanes) {
   const Team team(lanes);
-  const TableSums sums(d);
+  const TableSums& sums = d.tables;
   const Rows& r = d.rows;
   const int64_t lines = r.x_classes;
   team.each(r.rows * lines, [&](int64_t unit, bool there) {
     if (!there) return;
     const int64_t table = unit / lines;
     const Offsets at_table = locate(d, table);
-    const double lx = sums.log_px[unit], total = r.saved[r.rows + table];
+    const double lx = sums.log_px[unit], total = r.saved_of(0, kTotal)[table];
     const double scale = (d.divisor ? r.scale / *d.divisor : r.scale) *
                          load_one<double>(r.g.data, r.g.type, at_table.of[DeviceRows::kG]);
     void* const out = const_cast<void*>(r.gradient.data);

@@ -7,6 +7,7 @@
 #pragma once
 #include <float.h>
 
+#include "core/row.h"
 #include "cuda/memory.cuh"
 #include "cuda/plan.h"
 #include "cuda/team.cuh"
@@ -89,11 +90,12 @@ struct Source {
   __device__ __forceinline__ A nothing() const {
     return kind() == kProbs || kind() == kWeights || is_absent() ? A(0) : A(-INFINITY);
   }
-  // From here on logits are read as log-probabilities. In two parts, for z is not exact in A.
-  __device__ __forceinline__ void normalise(double z) {
+  // From here on logits are read as log-probabilities. In two parts, because z is not exact in A.
+  __device__ __forceinline__ void normalise(double z_high, double z_log) {
     if (!is_logits()) return;
+    const double z = z_high + z_log;
     high = A(z);
-    low = A(z - double(high));
+    low = A((z - double(high)) + rest_of(z_high, z_log, z));
   }
   __device__ __forceinline__ void probabilities(const A (&x)[n], Prob<A> (&c)[n]) const {
     if (is_logits()) {

@@ -73,7 +73,7 @@ struct Options {
 // Numbers per row that forward keeps for backward.
 template <class F>
 int64_t kept(const Options& o) {
-  return is_map<F> || !o.keeps_rows() ? 0 : 2 * F::arity;
+  return is_map<F> || !o.keeps_rows() ? 0 : kSavedNumbers * F::arity;
 }
 inline int64_t kinds_of(Kind p, Kind q = kProbs) { return p | q << 4; }
 

@@ -103,8 +103,7 @@ inline ScalarType value_type(const Operands& t, const Options& o, optional<Scala
   return c10::promoteTypes(t.p.scalar_type(), t.q->scalar_type());
 }
 
-// Fresh contiguous results: the value, and per operand and row its log-normaliser and its total of
-// d / d log.
+// Fresh contiguous results: the value, and what is saved of each row.
 template <class F, class Int>
 std::tuple<Tensor, Tensor> allocate(const Operands& t, const Options& o,
                                     optional<ScalarType> dtype) {

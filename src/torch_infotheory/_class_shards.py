@@ -1,8 +1,8 @@
 """The row ops where every rank holds some of the classes of each row.
 
-A row is reduced where it lies; what travels between the ranks are a few numbers per row. Most of
-them the row op keeps for its backward pass anyway: the log-normaliser z_i of the classes on rank i,
-and their totals. With z = log sum_i e^(z_i), that of the whole row,
+A row is reduced where it lies; the ranks exchange a few numbers per row. Most of them the row op
+saves for its backward pass anyway: the log-normalizer z_i of the classes on rank i, in two parts
+whose sum would round, and their totals. With z = log sum_i e^(z_i), that of the whole row,
 
 - a value whose score is linear in log p and log q is the mean of the ranks' values, each shifted by
   the score of z_i - z, with weights e^(z_i - z);
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -117,6 +117,41 @@ def all_reduced(numbers: Tensor, how: str, groups: Sequence[ProcessGroup]) -> Te
     return numbers
 
 
+class Normalizer(NamedTuple):
+    """z = high + log of every row; the sum itself would round where the logits lie far from 0."""
+
+    high: Tensor
+    log: Tensor
+
+    def minus(self, other: Normalizer) -> Tensor:
+        return (self.high - other.high) + (self.log - other.log)
+
+    def taken_from(self, logits: Tensor) -> Tensor:
+        return (logits - self.high) - self.log
+
+
+class Saved(NamedTuple):
+    """What a row op saves of one operand: see core/rows.h."""
+
+    high: Tensor
+    log: Tensor
+    total: Tensor
+
+    @property
+    def z(self) -> Normalizer:
+        return Normalizer(self.high, self.log)
+
+
+def _saved(saved: Tensor) -> list[Saved]:
+    """For each operand."""
+    numbers = saved.unbind()
+    return [Saved(*numbers[i : i + 3]) for i in range(0, len(numbers), 3)]
+
+
+def _together(z: Sequence[Normalizer], totals: Sequence[Tensor]) -> Tensor:
+    return torch.stack([n for of, total in zip(z, totals, strict=True) for n in (*of, total)])
+
+
 @dataclass(frozen=True)
 class ClassShard:
     """The classes from `offset` on, `size` out of `classes`; the groups together hold them all."""
@@ -129,10 +164,11 @@ class ClassShard:
     def sums(self, *numbers: Tensor) -> tuple[Tensor, ...]:
         return all_reduced(torch.stack(numbers), "sum", self.groups).unbind()
 
-    def normalisers(self, local: Tensor) -> Tensor:
-        """log sum e^local; NaN where all are -inf, for then there is no distribution."""
-        top = all_reduced(local, "max", self.groups)
-        return top + all_reduced((local - top).exp(), "sum", self.groups).log()
+    def normalizer(self, local: Normalizer) -> Normalizer:
+        """Return log sum e^z_i; its logarithm is -inf where there is no distribution."""
+        high = all_reduced(local.high, "max", self.groups)
+        part = ((local.high - high) + local.log).exp()
+        return Normalizer(high, all_reduced(part, "sum", self.groups).log())
 
 
 def chunk(size: int, ranks: int, rank: int) -> tuple[int, int]:
@@ -223,22 +259,22 @@ def _smoothed(call: RowCall, shard: ClassShard) -> tuple[RowCall, float]:
 def _totals_times(factor: float, saved: Tensor) -> Tensor:
     if factor == 1:
         return saved
-    # For each operand its normaliser, then its total.
-    return torch.stack([x * factor if i % 2 else x for i, x in enumerate(saved.unbind())])
+    operands = _saved(saved)
+    return _together([x.z for x in operands], [x.total * factor for x in operands])
 
 
-def _interleaved(z: Sequence[Tensor], totals: Sequence[Tensor]) -> Tensor:
-    return torch.stack([number for operand in zip(z, totals, strict=True) for number in operand])
-
-
-def _normalised(call: RowCall, shard: ClassShard, local: Sequence[Tensor]) -> list[Tensor]:
-    """The normaliser of whole rows for each operand, given that of the local classes."""
+def _normalized(call: RowCall, shard: ClassShard, local: Sequence[Normalizer]) -> list[Normalizer]:
+    """The normalizer of whole rows for each operand, given that of the local classes."""
     kinds = (call.p_kind, call.q_kind)[: len(local)]
-    logits = [z for z, kind in zip(local, kinds, strict=True) if kind == LOGITS]
-    whole = iter(shard.normalisers(torch.stack(logits)) if logits else ())
+    is_logits = [kind == LOGITS for kind in kinds]
+    if not any(is_logits):
+        return list(local)
+    logits = [z for z, wanted in zip(local, is_logits, strict=True) if wanted]
+    whole = shard.normalizer(Normalizer(*map(torch.stack, zip(*logits, strict=True))))
+    of_logits = iter(zip(*whole, strict=True))
     return [
-        next(whole) if kind == LOGITS else torch.zeros_like(z)
-        for z, kind in zip(local, kinds, strict=True)
+        Normalizer(*next(of_logits)) if wanted else z
+        for z, wanted in zip(local, is_logits, strict=True)
     ]
 
 
@@ -247,9 +283,11 @@ def _expectation(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     by = SCORES[call.name]
     smoothed, factor = _smoothed(call, shard)
     value, saved = smoothed.forward(torch.float64)
-    mass = (saved[3] / by[1] if len(by) == 2 else (saved[1] - value) / by[0]) / factor
-    z = _normalised(call, shard, saved[::2].unbind())
-    shifts = [local - whole for local, whole in zip(saved[::2], z, strict=True)]
+    operands = _saved(saved)
+    total = operands[-1].total
+    mass = (total / by[1] if len(by) == 2 else (total - value) / by[0]) / factor
+    z = _normalized(call, shard, [x.z for x in operands])
+    shifts = [local.z.minus(whole) for local, whole in zip(operands, z, strict=True)]
 
     part = shifts[0].exp()
     mass = torch.where(part == 0, 0.0, part * mass)
@@ -263,7 +301,7 @@ def _expectation(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     value, mass = shard.sums(inside + between, mass)
     if call.name == "kl_divergence":
         value = value.clamp_min(0)
-    return value, _interleaved(z, (value + by[0] * mass, *(f * mass for f in by[1:])))
+    return value, _together(z, (value + by[0] * mass, *(f * mass for f in by[1:])))
 
 
 def _centred(p: Tensor, log_ratio: Tensor, q: Tensor) -> Tensor:
@@ -278,10 +316,10 @@ def _terms(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
         q = None if call.q is None else call.q[None]
         value, saved = _terms(replace(call, p=call.p[None], q=q, dim=1), shard)
         return value[0], saved[:, 0]
-    local = [_log_normaliser(call.p, call.p_kind, call.class_dim)]
+    local = [_log_normalizer(call.p, call.p_kind, call.class_dim)]
     if call.q is not None:
-        local.append(_log_normaliser(call.q, call.q_kind, call.class_dim))
-    z = _normalised(call, shard, local)
+        local.append(_log_normalizer(call.q, call.q_kind, call.class_dim))
+    z = _normalized(call, shard, local)
     longest = max((d for d in range(call.p.dim()) if d != call.class_dim), key=call.p.size)
     blocks = [_numbers(block) for block in _blocks(call, z, longest)]
     numbers = torch.cat(blocks, longest + (longest < call.class_dim))
@@ -291,16 +329,18 @@ def _terms(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
         value = _without_rounding_of_totals(call, value, -totals[1], mass_of_q)
     elif call.name == "js_divergence":  # no term is negative
         value = value.clamp_min(0)
-    return value, _interleaved(z, totals)
+    return value, _together(z, totals)
 
 
-def _log_normaliser(x: Tensor, kind: int, dim: int) -> Tensor:
+def _log_normalizer(x: Tensor, kind: int, dim: int) -> Normalizer:
     if kind != LOGITS:
-        return torch.zeros_like(x.select(dim, 0), dtype=torch.float64)
-    return RowCall(name="entropy", p=x, dim=dim, kinds=kind).forward(torch.float64)[1][0]
+        zero = torch.zeros_like(x.select(dim, 0), dtype=torch.float64)
+        return Normalizer(zero, zero)
+    (saved,) = _saved(RowCall(name="entropy", p=x, dim=dim, kinds=kind).forward(torch.float64)[1])
+    return saved.z
 
 
-def _blocks(call: RowCall, z: Sequence[Tensor], dim: int) -> Iterator[RowCall]:
+def _blocks(call: RowCall, z: Sequence[Normalizer], dim: int) -> Iterator[RowCall]:
     """The call on blocks of its rows along `dim`, in float64, with logits as log-probabilities.
 
     These blocks are the one copy of elements that class shards need. In a float type, a divergence
@@ -309,10 +349,10 @@ def _blocks(call: RowCall, z: Sequence[Tensor], dim: int) -> Iterator[RowCall]:
     step = max(1, call.p.size(dim) * _BLOCK // max(1, call.p.numel()))
     kinds = [LOG_PROBS if kind == LOGITS else kind for kind in (call.p_kind, call.q_kind)]
 
-    def split(x: Tensor, z: Tensor) -> Iterator[Tensor]:
-        whole = z.unsqueeze(call.class_dim)
-        for part, of_part in zip(x.split(step, dim), whole.split(step, dim), strict=True):
-            yield part.double() - of_part
+    def split(x: Tensor, z: Normalizer) -> Iterator[Tensor]:
+        high, log = (number.unsqueeze(call.class_dim).split(step, dim) for number in z)
+        for part, *of_part in zip(x.split(step, dim), high, log, strict=True):
+            yield Normalizer(*of_part).taken_from(part.double())
 
     q = repeat(None) if call.q is None else split(call.q, z[1])
     for p_block, q_block in zip(split(call.p, z[0]), q, strict=False):
@@ -322,7 +362,7 @@ def _blocks(call: RowCall, z: Sequence[Tensor], dim: int) -> Iterator[RowCall]:
 def _numbers(block: RowCall) -> Tensor:
     """What is summed over the ranks for each row: value, totals, and for KL the mass of q."""
     value, saved = block.forward(torch.float64)
-    numbers = [value, *saved[1::2]]
+    numbers = [value, *(operand.total for operand in _saved(saved))]
     if block.name == "kl_divergence" and block.q is not None:
         q = block.q.exp() if block.q_kind == LOG_PROBS else block.q
         numbers.append(q.sum(block.class_dim))
@@ -330,12 +370,12 @@ def _numbers(block: RowCall) -> Tensor:
 
 
 def _without_rounding_of_totals(call: RowCall, value: Tensor, p: Tensor, q: Tensor) -> Tensor:
-    """A small divergence, as the kernels return it, where the totals of p and q count as equal."""
+    """The divergence, as the kernels return it, where the totals of p and q count as equal."""
     assert call.q is not None
     of = [(call.p.dtype, call.p_kind), (call.q.dtype, call.q_kind)]
     rounding = max(0.0 if kind == LOGITS else 8 * torch.finfo(dtype).eps for dtype, kind in of)
     equal = (p - q).abs() <= rounding * torch.maximum(p, q)
-    return torch.where(equal & (value < 2**-4), (value - p + q).clamp_min(0), value)
+    return torch.where(equal, (value - p + q).clamp_min(0), value)
 
 
 def _local_labels(call: RowCall, shard: ClassShard, elsewhere: int) -> tuple[Tensor, Tensor]:
@@ -368,8 +408,9 @@ def _labels(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
         ignore_index=_IGNORED,
         label_smoothing=float(smooth),
     ).forward(torch.float64)
-    local_z = saved[2]
-    z = shard.normalisers(local_z)
+    local = _saved(saved)[1].z
+    z = shard.normalizer(local)
+    shift = z.minus(local)
 
     index = torch.where(here, label, 0)
     weight = torch.ones(1) if call.weight is None else call.weight.double()
@@ -377,23 +418,24 @@ def _labels(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     if call.weight is not None:
         numbers["weight"] = torch.where(here, weight[index], 0.0)
     if smooth:
-        total = (weight.sum() if call.weight is not None else z.new_tensor(shard.size)).expand_as(z)
-        # The kernel's mean, of -log q with the local normaliser, as a sum with that of the row.
-        surprise = call.classes * value + _times0(total, z - local_z)
-        empty = local_z == -inf
-        numbers["surprise"] = torch.where(empty, _times0(total, z - local_z), surprise)
+        total = weight.sum() if call.weight is not None else shift.new_tensor(shard.size)
+        total = total.expand_as(shift)
+        # The kernel's mean, of -log q with the local normalizer, as a sum with that of the row.
+        surprise = call.classes * value + _times0(total, shift)
+        empty = local.log == -inf
+        numbers["surprise"] = torch.where(empty, _times0(total, shift), surprise)
         numbers["total"] = total
     of_row = dict(zip(numbers, shard.sums(*numbers.values()), strict=True))
 
-    peak = (1 - s) * of_row.get("weight", torch.ones_like(z))
-    value, mass = _times0(peak, z - of_row["x"]), peak
+    peak = (1 - s) * of_row.get("weight", torch.ones_like(shift))
+    value, mass = _times0(peak, -z.taken_from(of_row["x"])), peak
     if smooth:
         value = value + s / shard.classes * of_row["surprise"]
         mass = mass + s / shard.classes * of_row["total"]
     counts = call.p != call.ignore_index
-    value = torch.where(counts, torch.where(z.isnan(), z, value), 0.0)
-    zero = torch.zeros_like(z)
-    return value, torch.stack((zero, zero, z, -mass))
+    value = torch.where(counts, torch.where(z.log.isnan(), z.log, value), 0.0)
+    zero = torch.zeros_like(mass)
+    return value, _together((Normalizer(zero, zero), z), (zero, -mass))
 
 
 def _gradient_of_labels(call: RowCall, shard: ClassShard, g: Tensor, saved: Tensor) -> Tensor:
@@ -406,9 +448,10 @@ def _gradient_of_labels(call: RowCall, shard: ClassShard, g: Tensor, saved: Tens
     s, x = call.label_smoothing, call.full
     index = torch.where(here, label, 0)
     weight = 1.0 if call.weight is None else call.weight.double()[index]
-    q = (_at(x, index, call.class_dim).double() - saved[2]).exp()
+    operand = _saved(saved)[1]
+    q = operand.z.taken_from(_at(x, index, call.class_dim).double()).exp()
     target = weight * (s / shard.classes + (1 - s) * here.double())
-    by_x = call.scale * g * (-saved[3] * q - target)
+    by_x = call.scale * g * (-operand.total * q - target)
     by_x = torch.where(call.p != call.ignore_index, by_x, 0.0).to(gradient.dtype)
     dim = call.class_dim
     return gradient.scatter_(dim, index.unsqueeze(dim), by_x.unsqueeze(dim))

@@ -186,10 +186,13 @@ struct Call {
   }
 };
 
-// What a sum may be off by, relative to its terms: some units of the type computed with and, where
-// logits lie far from 0, the rounding of a normaliser, which is a double.
-Real error_of(bool in_double, const Expected& e) {
-  return 16 * (in_double ? 0x1p-53L : 0x1p-24L) + 4 * 0x1p-53L * (fabsl(e.zp) + fabsl(e.zq));
+// What a sum may be off by, relative to its terms: some units of the type computed with, however
+// far from 0 the logits lie.
+Real error_of(bool in_double) { return 16 * (in_double ? 0x1p-53L : 0x1p-24L); }
+
+// The log-normalizer of an operand, as forward has saved it in two parts.
+Real saved_z(const Rows& r, int operand, int64_t row) {
+  return Real(r.saved_at(operand, kHigh, row)) + r.saved_at(operand, kLogSum, row);
 }
 
 // Logits of a row: some lie far from 0, where a float normaliser is coarse; some have a class
@@ -229,7 +232,7 @@ void test_layout(Checks& check, const Quantity& f, int index, const Layout& layo
              name_of(p_kind), name_of(p_type), name_of(q_kind), name_of(q_type), int(classes)),
         set.kernels.rows[index],
         {},
-        std::vector<double>(4 * n, NAN),
+        std::vector<double>(2 * kSavedNumbers * n, NAN),
         in_double};
     Rows& r = call.rows;
     r.classes = classes;
@@ -245,13 +248,15 @@ void test_layout(Checks& check, const Quantity& f, int index, const Layout& layo
     for (int64_t row = 0; row < n; ++row) {
       const Expected& e = expected[row];
       const Real to = e.value * scale,
-                 bound = error_of(in_double, e) * std::max(e.terms, Real(1)) * scale;
+                 bound = error_of(in_double) * std::max(e.terms, Real(1)) * scale;
       call.near("value", row, 0, value.numbers.get(value.place(row, 0)), to,
                 bound + 1.01L * rounding_of(p_type) * fabsl(to) + least_of(p_type));
-      const Real totals[] = {e.zp, e.total_by_lp, e.zq, e.total_by_lq};
-      for (int i = 0; i < 2 * f.arity; ++i)
-        call.near("saved", row, i, r.saved[i * n + row], totals[i],
-                  error_of(in_double, e) * (1 + e.terms));
+      const Real z[] = {e.zp, e.zq}, totals[] = {e.total_by_lp, e.total_by_lq};
+      for (int i = 0; i < f.arity; ++i) {
+        const Real error = error_of(in_double) * (1 + e.terms);
+        call.near("saved z", row, i, saved_z(r, i, row), z[i], error);
+        call.near("saved total", row, i, r.saved_at(i, kTotal, row), totals[i], error);
+      }
     }
 
     // Unrounded and without the factor, for a reduction over the rows: each, or sums of several.
@@ -266,7 +271,7 @@ void test_layout(Checks& check, const Quantity& f, int index, const Layout& layo
         Real sum = 0, bound = 0;
         for (int64_t row = first; row < std::min(first + in_sum, n); ++row) {
           sum += expected[row].value;
-          bound += error_of(in_double, expected[row]) * std::max(expected[row].terms, Real(1));
+          bound += error_of(in_double) * std::max(expected[row].terms, Real(1));
         }
         call.near("sum of row values", first, 0, row_values[first / in_sum], sum, bound);
       }
@@ -291,7 +296,7 @@ void test_layout(Checks& check, const Quantity& f, int index, const Layout& layo
           size *= fabsl(of_row[row] * scale);
           call.near(by_q ? "gradient by q" : "gradient by p", row, c,
                     gradient.numbers.get(gradient.place(row, c)), d,
-                    error_of(in_double, expected[row]) * size +
+                    error_of(in_double) * size +
                         1.01L * rounding_of(type) * fabsl(d) + least_of(type));
         }
     }
@@ -338,7 +343,7 @@ void test_nearly_equal(Checks& check, const Quantity& f, int index,
         }
       }
       for (const InstructionSet& set : sets) {
-        std::vector<double> saved(4 * n), values(n, NAN);
+        std::vector<double> saved(2 * kSavedNumbers * n), values(n, NAN);
         Rows r;
         r.classes = classes;
         r.rows = n;
@@ -423,7 +428,7 @@ void test_target(Checks& check, int index, Kind p_kind, Type p_type, Kind q_kind
                    layout.name, int(classes), o.weighted, o.smoothing, int(o.ignore_index)),
               set.kernels.rows[index],
               {},
-              std::vector<double>(4 * n, NAN),
+              std::vector<double>(2 * kSavedNumbers * n, NAN),
               in_double};
     Rows& r = call.rows;
     r.classes = classes;
@@ -443,12 +448,11 @@ void test_target(Checks& check, int index, Kind p_kind, Type p_type, Kind q_kind
     for (int64_t row = 0; row < n; ++row) {
       const Expected& e = expected[row];
       call.near("value", row, 0, value.numbers.get(value.place(row, 0)), e.value,
-                error_of(in_double, e) * e.terms);
+                error_of(in_double) * e.terms);
       if (!counts[row] || q_kind != kLogits) continue;  // backward needs them for logits alone
-      call.near("saved", row, 2, r.saved[2 * n + row], e.zq,
-                error_of(in_double, e) * (1 + e.terms));
-      call.near("saved", row, 3, r.saved[3 * n + row], e.total_by_lq,
-                error_of(in_double, e) * e.terms);
+      call.near("saved z", row, 1, saved_z(r, 1, row), e.zq, error_of(in_double) * (1 + e.terms));
+      call.near("saved total", row, 1, r.saved_at(1, kTotal, row), e.total_by_lq,
+                error_of(in_double) * e.terms);
     }
 
     Grid g(kDouble, layout.sizes, layout.value, 1, 1);
@@ -472,7 +476,7 @@ void test_target(Checks& check, int index, Kind p_kind, Type p_type, Kind q_kind
             size = fabsl(e.classes[c].p) + (q_kind == kLogits ? e.classes[c].q * e.terms : 0);
           call.near(by_q ? "gradient by q" : "gradient by the target", row, c,
                     gradient.numbers.get(gradient.place(row, c)), -1.25L * d,
-                    2 * error_of(in_double, e) * size + 1.3L * rounding_of(type) * fabsl(d) +
+                    2 * error_of(in_double) * size + 1.3L * rounding_of(type) * fabsl(d) +
                         least_of(type));
         }
     }
@@ -534,7 +538,7 @@ void test_elements(Checks& check, const Quantity& f, int index,
             for (int64_t c = 0; c < n; ++c) {
               const Real term = f.term(e.classes[c]), size = e.gradient(c, true, kLogProbs).second;
               call.near("term", 0, c, value.numbers.get(c * stride), term,
-                        error_of(in_double, e) * size + 1.01L * rounding_of(type) * fabsl(term) +
+                        error_of(in_double) * size + 1.01L * rounding_of(type) * fabsl(term) +
                             least_of(type));
             }
             for (int by_q = 0; by_q < 2; ++by_q) {
@@ -547,15 +551,14 @@ void test_elements(Checks& check, const Quantity& f, int index,
                 auto [d, size] = e.gradient(c, by_q, kind);
                 d *= g.numbers.get(c * stride);
                 call.near("gradient", by_q, c, gradient.numbers.get(c * stride), d,
-                          error_of(in_double, e) * size * 4 + 1.01L * rounding_of(type) * fabsl(d) +
+                          error_of(in_double) * size * 4 + 1.01L * rounding_of(type) * fabsl(d) +
                               least_of(type));
               }
             }
             double sum = NAN;
             r.row_values = &sum;
             call.kernels.forward[in_double](r, 0, 1, nullptr);
-            call.near("sum", 0, 0, sum, e.value,
-                      error_of(in_double, e) * std::max(e.terms, Real(1)));
+            call.near("sum", 0, 0, sum, e.value, error_of(in_double) * std::max(e.terms, Real(1)));
           }
         }
 }

@@ -1,0 +1,76 @@
+// row.h -- the algebra of a row: what is summed over its classes, how the sums change with their
+// references, and what they come to.
+//
+// The same on every device: V is a number, or a pack with a row in each lane.
+#pragma once
+#include "core/formulas.h"
+
+namespace torch_infotheory {
+namespace {
+
+// a + b - sum, exactly.
+// Knuth, The Art of Computer Programming, volume 2, theorem 4.2.2B.
+template <class V>
+TI_LANE V rest_of(V a, V b, V sum) {
+  const V of_b = sum - a;
+  return (a - (sum - of_b)) + (b - of_b);
+}
+
+// Sums over the classes of a row. Logits are read relative to a reference, the highest so far:
+// `p` and `q` sum e^(x - high), `value` sums the terms of these.
+template <class V>
+struct Moments {
+  V p, q, value, high_p, high_q;
+};
+
+// The sum of linear terms after the references moved: by_p = e^dp, score = score(dp, dq).
+template <class V>
+TI_LANE V shifted(V value, V p, V by_p, V score) {
+  return times0(by_p, value + p * score);
+}
+// The sums after the references moved by dp and dq.
+template <class F, bool values = F::linear, class V>
+TI_LANE void shift(Moments<V>& s, V dp, V dq) {
+  const V by_p = exp(dp);
+  if constexpr (values) s.value = shifted(s.value, s.p, by_p, F::score(dp, dq));
+  s.p = s.p * by_p;
+  s.q = s.q * exp(dq);
+}
+
+// A NaN must show even where its factor is 0.
+template <class V>
+TI_LANE V with_nan(V value, V p, V q) {
+  return select(p + q == p + q, value, V(NAN));
+}
+
+// The log-normalizer of an operand is high + log, kept in two parts because their sum rounds where
+// the logits lie far from 0. Both are 0 where nothing is normalized.
+template <class V>
+struct Outcome {
+  V value;
+  V high_p, log_p, high_q, log_q;  // the references, and the logarithms of the sums
+  V d_lp, d_lq;                    // totals of d / d log
+  V mass_p, mass_q;                // the totals that p and q state; 1 for logits
+};
+template <class F, class V>
+TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
+  Outcome<V> out;
+  out.high_p = s.high_p;
+  out.high_q = s.high_q;
+  out.log_p = p_logits ? log(s.p) : V(0);
+  out.log_q = q_logits ? log(s.q) : V(0);
+  out.mass_p = p_logits ? V(1) : s.p;
+  out.mass_q = q_logits ? V(1) : s.q;
+  out.value = out.d_lp = out.d_lq = V(0);
+  if constexpr (F::linear) {
+    const V sum = s.value + times0(s.p, F::score(-out.log_p, -out.log_q)),
+            value = p_logits ? sum / s.p : sum;
+    out.value = with_nan(value, s.p, s.q);
+    out.d_lp = value + out.mass_p * F::score(V(1), V(0));
+    out.d_lq = out.mass_p * F::score(V(0), V(1));
+  }
+  return out;
+}
+
+}  // namespace
+}  // namespace torch_infotheory
