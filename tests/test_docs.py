@@ -122,7 +122,7 @@ def anchors_of(page: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "page",
-    sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]),
+    sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]),
     ids=lambda page: page.name,
 )
 def test_links_resolve(page):
