@@ -132,7 +132,7 @@ def draw(
     colors = {"neighbors": "#1f6f8b", "bins": "#e08e45", "Gaussian": "#8d5a97"}
     style = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
     with rc_context(style):
-        figure = Figure(figsize=(15, 4.8), dpi=110, layout="constrained")
+        figure = Figure(figsize=(15, 5.6), dpi=110, layout="constrained")
         left, *others = figure.subplots(1, 4, width_ratios=(1.6, 1, 1, 1))
         for row, name in enumerate(WITH_LABEL):
             places = [place + 0.27 * (1 - row) for place in range(len(order))]

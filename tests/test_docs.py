@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from torch_infotheory import gaussian, measures
+import torch_infotheory
+from torch_infotheory import estimators, gaussian, measures
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = ("conventions", "dropin", "gaussian", "metrics", "sharding")
+RUN = ("conventions", "dropin", "estimators", "gaussian", "metrics", "sharding")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in RUN)]
 MODULES = {"torch_infotheory": measures, "torch_infotheory.gaussian": gaussian}  # where they are
 MEASURES = [(path, name) for path, module in MODULES.items() for name in module.__all__]
+FROM_DATA = {name: getattr(estimators, name) for name in estimators.__all__} | {
+    "info_nce": torch_infotheory.nn.functional.info_nce,
+    "joint_table": torch_infotheory.joint_table,
+}
 SECTIONS = ["Args", "Returns", "Domain", "Gradient", "Raises", "Example", "Reference", "See also"]
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -66,6 +71,18 @@ def test_docstring_explains_every_argument(path, name):
     referred = [a for a, text in arguments.items() if text.startswith("Shared argument")]
     assert referred
     assert set(referred) <= set(shared)
+
+
+@pytest.mark.parametrize("name", FROM_DATA)
+def test_docstring_of_what_takes_data(name):
+    sections = sections_of(FROM_DATA[name].__doc__)
+    assert list(sections) == ["", *SECTIONS]
+    assert all(text.strip() for text in sections.values())
+    assert "\n::\n" in sections[""] and "=" in sections[""] and ">>> " in sections["Example"]
+    arguments = arguments_of(sections["Args"])
+    assert sorted(arguments) == sorted(inspect.signature(FROM_DATA[name]).parameters)
+    for target in re.findall(r"`([\w.]+)`", sections["See also"]):
+        assert callable(pkgutil.resolve_name(target))
 
 
 @pytest.mark.parametrize("path, name", MEASURES)

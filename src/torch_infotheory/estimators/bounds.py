@@ -1,5 +1,6 @@
 """Variational bounds of mutual information: what a critic's scores of pairs say about it."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -103,11 +104,12 @@ def _without_diagonal(f: Tensor) -> Tensor:
 
 
 def _log_mean_exp(f: Tensor) -> Tensor:
-    return f.logsumexp(-1) - torch.tensor(float(f.shape[-1]), dtype=f.dtype).log().item()
+    return f.logsumexp(-1) - math.log(f.shape[-1])
 
 
 def _infonce(f: Tensor, clip: float) -> Tensor:
-    return (_on_diagonal(f) - _log_mean_exp(f)).mean(-1)
+    # log_softmax takes the maximum off first, and so never rounds to above 0.
+    return math.log(f.shape[-1]) + _on_diagonal(f.log_softmax(-1)).mean(-1)
 
 
 def _dv(f: Tensor, clip: float) -> Tensor:

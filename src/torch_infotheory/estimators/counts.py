@@ -257,7 +257,7 @@ def _nsb_of_row(row: Tensor, alphabet: int) -> Estimate:
     span = _NEGLIGIBLE + 10
     low = -math.log(alphabet) - span
     high = 2 * math.log1p(float(posterior.total)) + span
-    points = math.ceil(4 * (high - low))
+    points = math.ceil(2 * (high - low))
     # The mass may be far narrower than the first grid's step; each round looks where it is.
     for _ in range(8):
         t = torch.linspace(low, high, points, dtype=row.dtype, device=row.device)
@@ -268,7 +268,7 @@ def _nsb_of_row(row: Tensor, alphabet: int) -> Estimate:
         points = 64
         if high - low > before / 2:
             break
-    t = torch.linspace(low, high, 512, dtype=row.dtype, device=row.device)
+    t = torch.linspace(low, high, 256, dtype=row.dtype, device=row.device)
     weight = posterior.log_density(t).softmax(0)  # the trapezoidal rule: both ends weigh nothing
     mean, variance = posterior.moments(t)
     center = (weight * mean).sum()

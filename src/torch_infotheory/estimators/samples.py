@@ -94,9 +94,11 @@ def differential_entropy(
     p = NORMS[_arguments.choice(name, "norm", norm, tuple(NORMS))]
     nats = _arguments.nats_in(name, base)
     if method == "knn":
-        estimate = _finite_or_nan(lambda x: _kozachenko_leonenko(x, k, p), x, needs=_more_than(k))
+        estimate = _finite_or_nan(
+            lambda x: _kozachenko_leonenko(x, k, p), x, needs=_more_than(name, k)
+        )
     elif method == "gaussian":
-        estimate = _finite_or_nan(_gaussian, x, needs=_more_than(x.shape[1], "dimensions"))
+        estimate = _finite_or_nan(_gaussian, x, needs=_more_than(name, x.shape[1], "dimensions"))
     else:
         if x.shape[1] != 1:
             raise RuntimeError(
@@ -199,7 +201,7 @@ def mutual_information_knn(
         _same_number(name, **variables)
         of = {"ksg1": _ksg1 if z is None else _frenzel_pompe, "ksg2": _ksg2}[method]
         estimate = _finite_or_nan(
-            lambda *variables: of(k, *variables), *variables.values(), needs=_more_than(k)
+            lambda *variables: of(k, *variables), *variables.values(), needs=_more_than(name, k)
         )
     return ((estimate.clamp_min(0) if clip else estimate) / nats).to(dtype)
 
@@ -264,7 +266,7 @@ def kl_divergence_knn(
     if len(of_q) < k:
         raise ValueError(f"{name}: k: expected at most the {len(of_q)} samples of y, got {k}")
     estimate = _finite_or_nan(
-        lambda x, y: _wang_kulkarni_verdu(x, y, k), of_p, of_q, needs=_more_than(k)
+        lambda x, y: _wang_kulkarni_verdu(x, y, k), of_p, of_q, needs=_more_than(name, k)
     )
     return ((estimate.clamp_min(0) if clip else estimate) / nats).to(
         torch.promote_types(x.dtype, y.dtype)
@@ -274,14 +276,14 @@ def kl_divergence_knn(
 # Arguments
 
 
-def _more_than(bound: int, what: str = "k") -> Callable[[int], None]:
-    if what == "k":
-        _arguments.positive_int("nearest neighbors", "k", bound)
+def _more_than(function: str, bound: int, what: str = "k") -> Callable[[int], None]:
+    _arguments.positive_int(function, what, bound)
 
     def check(samples: int) -> None:
         if samples <= bound:
             raise ValueError(
-                f"expected more samples than {what}, got {samples} samples and {what} = {bound}"
+                f"{function}: expected more samples than {what}, "
+                f"got {samples} samples and {what} = {bound}"
             )
 
     return check
