@@ -14,7 +14,7 @@ import torch_infotheory
 from torch_infotheory import divergences, estimators, gaussian, measures
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = ("conventions", "dropin", "estimators", "sharding")
+RUN = ("conventions", "dropin", "estimators", "gaussian", "metrics", "sharding")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in RUN)]
 MODULES = {  # where they are
     "torch_infotheory": measures,
@@ -152,7 +152,7 @@ def anchors_of(page: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "page",
-    sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]),
+    sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]),
     ids=lambda page: page.name,
 )
 def test_links_resolve(page):

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+import sklearn.datasets
+import sklearn.feature_selection
 import sklearn.metrics
 import torch
 
@@ -178,3 +180,86 @@ def test_digits_figure_has_four_panels(digits_arguments: tuple[str, ...]) -> Non
             colored = (np.ptp(panel, axis=-1) > 0.2).mean()
             assert 0.02 < drawn < 0.9
             assert colored > 0.005
+
+
+# features.py
+
+FEATURES, WINES = 13, 178
+
+
+@pytest.fixture(scope="module")
+def features_printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    path = tmp_path_factory.mktemp("features") / "features.png"
+    return printed_by(load("features"), "--output", str(path)), path
+
+
+@pytest.fixture(scope="module")
+def features_table(features_printed: tuple[str, Path]) -> dict[str, list[float]]:
+    row = re.compile(r"^ *(\S.*?) +((?:-?[\d.]+ +)*-?[\d.]+) *$", re.MULTILINE)
+    found = row.findall(features_printed[0])
+    return {name: [float(bits) for bits in numbers.split()] for name, numbers in found}
+
+
+def test_features_are_what_the_formulas_say(features_table: dict[str, list[float]]) -> None:
+    data = sklearn.datasets.load_wine()
+    names = [
+        name.removesuffix("_of_diluted_wines").replace("_", " ") for name in data.feature_names
+    ]
+    assert sorted(names) == sorted(name for name in features_table if "shuffled" not in name)
+    ordered = [features_table[name][0] for name in features_table if "shuffled" not in name]
+    assert ordered == sorted(ordered, reverse=True)
+    nearest = sklearn.feature_selection.mutual_info_classif(
+        data.data, data.target, n_neighbors=3, random_state=1
+    )
+    for name, x, others in zip(names, data.data.T, nearest, strict=True):
+        neighbors, bins, gaussian, scikit_learn = features_table[name]
+        # The noise that tells ties apart, in theirs and in ours, is another one.
+        assert abs(neighbors - others / math.log(2)) < 0.06
+        assert abs(scikit_learn - others / math.log(2)) < 0.06
+        edges = np.quantile(x, [0.2, 0.4, 0.6, 0.8])
+        expected = sklearn.metrics.mutual_info_score(np.digitize(x, edges), data.target)
+        assert abs(bins - expected / math.log(2)) < 0.03  # what lies on an edge
+        # The share of the variance between the groups is the squared canonical correlation.
+        groups = [x[data.target == label] for label in range(3)]
+        within = sum(((group - group.mean()) ** 2).sum() for group in groups)
+        total = ((x - x.mean()) ** 2).sum()
+        assert abs(gaussian - math.log2(total / within) / 2) < 5.1e-4
+
+
+def test_features_of_shuffled_labels_tell_nothing_but_by_bins(
+    features_table: dict[str, list[float]],
+) -> None:
+    neighbors, bins, gaussian = features_table["shuffled labels"]
+    # A table of independent labels has (5 - 1) (3 - 1) / 2N nats too much, a regression 2 / 2N.
+    assert abs(neighbors) < 0.01
+    assert abs(bins - 8 / (2 * WINES) / math.log(2)) < 0.01
+    assert abs(gaussian - 2 / (2 * WINES) / math.log(2)) < 0.004
+
+
+def test_features_that_tell_most_together(features_printed: tuple[str, Path]) -> None:
+    pairs = re.findall(r"^([\d.]+) bits together: (.*), (.*)$", features_printed[0], re.MULTILINE)
+    bits = [float(pair[0]) for pair in pairs]
+    assert len(bits) == 3 and bits == sorted(bits, reverse=True)
+    assert 0.97 < bits[0] < 1.5668
+    assert "H(grower) = 1.5668 bits" in features_printed[0]
+
+
+def test_features_figure_is_drawn(features_printed: tuple[str, Path]) -> None:
+    image = matplotlib.image.imread(features_printed[1])[..., :3]
+    height, width, _ = image.shape
+    assert height >= 400 and width >= 1200
+    for panel in (image[:, : width // 3], image[:, width // 2 :]):
+        assert (np.ptp(panel, axis=-1) > 0.2).mean() > 0.03
+
+
+def test_features_recipe_shows_what_is_printed(
+    features_printed: tuple[str, Path], features_table: dict[str, list[float]]
+) -> None:
+    page = (EXAMPLES.parent / "docs" / "recipes" / "features.md").read_text()
+    rows = {"flavanoids": "flavanoids, best", "ash": "ash, worst", "shuffled labels": "mean with"}
+    for name, row in rows.items():
+        line = next(line for line in page.splitlines() if line.startswith(f"| {row}"))
+        shown = [float(number) for number in re.findall(r"\d\.\d{3}", line)]
+        assert shown == pytest.approx(features_table[name][:3], abs=0.0011)
+    for shown in ("1.5668 bits", "1.369 bits", "1.112 bits"):
+        assert shown in features_printed[0] and shown in page
