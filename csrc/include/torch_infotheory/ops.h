@@ -300,10 +300,9 @@ inline Tensor linear_cross_entropy(const Tensor& input, const Tensor& linear_wei
                                    optional<int64_t> ignore_index = {}, double label_smoothing = 0,
                                    optional<int64_t> chunk = {}, optional<double> softcap = {},
                                    double temperature = 1, optional<ScalarType> dtype = {}) {
-  using Signature =
-      Tensor(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&,
-             const optional<Tensor>&, int64_t, optional<int64_t>, double, optional<int64_t>,
-             optional<double>, double, optional<ScalarType>);
+  using Signature = Tensor(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&,
+                           const optional<Tensor>&, int64_t, optional<int64_t>, double,
+                           optional<int64_t>, optional<double>, double, optional<ScalarType>);
   static const auto call = schema::op<Signature>("torch_infotheory::linear_cross_entropy");
   return call.call(input, linear_weight, target, linear_bias, weight, reduction, ignore_index,
                    label_smoothing, chunk, softcap, temperature, dtype);
@@ -315,9 +314,9 @@ inline Tensor linear_entropy(const Tensor& input, const Tensor& linear_weight,
                              double temperature = 1, optional<double> base = {},
                              int64_t reduction = at::Reduction::Mean,
                              optional<ScalarType> dtype = {}) {
-  using Signature = Tensor(const Tensor&, const Tensor&, const optional<Tensor>&,
-                           const optional<Tensor>&, optional<double>, double, optional<double>,
-                           int64_t, optional<ScalarType>);
+  using Signature =
+      Tensor(const Tensor&, const Tensor&, const optional<Tensor>&, const optional<Tensor>&,
+             optional<double>, double, optional<double>, int64_t, optional<ScalarType>);
   static const auto call = schema::op<Signature>("torch_infotheory::linear_entropy");
   return call.call(input, linear_weight, linear_bias, mask, softcap, temperature, base, reduction,
                    dtype);
