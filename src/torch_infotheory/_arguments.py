@@ -126,6 +126,7 @@ _CHECKS: dict[str, Check] = {
     "Optional[Tensor]": _optional(tensor),
     "List[int]": dims,
     "int": integer,
+    "Optional[int]": _optional(integer),
     "float": number,
     "Optional[float]": _optional(number),
     "bool": flag,
@@ -139,10 +140,10 @@ def reader(
     called: str, schema: torch._C.FunctionSchema
 ) -> Callable[[Sequence[object]], tuple[object, ...]]:
     """Return what makes of all arguments of an op, by position, what the dispatcher takes."""
-    pair = any(x.name.endswith("_kind") for x in schema.arguments)
+    kinds = [x.name for x in schema.arguments if x.name.endswith("kind") and "str" in str(x.real_type)]
     checks: list[tuple[str, Check]] = []
     for x in schema.arguments:
-        if pair and x.name.endswith("kind"):  # one argument of the function, two of the op
+        if len(kinds) > 1 and x.name in kinds:  # one argument of the function, two of the op
             checks.append(("kind", _kind_of_two))
         else:
             checks.append((x.name, _CHECKS[str(x.real_type)]))
