@@ -52,7 +52,7 @@ PLACES = [
     for device in DEVICES
     for capability in (CAPABILITIES if device == "cpu" else [BEST])
 ]
-CALLS = 1000  # of each place; about half a minute for a device
+CALLS = 800  # of each place; about half a minute for a device
 
 # Packs of lanes, teams of rows and four of them in step, runs, few classes, few cells, blocks,
 # warps, segments, parts and pieces of work all end at powers of two.
