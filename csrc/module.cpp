@@ -46,6 +46,10 @@ bool read(PyObject* x, int64_t& to) {
   return !overflow;
 }
 bool read(PyObject* x, double& to) {
+  if (int64_t whole; read(x, whole)) {
+    to = double(whole);
+    return true;
+  }
   if (!PyFloat_CheckExact(x)) return false;
   to = PyFloat_AS_DOUBLE(x);
   return true;

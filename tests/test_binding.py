@@ -63,13 +63,19 @@ def test_dimensions_and_dtypes(dim: object, dtype: torch.dtype | None) -> None:
         {"dim": "1"},
         {"dim": (1, 0.5)},
         {"dim": 2**70},
-        {"base": 2},
+        {"base": True},
+        {"base": 2**70},
         {"base": "2"},
         {"dtype": "float32"},
     ],
 )
 def test_leaves_what_is_not_plain_to_the_op(arguments: dict) -> None:
     assert call(**arguments) is NotImplemented
+
+
+def test_takes_a_whole_number_for_a_float() -> None:
+    assert torch.equal(call(base=2), call(base=2.0))
+    assert not torch.equal(call(base=2), call())
 
 
 def test_leaves_a_wrong_number_of_arguments_to_the_op() -> None:

@@ -49,6 +49,8 @@ def tensor(function: str, name: str, x: object) -> Tensor:
 
 
 def integer(function: str, name: str, x: object, allowed: str = "an int") -> int:
+    if type(x) is int:
+        return x
     if isinstance(x, torch.SymInt):
         return x  # type: ignore[return-value]
     if not isinstance(x, bool | Tensor) and hasattr(type(x), "__index__"):
@@ -69,6 +71,8 @@ def dims(function: str, name: str, x: object) -> list[int]:
 
 
 def number(function: str, name: str, x: object) -> float:
+    if type(x) is float:
+        return x
     if isinstance(x, torch.SymFloat | torch.SymInt):
         return x  # type: ignore[return-value]
     if isinstance(x, Real) and not isinstance(x, bool):
@@ -87,7 +91,9 @@ def nats_in(function: str, base: object) -> float:
 
 
 def flag(function: str, name: str, x: object) -> bool:
-    if isinstance(x, bool | torch.SymBool):
+    if x is True or x is False:
+        return x
+    if isinstance(x, torch.SymBool):
         return x  # type: ignore[return-value]
     if type(x).__name__ in ("bool", "bool_") and type(x).__module__ == "numpy":
         return bool(x)
@@ -150,7 +156,7 @@ def reader(
 
     def read(values: Sequence[object]) -> tuple[object, ...]:
         return tuple(
-            check(called, name, x) for (name, check), x in zip(checks, values, strict=True)
+            [check(called, name, x) for (name, check), x in zip(checks, values, strict=True)]
         )
 
     return read
