@@ -1,6 +1,7 @@
 """Bias and deviation of the estimators over seeded draws, beside peers: docs/estimators.md.
 
     python benchmarks/estimators.py            print the tables
+    python benchmarks/estimators.py --only times    print one of them
     python benchmarks/estimators.py --write    put them into docs/estimators.md, between its marks
 
 Every draw has a seed of its own, and all estimators of a row see the same draws. Peers are
@@ -151,11 +152,14 @@ def correlated(random: np.random.Generator, rho: float, dimensions: int, draws: 
     return x, rho * x + math.sqrt(1 - rho**2) * noise
 
 
+def in_each_of(dimensions: int) -> str:
+    return f" in each of {dimensions} dimensions" if dimensions > 1 else ""
+
+
 def of_pairs(rho: float, dimensions: int) -> Source:
-    name = f"ρ = {rho:g}" + (f" in each of {dimensions} dimensions" if dimensions > 1 else "")
     return Source(
-        f"{name}, N = 500",
-        -dimensions / 2 * math.log(1 - rho**2),
+        f"ρ = {rho:g}{in_each_of(dimensions)}, N = 500",
+        dimensions / 2 * math.log(1 / (1 - rho**2)),
         lambda random: correlated(random, rho, dimensions, 500),
     )
 
@@ -209,7 +213,7 @@ def common_cause(strength: float) -> Source:
 
     return Source(
         f"a common cause, and ρ = {strength:g} without it, N = 500",
-        -math.log(1 - strength**2) / 2,
+        math.log(1 / (1 - strength**2)) / 2,
         draw,
     )
 
@@ -230,7 +234,7 @@ OF_GIVEN: dict[str, Estimator] = {
 
 def shifted(dimensions: int, shift: float) -> Source:
     return Source(
-        f"normal, shifted by {shift:g} in each of {dimensions} dimensions, N = M = 1000",
+        f"normal, shifted by {shift:g}{in_each_of(dimensions)}, N = M = 1000",
         dimensions * shift**2 / 2,
         lambda random: (
             random.normal(size=(1000, dimensions)),
@@ -263,18 +267,24 @@ NAMES = {name for name in NAMES if "`" not in name}
 
 
 def bias_and_deviation(sources: list[Source], by: dict[str, Estimator], bar: tqdm) -> str:
-    """One row for each estimator, one column for each source."""
-    cells = [[f"`{name}`" if name in NAMES else name] for name in by]
+    """One row for each estimator and one column for each source, or the other way round."""
+    names = [f"`{name}`" if name in NAMES else name for name in by]
+    cells: list[list[str]] = []
     for source in sources:
         values = np.empty((len(by), DRAWS))
         for seed in range(DRAWS):
             samples = source.draw(np.random.default_rng(seed))
             values[:, seed] = [estimate(*samples) for estimate in by.values()]
             bar.update()
-        for row, found in zip(cells, values, strict=True):
-            row.append(f"{found.mean() - source.truth:+.4f} ± {found.std(ddof=1):.4f}")
-    header = ["", *(f"{source.name}: {source.truth:.4f}" for source in sources)]
-    return table(header, cells, words=1)
+        bias, deviation = values.mean(1) - source.truth, values.std(1, ddof=1)
+        found = zip(bias, deviation, strict=True)
+        cells.append([f"{b:+.4f} ± {d:.4f}" for b, d in found])
+    heads = [f"{source.name}: {source.truth:.4f}" for source in sources]
+    if len(sources) > len(by):
+        rows = [[head, *row] for head, row in zip(heads, cells, strict=True)]
+        return table(["", *names], rows, words=1)
+    columns = zip(names, *cells, strict=True)
+    return table(["", *heads], [list(row) for row in columns], words=1)
 
 
 def least(call: Callable[[], object], calls: int) -> float:
@@ -332,22 +342,26 @@ def written(page: str, name: str, text: str) -> str:
     return pattern.sub(lambda found: found[1] + text + found[2], page)
 
 
-def tables() -> Iterator[tuple[str, str]]:
-    total = DRAWS * sum(len(sources) for sources, _ in TABLES.values())
+def tables(only: list[str]) -> Iterator[tuple[str, str]]:
+    wanted = {name: found for name, found in TABLES.items() if name in only}
+    total = DRAWS * sum(len(sources) for sources, _ in wanted.values())
     with tqdm(total=total, unit="draw") as bar:
-        for name, (sources, by) in TABLES.items():
+        for name, (sources, by) in wanted.items():
             bar.set_description(name)
             yield name, bias_and_deviation(sources, by, bar)
-    yield "times", times()
+    if "times" in only:
+        yield "times", times()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--write", action="store_true", help=f"change {PAGE.name}")
-    write = parser.parse_args().write
+    names = [*TABLES, "times"]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="TABLE")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for name, text in tables():
-        if write:
+    for name, text in tables(arguments.only):
+        if arguments.write:
             PAGE.write_text(written(PAGE.read_text(), name, text))
         else:
             print(f"\n{name}\n\n{text}")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import torch_infotheory
-from torch_infotheory import divergences, estimators, gaussian, measures
+from torch_infotheory import divergences, estimators, gaussian, measures, multivariate
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = ("conventions", "dropin", "estimators", "gaussian", "metrics", "sharding")
+RUN = ("conventions", "dropin", "estimators", "gaussian", "linear", "metrics", "sharding")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in RUN)]
 MODULES = {  # where they are
     "torch_infotheory": measures,
@@ -22,9 +22,11 @@ MODULES = {  # where they are
     "torch_infotheory.gaussian": gaussian,
 }
 MEASURES = [(path, name) for path, module in MODULES.items() for name in module.__all__]
-FROM_DATA = {name: getattr(estimators, name) for name in estimators.__all__} | {
+COMPOSED = {
     "info_nce": torch_infotheory.nn.functional.info_nce,
     "joint_table": torch_infotheory.joint_table,
+    **{name: getattr(estimators, name) for name in estimators.__all__},
+    **{name: getattr(multivariate, name) for name in multivariate.__all__},
 }
 SECTIONS = ["Args", "Returns", "Domain", "Gradient", "Raises", "Example", "Reference", "See also"]
 
@@ -80,14 +82,14 @@ def test_docstring_explains_every_argument(path, name):
     assert set(referred) <= set(shared)
 
 
-@pytest.mark.parametrize("name", FROM_DATA)
-def test_docstring_of_what_takes_data(name):
-    sections = sections_of(FROM_DATA[name].__doc__)
+@pytest.mark.parametrize("name", COMPOSED)
+def test_docstring_of_what_has_no_operator(name):
+    sections = sections_of(COMPOSED[name].__doc__)
     assert list(sections) == ["", *SECTIONS]
     assert all(text.strip() for text in sections.values())
     assert "::\n\n" in sections[""] and "=" in sections[""] and ">>> " in sections["Example"]
     arguments = arguments_of(sections["Args"])
-    assert sorted(arguments) == sorted(inspect.signature(FROM_DATA[name]).parameters)
+    assert sorted(arguments) == sorted(inspect.signature(COMPOSED[name]).parameters)
     for target in re.findall(r"`([\w.]+)`", sections["See also"]):
         assert callable(pkgutil.resolve_name(target))
 

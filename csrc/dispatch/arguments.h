@@ -176,6 +176,8 @@ inline ScalarType result_type(at::Device device, ScalarType promoted, optional<S
 // broadcast.
 inline std::pair<Tensor, Tensor> broadcast(const char* op, const Tensor& p, const Tensor& q,
                                            at::IntArrayRef dims, optional<ScalarType>& dtype) {
+  TORCH_CHECK(p.device() == q.device(), op, ": expected one device, got ", p.device(), " and ",
+              q.device());
   const auto p_sizes = p.sym_sizes(), q_sizes = q.sym_sizes();
   if (p_sizes.equals(q_sizes)) return {p, q};
   const int64_t rank = std::max(p.dim(), q.dim());

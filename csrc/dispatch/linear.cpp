@@ -177,13 +177,15 @@ LinearResults in_blocks(const LinearTensors& x, const LinearOptions& o, const Te
   Tensor value = sums ? at::zeros({}, options.dtype(at::kDouble))
                       : block.all(shape_of_values<int64_t>(x), options);
   Tensor by_target;
-  if (!teacher && o.wants(kTarget)) by_target = block.all(x[kTarget].sizes(), x[kTarget].options());
+  const bool by_literal = !teacher && o.wants(kTarget);
+  if (by_literal) by_target = block.all(x[kTarget].sizes(), options);
 
   for (; block.begin < block.rows; block.begin += most) {
     block.size = std::min(most, block.rows - block.begin);
     Tensor target = teacher                ? teacher->logits(block)
                     : x[kTarget].defined() ? block.of(x[kTarget])
                                            : Tensor();
+    if (by_literal) target = target.to(exact);  // so that its gradient is rounded once
     if (divides) target = target / o.temperature;
     const RowPair pair = RowPair::of<F>(x, o, model.logits(block), target);
     const auto [v, saved] = call_forward<F>(pair.operands(), rows, sums ? at::kDouble : exact);
@@ -271,9 +273,7 @@ LinearResults forward_meta(at::TensorList operands, at::IntArrayRef ints,
   auto& gradients = std::get<1>(out);
   if (o.wanted) gradients.push_back(at::empty({}, options.dtype(at::kDouble)));
   each_wanted(o, [&](size_t i) {
-    const bool literal = i == kTarget && !o.has_teacher();
-    const ScalarType type = literal ? x[i].scalar_type() : exact_type(x);
-    gradients.push_back(at::empty_symint(x[i].sym_sizes(), options.dtype(type)));
+    gradients.push_back(at::empty_symint(x[i].sym_sizes(), options.dtype(exact_type(x))));
   });
   return out;
 }

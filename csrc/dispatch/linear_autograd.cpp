@@ -27,14 +27,15 @@ int64_t with_gradient(const LinearTensors& x) {
   for (size_t i = 0; i < kDifferentiable; ++i) wanted |= int64_t(wants_gradient(x[i])) << i;
   return wanted;
 }
-// Of gradients that are there for `has`, those that are in `wants`, too.
+// Of gradients that are there for `has`, copies of those that are in `wants`, too: a backward pass
+// may write over what a node has saved.
 std::vector<Tensor> chosen(at::TensorList gradients, int64_t has, int64_t wants) {
   std::vector<Tensor> out;
   if (gradients.empty() || !wants) return out;
-  out.push_back(gradients[0]);
+  out.push_back(gradients[0].clone());
   for (size_t i = 0, next = 1; i < kDifferentiable; ++i) {
     if (!(has >> i & 1)) continue;
-    if (wants >> i & 1) out.push_back(gradients[next]);
+    if (wants >> i & 1) out.push_back(gradients[next].clone());
     ++next;
   }
   return out;

@@ -90,7 +90,7 @@ struct Reference<F> {
     return own - part_of(m.lx) * through.sum(-1, true) - part_of(m.ly) * through.sum(-2, true);
   }
   Tensor gradient(const Tensor& grad, bool) const {
-    const Tensor w = by_log_p(widened(grad));
+    const Tensor w = by_log_p(widened_like(grad, x.log.t));
     Tensor dx;
     if (o.p_kind == kLogits) {
       dx = w - x.p.t * sum_of_classes(w, dims);

@@ -37,8 +37,6 @@ Tensor pair_value(const char* op, const Pair& x, Options o, bool keepdim,
   check_distribution(op, "p", x.p);
   check_distribution(op, "q", x.q,
                      "; torch_infotheory.nn.functional.cross_entropy takes class labels");
-  TORCH_CHECK(x.p.device() == x.q.device(), op, ": expected one device, got ", x.p.device(),
-              " and ", x.q.device());
   const int64_t rank = std::max(x.p.dim(), x.q.dim());
   const auto dims = wrapped_dims(op, x.dim, "p", x.p, "q", x.q);
   auto [p, q] = broadcast(op, x.p, x.q, dims, dtype);

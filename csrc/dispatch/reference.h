@@ -81,6 +81,11 @@ inline Tensor widened(const Tensor& x) {
   return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
 }
 
+// `x` as it enters a calculation with `other`: in the wider of the two types.
+inline Tensor widened_like(const Tensor& x, const Tensor& other) {
+  return x.to(c10::promoteTypes(widened(x).scalar_type(), other.scalar_type()));
+}
+
 inline Tensor log_softmax(const Tensor& x, at::IntArrayRef dims) {
   if (dims.size() < 2) return at::log_softmax(x, dims.empty() ? 0 : dims[0]);
   return at::log_softmax(x.flatten(dims.front(), dims.back()), dims.front())
@@ -162,7 +167,7 @@ struct Reference {
     else
       p = probability(x.p, Kind(o.p_kind), dims);
     if (!x.q) q = p;
-    if (o.label_smoothing != 0 || x.weight) p.p = adjusted(p.p.t, x, o);
+    if (o.label_smoothing != 0 || x.weight) p.p = adjusted(widened_like(p.p.t, q.p.t), x, o);
     if constexpr (is_table<F>) {
       p = still_at_zero(p);
       lx = log(Lane(p.p.t.sum(-1, true))).t;
@@ -218,7 +223,7 @@ struct Reference {
   }
   // d sum(g value) / d p or d q.
   Tensor gradient(const Tensor& grad, bool by_q) const {
-    Tensor g = widened(grad), dx;
+    Tensor g = widened_like(grad, p.p.t), dx;
     switch (by_q ? o.q_kind : o.p_kind) {
       case kLogits:
         dx = by_kind<kLogits>(by_q);

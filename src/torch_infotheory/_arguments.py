@@ -146,7 +146,9 @@ def reader(
     called: str, schema: torch._C.FunctionSchema
 ) -> Callable[[Sequence[object]], tuple[object, ...]]:
     """Return what makes of all arguments of an op, by position, what the dispatcher takes."""
-    kinds = [x.name for x in schema.arguments if x.name.endswith("kind") and "str" in str(x.real_type)]
+    kinds = [
+        x.name for x in schema.arguments if x.name.endswith("kind") and "str" in str(x.real_type)
+    ]
     checks: list[tuple[str, Check]] = []
     for x in schema.arguments:
         if len(kinds) > 1 and x.name in kinds:  # one argument of the function, two of the op
