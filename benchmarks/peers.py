@@ -54,11 +54,16 @@ def kl_divergence(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> 
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim)
 
 
-def js_divergence(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
+def js_divergence(
+    p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits", weight: float = 0.5
+) -> Tensor:
     p, log_p = probability_and_logarithm(p, dim, kind)
     q, log_q = probability_and_logarithm(q, dim, kind)
-    log_m = ((p + q) / 2).log() if kind == "probs" else torch.logaddexp(log_p, log_q) - log(2)
-    return (p * (log_p - log_m) + q * (log_q - log_m)).sum(dim) / 2
+    if kind == "probs":
+        log_m = ((1 - weight) * p + weight * q).log()
+    else:
+        log_m = torch.logaddexp(log_p + log(1 - weight), log_q + log(weight))
+    return ((1 - weight) * p * (log_p - log_m) + weight * q * (log_q - log_m)).sum(dim)
 
 
 CELLS = (-2, -1)

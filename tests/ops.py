@@ -240,6 +240,7 @@ class Op:
     options: dict[str, Any] = field(default_factory=dict)
     elementwise: bool = False  # a value for each entry, not one for each distribution
     is_root: bool = False  # of a quantity that has a unit
+    in_float64: bool = False  # by operations of torch, on copies of the inputs
     has_slope_at_0: bool = False  # the derivative by a p of 0 is finite
     is_infinite_at_0: bool = False  # the value, where p is 0 and q is not
     layouts: tuple[str, ...] = ()  # the names of those to try; empty: all
@@ -324,13 +325,13 @@ OPS = (
     measure("total_variation_distance", TWO, layouts=FEW, has_slope_at_0=True),
     measure("chi_squared_divergence", TWO, layouts=FEW, has_slope_at_0=True),
     *of_order("tsallis_entropy", ONE, 2.5, has_slope_at_0=True),
-    *of_order("renyi_entropy", ONE, 0.5, 1, layouts=FEW),
-    *of_order("renyi_entropy", ONE, 2, layouts=FEW, has_slope_at_0=True),
+    *of_order("renyi_entropy", ONE, 0.5, 1, layouts=FEW, in_float64=True),
+    *of_order("renyi_entropy", ONE, 2, layouts=FEW, in_float64=True, has_slope_at_0=True),
     *of_order("alpha_divergence", TWO, -0.5, layouts=FEW, is_infinite_at_0=True),
     *of_order("alpha_divergence", TWO, 1, layouts=FEW),
     *of_order("alpha_divergence", TWO, 2.5, layouts=FEW, has_slope_at_0=True),
-    *of_order("renyi_divergence", TWO, 0.5, 1, layouts=FEW),
-    *of_order("renyi_divergence", TWO, 2, layouts=FEW, has_slope_at_0=True),
+    *of_order("renyi_divergence", TWO, 0.5, 1, layouts=FEW, in_float64=True),
+    *of_order("renyi_divergence", TWO, 2, layouts=FEW, in_float64=True, has_slope_at_0=True),
     measure("joint_entropy", TABLE),
     measure("conditional_entropy", TABLE),
     measure("mutual_information", TABLE),

@@ -63,7 +63,7 @@ def test_autocast(case: Case, device: str) -> None:
         assert value.dtype == wide
         assert torch.equal(value, case(*inputs, dtype=wide))
         written = [x for op, outputs in calls.seen if op.namespace != OURS for x in outputs]
-        assert all(x.numel() < inputs[0].numel() for x in written)
+        assert case.op.in_float64 or all(x.numel() < inputs[0].numel() for x in written)
         gradients = torch.autograd.grad(value.sum(), inputs)
         assert [gradient.dtype for gradient in gradients] == [dtype] * len(inputs)
 
@@ -137,6 +137,8 @@ def test_retain_graph(case: Case, device: str) -> None:
 @pytest.mark.transform("in-place edits are noticed")
 @each_op
 def test_version_check(case: Case, device: str) -> None:
+    if case.op.in_float64:
+        pytest.skip("saves copies of its own")
     pair = Differentiated(case, device)
     for edited in range(len(pair.inputs)):
         inputs = [x.clone() for x in pair.inputs]
@@ -161,7 +163,8 @@ def test_anomaly_mode(case: Case, device: str) -> None:
             pytest.warns(UserWarning, match=f"Error detected in {node}"),
         ):
             value.backward(torch.full_like(value, torch.nan))
-    assert re.fullmatch("[a-z_]+Backward", node) or case.op.name == "perplexity"  # an exp of ours
+    function_of_ours = case.op.is_root or case.op.in_float64 or case.op.name == "perplexity"
+    assert re.fullmatch("[a-z_]+Backward", node) or function_of_ours
 
 
 # Threads and profiles
@@ -200,6 +203,8 @@ def test_profiler(case: Case, device: str) -> None:
         value.sum().backward()
     names = {event.key for event in profile.key_averages()}
     assert f"{OURS}::{case.op.name}" in names
+    if case.op.in_float64:  # of which only some have a row op
+        return
     (node,) = {name for name in names if re.fullmatch("[a-z_]+Backward", name)}
     row_op = node.removesuffix("Backward")
     assert {f"{OURS}::_{row_op}", f"{OURS}::_{row_op}_backward"} <= names

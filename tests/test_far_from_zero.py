@@ -49,7 +49,7 @@ def filled_with(value: float) -> Move:
     """The rows of the first index of a dimension, as a mask fills them; or all if there is none."""
 
     def move(case: Case, x: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        there, here = x.clone(), x.double()
+        there, here = x.clone(), x.double().clone()
         classes = {axis % x.dim() for axis in case.axes}
         others = [d for d in range(x.dim()) if d not in classes]
         for y, constant in ((there, value), (here, 0.0)):

@@ -128,18 +128,21 @@ struct SumOfTerms {
 // Lin (1991), Divergence Measures Based on the Shannon Entropy.
 struct JsDivergence : SumOfTerms {
   static constexpr const char* name = "js_divergence";
-  double of_p, of_q, larger, log_larger;  // the weights of p and q
+  double of_p, of_q, larger, log_larger, log_smaller;  // the weights of p and q
   TI_LANE explicit JsDivergence(double weight)
       : of_p(1 - weight),
         of_q(weight),
         larger(of_p > of_q ? of_p : of_q),
-        log_larger(::log(larger)) {}
+        log_larger(::log(larger)),
+        log_smaller(::log(of_p > of_q ? of_q : of_p)) {}
   // log m. The weights are relative to the larger one, so that half of the least positive p does
   // not round to 0.
   template <class V>
   TI_LANE V log_mixture(Prob<V> p, Prob<V> q) const {
     if (of_p == of_q) return log(p.p + q.p) + V(log_larger);
-    return log(V(of_p / larger) * p.p + V(of_q / larger) * q.p) + V(log_larger);
+    const V lm = log(V(of_p / larger) * p.p + V(of_q / larger) * q.p) + V(log_larger);
+    // Where even the part of the lower weight is below the least normal number, it is all there is.
+    return select(lm < V(-1e30f), (of_p < of_q ? p.log : q.log) + V(log_smaller), lm);
   }
   template <class V>
   TI_LANE V term(Prob<V> p, Prob<V> q) const {
