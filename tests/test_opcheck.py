@@ -34,7 +34,7 @@ SCHEMAS = """
 entropy(Tensor p, int[1] dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
 cross_entropy(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
 kl_divergence(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
-js_divergence(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
+js_divergence(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None, float weight=0.5) -> Tensor
 joint_entropy(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
 conditional_entropy(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
 mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
@@ -99,6 +99,7 @@ def test_row_ops(case: Case, device: str) -> None:
     inputs = case.inputs(torch.float32, device, requires_grad=True)
     with PrivateCalls() as calls:
         case(*inputs).sum().backward()
-    assert {op.name().endswith("_backward") for op, *_ in calls.seen} == {False, True}
+    passes = {op.name().endswith("_backward") for op, *_ in calls.seen}
+    assert passes == {False, True} or (case.op.in_float64 and not passes)
     for op, args, kwargs in calls.seen:
         opcheck(op, args, kwargs)
