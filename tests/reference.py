@@ -67,7 +67,7 @@ def jeffreys_divergence(p: Array, q: Array, axes: Axes) -> Array:
 
 
 def squared_hellinger_distance(p: Array, q: Array, axes: Axes) -> Array:
-    return ((np.sqrt(p) - np.sqrt(q)) ** 2).sum(axes, keepdims=True) / 2
+    return np.square(np.sqrt(p) - np.sqrt(q)).sum(axes, keepdims=True) / 2
 
 
 def hellinger_distance(p: Array, q: Array, axes: Axes) -> Array:
@@ -84,7 +84,7 @@ def total_variation_distance(p: Array, q: Array, axes: Axes) -> Array:
 
 
 def chi_squared_divergence(p: Array, q: Array, axes: Axes) -> Array:
-    return unless_both_0(p, q, (p - q) ** 2 / q).sum(axes, keepdims=True)
+    return unless_both_0(p, q, np.square(p - q) / q).sum(axes, keepdims=True)
 
 
 # Measures of an order `alpha`.

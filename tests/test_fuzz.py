@@ -277,7 +277,7 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
 
     options: dict[str, Any] = {}
     if op.takes("base") and "normalized" not in op.options and draws.chance(0.2):
-        options["base"] = draws.choice((2, 10, 0.5))
+        options["base"] = draws.choice((2, 10) if op.is_root else (2, 10, 0.5))
     if op.takes("keepdim") and draws.chance(0.2):
         options["keepdim"] = True
     reduction = case.options.get("reduction", "none")
