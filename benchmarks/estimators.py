@@ -305,7 +305,7 @@ def times() -> str:
     def row(what: str, mine: Callable[..., object], peer: Callable[..., object], *data) -> None:
         tensors = [torch.from_numpy(x) for x in data]
         a, b = least(lambda: mine(*tensors), 5), least(lambda: peer(*data), 2)
-        rows.append([what, f"{a:.1f} ms", f"{b:.0f} ms", f"{b / a:.0f}"])
+        rows.append([what, f"{a:.1f} ms", f"{b:.0f} ms", f"{b / a:.3g}"])
 
     for classes in (10, 100):
         x, y = random.integers(0, classes, (2, 10**6))
