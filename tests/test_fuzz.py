@@ -65,6 +65,9 @@ TORCH_LOSSES = {
     "kl_div": torch.nn.functional.kl_div,
 }
 
+# A root has no derivative where it is 0; what it is of is drawn.
+DRAWN = [op for op in OPS if not op.is_root]
+
 
 class Random(random.Random):
     """What calls are drawn from."""
@@ -190,7 +193,7 @@ def part(x: Tensor, dim: int | None) -> Tensor:
 
 
 def draw(draws: Random) -> Call:
-    op = draws.choice(OPS)
+    op = draws.choice(DRAWN)
     most = draws.choices([*BUDGETS], BUDGETS.values())[0]
     sizes = [draws.size(most)]
     sizes.append(draws.size(most // sizes[0]))
@@ -277,7 +280,7 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
 
     options: dict[str, Any] = {}
     if op.takes("base") and "normalized" not in op.options and draws.chance(0.2):
-        options["base"] = draws.choice((2, 10) if op.is_root else (2, 10, 0.5))
+        options["base"] = draws.choice((2, 10, 0.5))
     if op.takes("keepdim") and draws.chance(0.2):
         options["keepdim"] = True
     reduction = case.options.get("reduction", "none")
