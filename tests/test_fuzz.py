@@ -65,8 +65,8 @@ TORCH_LOSSES = {
     "kl_div": torch.nn.functional.kl_div,
 }
 
-# A root has no derivative where it is 0; what it is of is drawn.
-DRAWN = [op for op in OPS if not op.is_root]
+# A root has no derivative where it is 0; what it is of is drawn. That of |p - q| jumps at p = q.
+DRAWN = [op for op in OPS if not (op.is_root or op.name == "total_variation_distance")]
 
 
 class Random(random.Random):
