@@ -141,7 +141,12 @@ class LogSumExpOfProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(q: Tensor, k: Tensor, skip_diagonal: bool) -> Tensor:
-        return torch.cat([s.logsumexp(-1) for _, _, s in _blocks(q, k, skip_diagonal)], -1)
+        # Overwritten below, and so for the gradient: the pieces of a list would lie where blocks
+        # have been, and keep the C library from using their memory again.
+        log_sum = q.sum(-1) + k.sum((-2, -1)).unsqueeze(-1)
+        for start, size, s in _blocks(q, k, skip_diagonal):
+            log_sum.narrow(-1, start, size).copy_(s.logsumexp(-1))
+        return log_sum
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
@@ -152,13 +157,13 @@ class LogSumExpOfProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         q, k, log_sum = ctx.saved_tensors
-        grad_q, grad_k = [], torch.zeros_like(k)
+        grad_q, grad_k = grad.unsqueeze(-1) * q, torch.zeros_like(k)
         for start, size, s in _blocks(q, k, ctx.skip_diagonal):
             share = (s - log_sum.narrow(-1, start, size).unsqueeze(-1)).exp()
             weight = share * grad.narrow(-1, start, size).unsqueeze(-1)
-            grad_q.append(weight @ k)
+            grad_q.narrow(-2, start, size).copy_(weight @ k)
             grad_k = grad_k + weight.mT @ q.narrow(-2, start, size)
-        return torch.cat(grad_q, -2), grad_k, None
+        return grad_q, grad_k, None
 
     @staticmethod
     def jvp(ctx: Any, dq: Tensor | None, dk: Tensor | None, _: None) -> Tensor:
