@@ -94,6 +94,14 @@ inline Real least_of(Type type) {
          : type == kHalf  ? 0x1p-24L
                           : 0x1p-133L;
 }
+// What a type stores of a number beyond its range is an infinity.
+inline Real within_range_of(Type type, Real x) {
+  const Real rounded_to_infinity = type == kDouble  ? 0x1.fffffffffffff8p1023L
+                                   : type == kFloat ? 0x1.ffffffp127L
+                                   : type == kHalf  ? 65520.L
+                                                    : 0x1.ffp127L;
+  return fabsl(x) < rounded_to_infinity ? x : copysignl(INFINITY, x);
+}
 
 // ---- numbers in memory that ends at a page which may not be touched ----
 class Array {
