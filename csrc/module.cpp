@@ -160,6 +160,8 @@ PyMethodDef functions[] = {
     bound<&linear_entropy>("linear_entropy"),
     bound<&linear_kl_div>("linear_kl_div"),
     bound<&linear_js_div>("linear_js_div"),
+    bound<&distillation_loss>("distillation_loss"),
+    bound<&kl_estimate>("kl_estimate"),
     {"_build", &describe_build, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

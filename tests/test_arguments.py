@@ -38,7 +38,9 @@ WRONG: dict[str, list[Any]] = {
     "dtype": NO_DTYPES,
     "validate": [x for x in NO_BOOLS if x is not None],
     "ignore_index": NO_INTS,
-    "label_smoothing": [*NO_NUMBERS, None],
+    **dict.fromkeys(("label_smoothing", "temperature", "alpha"), [*NO_NUMBERS, None]),
+    **dict.fromkeys(("weights", "mask"), [x for x in NO_TENSORS if x is not None]),
+    "mixture_dim": NO_INTS,
     "reduction": [1, None, ["sum"], True],
     # deprecated by torch, and taken for what they are worth, as there
     "size_average": [],
@@ -47,13 +49,14 @@ WRONG: dict[str, list[Any]] = {
 # torch's own words for its own arguments
 TORCH_SAYS = {"reduction": "not a valid value for reduction"}
 ALLOWED = {
-    **dict.fromkeys(("p", "q", "joint", "input", "target", "weight"), "[Tt]ensor"),
+    **dict.fromkeys(("p", "q", "joint", "input", "target"), "[Tt]ensor"),
+    **dict.fromkeys(("weight", "weights", "mask"), "[Tt]ensor|a number"),
     **dict.fromkeys(("dim", "x_dim", "y_dim"), "an int or a tuple of ints"),
     "kind": "'probs', 'log_probs' or 'logits'",
-    **dict.fromkeys(("base", "label_smoothing"), "a number"),
+    **dict.fromkeys(("base", "label_smoothing", "temperature", "alpha"), "a number"),
     **dict.fromkeys(("keepdim", "normalized", "log_target", "validate"), "a bool"),
     "dtype": "a torch.dtype",
-    "ignore_index": "an int",
+    **dict.fromkeys(("ignore_index", "mixture_dim"), "an int"),
 }
 
 
@@ -66,8 +69,10 @@ def arguments(case: Case) -> dict[str, Any]:
 
 def wrong_arguments() -> Iterator[Any]:
     for case in FUNCTIONS:
-        for name in inspect.signature(case.op.function).parameters:
-            for value in WRONG[name]:
+        for name, parameter in inspect.signature(case.op.function).parameters.items():
+            # The weight of a mixture is a number, that of classes a tensor.
+            wrong = WRONG["alpha"] if parameter.annotation is float else WRONG[name]
+            for value in wrong:
                 label = f"{case.op.function.__name__}-{name}-{type(value).__name__}"
                 yield pytest.param(case, name, value, id=label)
 
@@ -275,8 +280,9 @@ def test_the_refusing_overloads_change_nothing(case: Case) -> None:
     given = case.op.dispatcher_options(arguments(case))
     packet = getattr(torch.ops.torch_infotheory, case.op.name)
     assert torch.equal(packet(**given), packet.default(**given))
-    tensors = {name: x for name, x in given.items() if isinstance(x, Tensor)}
-    assert torch.equal(packet(*tensors.values()), packet.default(*tensors.values()))
+    schema = packet.default._schema.arguments
+    required = [given[x.name] for x in schema if not x.has_default_value()]
+    assert torch.equal(packet(*required), packet.default(*required))
 
 
 def test_names_of_the_losses() -> None:

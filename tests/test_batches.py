@@ -99,16 +99,23 @@ def test_a_batch_is_its_rows(
 
     alone = [call([x[i] for x in rows]) for i in range(SIZES[-1])]
     expected = [torch.stack(results) for results in zip(*alone, strict=True)]
+    # The derivative of a root has the terms of the derivative of its square, over twice the root.
+    values = expected[0][expected[0] > 0]
+    terms = 1.0 + (0.5 / values.min().item() if op.is_root else 0)
     for n in SIZES:
-        assert_alike(call([x[:n] for x in rows]), [x[:n] for x in expected])
+        assert_alike(call([x[:n] for x in rows]), [x[:n] for x in expected], terms)
         if op.dims == {"dim": -1}:  # side by side
             inside = call([x[:n].t().contiguous() for x in rows], dim=0)
             turned = [x if x.dim() < 2 else x.t() for x in inside]
-            assert_alike(turned, [x[:n] for x in expected])
+            assert_alike(turned, [x[:n] for x in expected], terms)
 
 
-def assert_alike(batch: list[Tensor], alone: list[Tensor]) -> None:
-    for actual, expected in zip(batch, alone, strict=True):
+def assert_alike(batch: list[Tensor], alone: list[Tensor], terms: float) -> None:
+    for i, (actual, expected) in enumerate(zip(batch, alone, strict=True)):
         gone = expected.isnan()
         assert torch.equal(actual.isnan(), gone)
-        assert_near(actual.masked_fill(gone, 0), expected.masked_fill(gone, 0).cpu().double())
+        assert_near(
+            actual.masked_fill(gone, 0),
+            expected.masked_fill(gone, 0).cpu().double(),
+            terms=terms if i else 1.0,
+        )

@@ -13,8 +13,9 @@ from torch_infotheory import _C, _ops, divergences, measures
 from torch_infotheory.nn import functional
 
 LOSSES = ["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"]
+OTHERS = ["distillation_loss", "kl_estimate"]
 LINEAR = ["linear_cross_entropy", "linear_entropy", "linear_kl_div", "linear_js_div"]
-NAMES = [*measures.__all__, *divergences.__all__, *LOSSES, *LINEAR]
+NAMES = [*measures.__all__, *divergences.__all__, *LOSSES, *LINEAR, *OTHERS]
 P = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
 
 
@@ -24,7 +25,7 @@ def test_takes_the_arguments_of_the_op(name: str) -> None:
     labels = torch.tensor([1, 0])
     of_labels = name in ("cross_entropy_loss", "nll_loss")
     required = {"q": P.flip(0), "target": labels if of_labels else P.flip(0)}
-    required |= {"alpha": 1.5, "mixture_dim": 0}
+    required |= {"alpha": 1.5, "mixture_dim": 0, "log_q": P.flip(0)}
     given = {
         argument.name: argument.default_value
         if argument.has_default_value()
@@ -43,7 +44,7 @@ class Subclass(torch.Tensor):
 
 
 def call(p: object = P, dim: object = -1, base: object = None, dtype: object = None) -> object:
-    return _C.entropy(p, dim, "probs", base, False, dtype)
+    return _C.entropy(p, dim, "probs", base, False, dtype, 1.0)
 
 
 @pytest.mark.parametrize("dim", [1, (1,), [0, 1]])

@@ -175,7 +175,11 @@ def test_inductor(case: Case, device: str) -> None:
 
 @pytest.mark.parametrize("autocast", (False, True))
 def test_half_precision_as_in_eager_mode(device: str, autocast: bool) -> None:
-    """Bit for bit: no row is rounded, and no count, before the mean is taken."""
+    """No row is rounded, and no count, before the mean is taken.
+
+    Results of float32 may differ in the last place, because a sum is stored before it is divided by
+    a batch size that is a symbol.
+    """
     x = random(1001, 7).to(device, torch.bfloat16)
     labels = torch.arange(1001, device=device) % 7
     calls: list[Callable[[Tensor], Tensor]] = [
@@ -189,7 +193,7 @@ def test_half_precision_as_in_eager_mode(device: str, autocast: bool) -> None:
             compiled = torch.compile(call, backend="aot_eager", fullgraph=True, dynamic=True)
             actual = compiled(x)
         assert expected.dtype == (torch.float32 if autocast else torch.bfloat16)
-        assert torch.equal(actual, expected)
+        torch.testing.assert_close(actual, expected, rtol=2**-23 if autocast else 0, atol=0)
 
 
 def trained(loss: Callable[..., Tensor], wrap: Callable[..., Any], device: str) -> list[float]:

@@ -22,6 +22,15 @@ MAY_INCLUDE = {
     "include": set(),
     "": {"include"},  # module.cpp
 }
+# The files of dispatch/ that compute on tensors.
+COMPOSED = [
+    "reference.h",
+    "maps.h",
+    "maps.cpp",
+    "derived.cpp",
+    "log_probs.cpp",
+    "distillation.cpp",
+]
 # Where kernels meet tensors: the dispatch keys of the devices implement the ops of dispatch/.
 KEYS = {CSRC / "cpu/cpu.cpp", CSRC / "cuda/cuda.cu"}
 
@@ -44,7 +53,7 @@ MUST_NOT_KNOW = [
     ("cpu/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("cuda/*", TORCH, "PyTorch", ["cuda.cu", "stream.h"]),
     ("cuda/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
-    ("dispatch/*", LOGARITHMS, "arithmetic", ["reference.h", "maps.h", "maps.cpp", "derived.cpp"]),
+    ("dispatch/*", LOGARITHMS, "arithmetic", COMPOSED),
     ("*/**/*", PYTHON, "Python", ()),
 ]
 

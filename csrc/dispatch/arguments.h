@@ -58,6 +58,11 @@ inline double unit_of(const char* op, optional<double> base) {
   return 1 / std::log(*base);
 }
 
+inline void check_temperature(const char* op, double temperature) {
+  TORCH_CHECK_VALUE(std::isfinite(temperature) && temperature > 0, op,
+                    ": expected temperature to be a finite number above 0, got ", temperature);
+}
+
 // The share of q in a mixture.
 inline void check_weight(const char* op, double weight) {
   TORCH_CHECK_VALUE(weight >= 0 && weight <= 1, op, ": expected weight to be between 0 and 1, got ",
@@ -128,6 +133,26 @@ inline bool is_wrapper(const Tensor& t) {
   return t.key_set().has(c10::DispatchKey::Python) &&
          !TorchDispatchModeTLS::get_mode(TorchDispatchModeKey::FUNCTIONAL);
 }
+// Whether a tensor is what kernels read, and no wrapper of a transform, a subclass or a tracer.
+inline bool is_plain_tensor(const Tensor& t) {
+  using enum c10::DispatchKey;
+  return !t.key_set().has_any(c10::DispatchKeySet(
+             {Python, Functionalize, Batched, FuncTorchBatched, FuncTorchGradWrapper})) &&
+         !c10::impl::TorchDispatchModeTLS::any_modes_set();
+}
+
+// Class indices that are numbers, before anything is gathered. On CUDA, where it would wait for the
+// device, gather asserts it.
+inline void check_class_indices(const char* op, const Tensor& index, const c10::SymInt& classes,
+                                optional<int64_t> ignore_index = {}) {
+  if (!index.is_cpu() || !is_plain_tensor(index) || index.numel() == 0) return;
+  Tensor wrong = (index < 0).logical_or_(index >= classes.expect_int());
+  if (ignore_index) wrong.logical_and_(index != *ignore_index);
+  if (wrong.any().item<bool>())
+    TORCH_CHECK_INDEX(false, op, ": class ", index.masked_select(wrong)[0].item<int64_t>(),
+                      " is out of bounds for ", classes, " classes");
+}
+
 // Several dimensions, one after the other, as one.
 inline Tensor flattened(const Tensor& t, int64_t first, int64_t last) {
   if (first == last || !is_wrapper(t)) return t.flatten(first, last);

@@ -1,4 +1,4 @@
-// derived.cpp -- the measures that are functions of others: roots, the Renyi family, mixtures.
+// derived.cpp -- the measures that are functions of others: perplexity, roots, the Renyi family, mixtures.
 //
 // Compositions of row ops and operations of torch. Knows tensors; must not know how a row is
 // reduced. Read first: measures.cpp.
@@ -13,6 +13,17 @@ ScalarType exact_type(const Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
+Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool keepdim,
+                  optional<ScalarType> dtype, double temperature) {
+  const char* op = "perplexity";
+  check_distribution(op, "p", p);
+  const Temperature t(op, temperature, kind, kind);
+  check_dtype(op, dtype);
+  const Tensor value =
+      unary_value<Entropy>(op, t.divide(p, kind), dim, kind, {}, keepdim, exact_type(p)).exp();
+  return value.to(result_type(p.device(), p.scalar_type(), dtype));
+}
+
 // ---- roots: distances whose squares are divergences ----
 // The square root with derivative 0 at 0, where the distance has its minimum.
 Tensor root(const Tensor& x) {
@@ -24,6 +35,7 @@ Tensor root_of(const char* op, const Tensor& p, const Tensor& q, optional<Scalar
                Square square) {
   check_distribution(op, "p", p);
   check_distribution(op, "q", q);
+  check_dtype(op, dtype);
   const ScalarType promoted = c10::promoteTypes(p.scalar_type(), q.scalar_type()),
                    exact = promoted == at::kDouble ? at::kDouble : at::kFloat;
   return root(square(exact)).to(result_type(p.device(), promoted, dtype));
@@ -86,6 +98,7 @@ Tensor renyi_entropy(const Tensor& p, double alpha, at::IntArrayRef dim, string_
   const char* op = "renyi_entropy";
   check_order(op, alpha);
   check_distribution(op, "p", p);
+  check_dtype(op, dtype);
   const double unit = unit_of(op, base);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
   check_classes(op, p, dims);
@@ -113,6 +126,7 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
   check_order(op, alpha);
   check_distribution(op, "p", p);
   check_distribution(op, "q", q);
+  check_dtype(op, dtype);
   const double unit = unit_of(op, base);
   const Kind of_p = kind_of(op, kind), of_q = kind_of(op, q_kind.value_or(kind));
   const auto dims = wrapped_dims(op, dim, "p", p, "q", q);
@@ -161,9 +175,10 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
 // digits where all p_i are nearly equal.
 Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef dim,
                           const optional<Tensor>& weights, string_view kind, optional<double> base,
-                          optional<ScalarType> dtype) {
+                          optional<ScalarType> dtype, double temperature) {
   const char* op = "mixture_divergence";
   check_distribution(op, "p", p);
+  check_dtype(op, dtype);
   const double unit = unit_of(op, base);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
   const int64_t mixture = wrapped_dims(op, "mixture_dim", mixture_dim, "p", p)[0];
@@ -184,7 +199,8 @@ Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef 
   const Tensor w = weights ? weights->to(at::kDouble).view_symint(shape)
                            : at::full_symint({}, at::Scalar(c10::SymFloat(1.) / c10::SymFloat(n)),
                                              p.options().dtype(at::kDouble));
-  const Tensor x = p.to(at::kDouble), each = probability(x, kind_of(op, kind), dims).p.t,
+  const Tensor x = Temperature(op, temperature, kind, kind).divide(p.to(at::kDouble), kind),
+               each = probability(x, kind_of(op, kind), dims).p.t,
                m = (w * each).sum(mixture, /*keepdim=*/true);
   // The alpha divergence of order 1 is D(p || m) - sum p + sum m, of which no term is below 0.
   const Tensor divergence =
@@ -206,14 +222,16 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
                     kind = "int[1] dim=-1, *, str kind=\"probs\", ",
                     kinds = kind + "str? q_kind=None, ", base = "float? base=None, ";
   const auto def = [&](const std::string& schema) { define(m, schema + " -> Tensor"); };
+  def("perplexity(Tensor p, " + kind + rest + ", float temperature=1.0)");
   def("hellinger_distance(Tensor p, Tensor q, " + kinds + rest + ")");
   def("js_distance(Tensor p, Tensor q, " + kinds + base + rest + ", float weight=0.5)");
   def("renyi_entropy(Tensor p, float alpha, " + kind + base + rest + ")");
   def("renyi_divergence(Tensor p, Tensor q, float alpha, " + kinds + base + rest + ")");
   def("mixture_divergence(Tensor p, int mixture_dim, int[1] dim=-1, *, Tensor? weights=None, "
-      "str kind=\"probs\", float? base=None, ScalarType? dtype=None)");
+      "str kind=\"probs\", float? base=None, ScalarType? dtype=None, float temperature=1.0)");
 }
 void register_derived(torch::Library& m) {
+  m.impl("perplexity", &perplexity);
   m.impl("hellinger_distance", &hellinger_distance);
   m.impl("js_distance", &js_distance);
   m.impl("renyi_entropy", &renyi_entropy);

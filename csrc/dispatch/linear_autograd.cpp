@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/graph_task.h>
 #include <torch/library.h>
 
+#include "dispatch/arguments.h"
 #include "dispatch/linear.h"
 #include "dispatch/node.h"
 // After its namesake: in front of it, the names of the two would be ambiguous.
@@ -50,14 +51,6 @@ std::vector<Tensor> composed_gradients(const Tensor& g, const LinearTensors& x,
       o, [&](auto f) { return Composition<typename decltype(f)::type>(x, o).gradients(g); });
 }
 
-// A tensor that may be written over, if nobody else reads it.
-bool is_plain(const Tensor& t) {
-  using enum c10::DispatchKey;
-  return !t.key_set().has_any(c10::DispatchKeySet(
-             {Python, Functionalize, FuncTorchBatched, FuncTorchGradWrapper})) &&
-         !c10::impl::TorchDispatchModeTLS::any_modes_set();
-}
-
 constexpr size_t kGradients = kLinearOperands;  // where a node saves them: their factor first
 
 // Inputs: the differentiable operands. Saved: the operands, then the factor and the gradients of
@@ -82,7 +75,7 @@ struct LinearBackward final : FormulaNode<LinearBackward, LinearOptions, kDiffer
       if (!gradients.empty()) gradients.push_back(t[kGradients + 1 + i]);
     }
     std::vector<Tensor> results;
-    if (!gradients.empty() && is_last() && is_plain(g[0]) && is_plain(gradients[1])) {
+    if (!gradients.empty() && is_last() && is_plain_tensor(g[0]) && is_plain_tensor(gradients[1])) {
       const Tensor factor = gradients[0] * g[0];
       for (size_t i = 1; i < gradients.size(); ++i) results.push_back(gradients[i].mul_(factor));
       each_wanted(o, [&, i = 0](size_t operand) mutable {

@@ -34,8 +34,7 @@ LinearOptions options_of(const char* op, int64_t reduction, optional<double> sof
   check_reduction(op, reduction);
   TORCH_CHECK_VALUE(!softcap || (std::isfinite(*softcap) && *softcap > 0), op,
                     ": expected softcap to be a finite number above 0, got ", softcap.value_or(0));
-  TORCH_CHECK_VALUE(std::isfinite(temperature) && temperature > 0, op,
-                    ": expected temperature to be a finite number above 0, got ", temperature);
+  check_temperature(op, temperature);
   LinearOptions o;
   o.reduction = reduction;
   o.softcap = softcap.value_or(0);
@@ -191,6 +190,47 @@ Tensor linear_entropy(const Tensor& input, const Tensor& linear_weight, optional
   return States(op, input, linear_weight, linear_bias, mask).call<Entropy>(op, o, dtype);
 }
 
+// The log-probability of a class, the entropy and the log-normalizer, by two losses of each row. The
+// last is the logit of the class, which is one row of the weight, less its log-probability.
+std::tuple<Tensor, Tensor, Tensor> linear_log_probs(
+    const Tensor& input, const Tensor& linear_weight, const Tensor& index,
+    optional_tensor linear_bias, optional<double> softcap, double temperature, int64_t ignore_index,
+    optional<ScalarType> dtype) {
+  const char* op = "linear_log_probs";
+  check_dtype(op, dtype);
+  LinearOptions of_labels = options_of(op, kNone, softcap, temperature);
+  const States states(op, input, linear_weight, linear_bias, {});
+  TORCH_CHECK_TYPE(at::isIntegralType(index.scalar_type(), /*includeBool=*/false), op,
+                   ": expected index to have an integer dtype, got ", index.scalar_type());
+  TORCH_CHECK(index.sym_sizes().equals(states.leading), op, ": expected index of shape ",
+              states.leading, ", got ", index.sym_sizes());
+  const ScalarType exact = exact_type(states.x),
+                   type = result_type(input.device(), input.scalar_type(), dtype);
+  const Tensor labels = index.reshape(-1), counts = labels != ignore_index;
+
+  LinearTensors x = states.x;
+  x[kTarget] = labels;
+  of_labels.target_kind = kLabels;
+  of_labels.ignore_index = ignore_index;
+  const Tensor log_prob = call_linear<CrossEntropy>(op, x, of_labels, exact).neg();
+  x = states.x;
+  x[kMask] = counts;
+  LinearOptions of_entropy = options_of(op, kNone, softcap, temperature);
+  of_entropy.model_is_p = 1;
+  const Tensor entropy = call_linear<Entropy>(op, x, of_entropy, exact);
+
+  const Tensor classes = at::where(counts, labels, 0).to(at::kLong);
+  Tensor z = (x[kStates].to(exact) * x[kWeight].index_select(0, classes).to(exact)).sum(-1);
+  if (x[kBias].defined()) z = z + x[kBias].index_select(0, classes).to(exact);
+  if (softcap) z = (z / *softcap).tanh() * *softcap;
+  const Tensor logsumexp = at::where(counts, z / temperature - log_prob, 0.);
+  const auto shaped = [&](const Tensor& t) {
+    const Tensor result = t.to(type);
+    return states.leading.size() == 1 ? result : result.view_symint(states.leading);
+  };
+  return {shaped(log_prob), shaped(entropy), shaped(logsumexp)};
+}
+
 template <class F>
 Tensor of_teacher(const char* op, bool model_is_p, const Tensor& input, const Tensor& linear_weight,
                   const Tensor& target, optional_tensor linear_bias, optional_tensor target_weight,
@@ -259,6 +299,10 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
       "linear_entropy(Tensor input, Tensor linear_weight, *, Tensor? linear_bias=None, Tensor? "
       "mask=None, float? softcap=None, float temperature=1.0, float? base=None, int reduction=1, "
       "ScalarType? dtype=None) -> Tensor");
+  define(m,
+         "linear_log_probs(Tensor input, Tensor linear_weight, Tensor index, *, Tensor? "
+         "linear_bias=None, float? softcap=None, float temperature=1.0, int ignore_index=-100, "
+         "ScalarType? dtype=None) -> (Tensor log_prob, Tensor entropy, Tensor logsumexp)");
   for (const auto& [name, own] : {std::pair("linear_kl_div", "str direction=\"forward\""),
                                   std::pair("linear_js_div", "float weight=0.5")})
     define(m,
@@ -273,6 +317,7 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
 void register_linear(torch::Library& m) {
   m.impl("linear_cross_entropy", &linear_cross_entropy);
   m.impl("linear_entropy", &linear_entropy);
+  m.impl("linear_log_probs", &linear_log_probs);
   m.impl("linear_kl_div", &linear_kl_div);
   m.impl("linear_js_div", &linear_js_div);
 }

@@ -5,7 +5,8 @@
 // torch's argument rules and the order of its exceptions; must not know how a row is reduced.
 #include <torch/library.h>
 
-#include "dispatch/arguments.h"
+#include "dispatch/masks.h"
+#include "dispatch/measures.h"
 #include "dispatch/schemas.h"
 
 namespace torch_infotheory {
@@ -81,10 +82,19 @@ Tensor loss_of_labels(const char* op, const Tensor& input, const Tensor& target,
 
 Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optional<Tensor>& weight,
                           int64_t reduction, int64_t ignore_index, double label_smoothing,
-                          optional<ScalarType> dtype) {
+                          optional<ScalarType> dtype, double temperature) {
   const char* op = "cross_entropy_loss";
   check_reduction(op, reduction);
   check_dense(op, input, target, weight);
+  check_temperature(op, temperature);
+  if (temperature != 1 && is_computed_with(input.scalar_type())) {
+    const bool labels = at::isIntegralType(target.scalar_type(), /*includeBool=*/true);
+    const optional<Tensor> wide = weight ? optional(widened(*weight)) : weight;
+    const ScalarType promoted =
+        labels ? input.scalar_type() : c10::promoteTypes(input.scalar_type(), target.scalar_type());
+    return cross_entropy_loss(widened(input) / temperature, target, wide, reduction, ignore_index,
+                              label_smoothing, result_type(input.device(), promoted, dtype), 1);
+  }
   TORCH_CHECK(!(label_smoothing > 1), op,
               ": label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
   const double smoothing =
@@ -150,38 +160,45 @@ Tensor kl_div(const Tensor& input, const Tensor& target, int64_t reduction, bool
 }
 
 Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,
-                    optional<double> base, int64_t reduction, optional<ScalarType> dtype) {
+                    optional<double> base, int64_t reduction, optional<ScalarType> dtype,
+                    double temperature, const optional<Tensor>& mask) {
   const char* op = "entropy_loss";
   check_reduction(op, reduction);
   check_distribution(op, "input", input);
-  const auto dims = wrapped_dims(op, "dim", dim, "input", input);
-  Options o{.dim = dims[0],
-            .p_kind = kind_of(op, kind),
-            .reduction = reduction,
-            .scale = unit_of(op, base)};
-  if (dims.size() == 1) return loss<Entropy>({input, {}, {}}, o, dtype);
-  o.dim = -1;
-  return loss<Entropy>({merged(input, dims), {}, {}}, o, dtype);
+  const Temperature t(op, temperature, kind, kind);
+  const RowMask rows(op, mask, input, wrapped_dims(op, "dim", dim, "input", input));
+  const Tensor x = rows.clean(t.divide(input, kind));
+  const Options o{.reduction = rows.reduction(reduction), .scale = unit_of(op, base)};
+  return rows.reduce(
+      [&](optional<ScalarType> type) {
+        return unary_value<Entropy>(op, x, dim, kind, o, /*keepdim=*/false, type);
+      },
+      reduction, t.type(input, input.scalar_type(), dtype), input.scalar_type());
 }
 
 Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, string_view kind,
               optional<string_view> target_kind, optional<double> base, int64_t reduction,
-              optional<ScalarType> dtype, double weight) {
+              optional<ScalarType> dtype, double weight, double temperature,
+              const optional<Tensor>& mask) {
   const char* op = "js_div";
   check_reduction(op, reduction);
   check_weight(op, weight);
   check_distribution(op, "input", input);
   check_distribution(op, "target", target);
-  const auto dims = wrapped_dims(op, dim, "input", input, "target", target);
-  auto [p, q] = broadcast(op, input, target, dims, dtype);
-  Options o{.dim = dims[0],
-            .p_kind = kind_of(op, kind),
-            .q_kind = kind_of(op, target_kind.value_or(kind)),
-            .reduction = reduction,
-            .scale = unit_of(op, base),
-            .parameter = weight};
-  if (dims.size() > 1) p = merged(p, dims), q = merged(q, dims), o.dim = -1;
-  return loss<JsDivergence>({p, q, {}}, o, dtype);
+  const string_view of_target = target_kind.value_or(kind);
+  const Temperature t(op, temperature, kind, of_target);
+  const Tensor& longer = input.dim() >= target.dim() ? input : target;
+  const RowMask rows(op, mask, longer, wrapped_dims(op, dim, "input", input, "target", target));
+  const Tensor p = rows.clean(t.divide(input, kind)), q = rows.clean(t.divide(target, of_target));
+  const Options o{
+      .reduction = rows.reduction(reduction), .scale = unit_of(op, base), .parameter = weight};
+  const ScalarType promoted = c10::promoteTypes(input.scalar_type(), target.scalar_type());
+  return rows.reduce(
+      [&](optional<ScalarType> type) {
+        return pair_value<JsDivergence>(op, {p, q, dim, kind, of_target}, o, /*keepdim=*/false,
+                                        type);
+      },
+      reduction, t.type(input, promoted, dtype), promoted);
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
@@ -189,7 +206,7 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
       m,
       "cross_entropy_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int "
       "ignore_index=-100, "
-      "float label_smoothing=0.0, *, ScalarType? dtype=None) -> Tensor");
+      "float label_smoothing=0.0, *, ScalarType? dtype=None, float temperature=1.0) -> Tensor");
   define(m,
          "nll_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int "
          "ignore_index=-100, *, "
@@ -201,11 +218,12 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
   define(m,
          "entropy_loss(Tensor input, int[1] dim=-1, *, str kind=\"logits\", float? base=None, int "
          "reduction=1, "
-         "ScalarType? dtype=None) -> Tensor");
+         "ScalarType? dtype=None, float temperature=1.0, Tensor? mask=None) -> Tensor");
   define(m,
          "js_div(Tensor input, Tensor target, int[1] dim=-1, *, str kind=\"logits\", str? "
          "target_kind=None, float? base=None, "
-         "int reduction=1, ScalarType? dtype=None, float weight=0.5) -> Tensor");
+         "int reduction=1, ScalarType? dtype=None, float weight=0.5, float temperature=1.0, "
+         "Tensor? mask=None) -> Tensor");
 }
 void register_losses(torch::Library& m) {
   m.impl("cross_entropy_loss", &cross_entropy_loss);

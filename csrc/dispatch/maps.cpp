@@ -1,4 +1,4 @@
-// maps.cpp -- the public self-information, pointwise mutual information and perplexity.
+// maps.cpp -- the public self-information and pointwise mutual information.
 #include "dispatch/maps.h"
 
 #include <torch/library.h>
@@ -60,21 +60,6 @@ Tensor pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
                     : pmi<PointwiseMutualInformation>(joint, dims, o, dtype);
 }
 
-Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool keepdim,
-                  optional<ScalarType> dtype) {
-  static const auto entropy =
-      find_op<Tensor(const Tensor&, at::IntArrayRef, string_view, optional<double>, bool,
-                     optional<ScalarType>)>("entropy");
-  const char* op = "perplexity";
-  check_distribution(op, "p", p);
-  wrapped_dims(op, "dim", dim, "p", p);
-  kind_of(op, kind);
-  check_dtype(op, dtype);
-  const ScalarType exact = p.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const Tensor value = entropy.call(p, dim, kind, std::nullopt, keepdim, exact).exp();
-  return value.to(result_type(p.device(), p.scalar_type(), dtype));
-}
-
 template <class F>
 std::tuple<Tensor, Tensor> forward(const Operands& x, const Options& o,
                                    optional<ScalarType> dtype) {
@@ -99,10 +84,6 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
   define(m,
          "self_information(Tensor p, int[1] dim=-1, *, str kind=\"probs\", float? base=None, "
          "ScalarType? dtype=None) -> Tensor");
-  define(
-      m,
-      "perplexity(Tensor p, int[1] dim=-1, *, str kind=\"probs\", bool keepdim=False, ScalarType? "
-      "dtype=None) -> Tensor");
   define(m,
          "pointwise_mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str "
          "kind=\"probs\", float? base=None, "
@@ -110,7 +91,6 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
 }
 void register_maps(torch::Library& m) {
   m.impl("self_information", &self_information);
-  m.impl("perplexity", &perplexity);
   m.impl("pointwise_mutual_information", &pointwise_mutual_information);
 }
 TI_COMPOSITES(register_maps)

@@ -13,15 +13,31 @@ constexpr bool is_plain = std::is_default_constructible_v<F> && F::has_unit;
 
 template <class F>
 Tensor unary_measure(const Tensor& p, at::IntArrayRef dim, string_view kind, optional<double> base,
-                     bool keepdim, optional<ScalarType> dtype) {
-  return unary_value<F>(F::name, p, dim, kind, {.scale = unit_of(F::name, base)}, keepdim, dtype);
+                     bool keepdim, optional<ScalarType> dtype, double temperature) {
+  check_distribution(F::name, "p", p);
+  const Temperature t(F::name, temperature, kind, kind);
+  return unary_value<F>(F::name, t.divide(p, kind), dim, kind, {.scale = unit_of(F::name, base)},
+                        keepdim, t.type(p, p.scalar_type(), dtype));
+}
+// `o` has the scale and the parameter.
+template <class F>
+Tensor pair_at(double temperature, const Pair& x, const Options& o, bool keepdim,
+               optional<ScalarType> dtype) {
+  check_distribution(F::name, "p", x.p);
+  check_q(F::name, x.q);
+  const string_view q_kind = x.q_kind.value_or(x.kind);
+  const Temperature t(F::name, temperature, x.kind, q_kind);
+  const auto type = c10::promoteTypes(x.p.scalar_type(), x.q.scalar_type());
+  return pair_value<F>(F::name,
+                       {t.divide(x.p, x.kind), t.divide(x.q, q_kind), x.dim, x.kind, x.q_kind}, o,
+                       keepdim, t.type(x.p, type, dtype));
 }
 template <class F>
 Tensor pair_measure(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string_view kind,
                     optional<string_view> q_kind, optional<double> base, bool keepdim,
-                    optional<ScalarType> dtype) {
-  return pair_value<F>(F::name, {p, q, dim, kind, q_kind}, {.scale = unit_of(F::name, base)},
-                       keepdim, dtype);
+                    optional<ScalarType> dtype, double temperature) {
+  return pair_at<F>(temperature, {p, q, dim, kind, q_kind}, {.scale = unit_of(F::name, base)},
+                    keepdim, dtype);
 }
 template <class F>
 Tensor table_measure(const Tensor& joint, at::IntArrayRef x_dim, at::IntArrayRef y_dim,
@@ -44,24 +60,24 @@ void register_plain(torch::Library& m) {
 }
 template <class F>
 std::string plain_schema() {
-  const char* tail = "float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor";
+  const char* tail = "float? base=None, bool keepdim=False, ScalarType? dtype=None";
   const char* arguments =
       is_table<F> ? "(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind=\"probs\", "
       : F::arity == 2
           ? "(Tensor p, Tensor q, int[1] dim=-1, *, str kind=\"probs\", str? q_kind=None, "
           : "(Tensor p, int[1] dim=-1, *, str kind=\"probs\", ";
-  return std::string(F::name) + arguments + tail;
+  return std::string(F::name) + arguments + tail +
+         (is_table<F> ? ") -> Tensor" : ", float temperature=1.0) -> Tensor");
 }
 
 // ---- with a parameter, or without a unit ----
 Tensor js_divergence(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string_view kind,
                      optional<string_view> q_kind, optional<double> base, bool keepdim,
-                     optional<ScalarType> dtype, double weight) {
+                     optional<ScalarType> dtype, double weight, double temperature) {
   const char* op = JsDivergence::name;
   check_weight(op, weight);
-  return pair_value<JsDivergence>(op, {p, q, dim, kind, q_kind},
-                                  {.scale = unit_of(op, base), .parameter = weight}, keepdim,
-                                  dtype);
+  return pair_at<JsDivergence>(temperature, {p, q, dim, kind, q_kind},
+                               {.scale = unit_of(op, base), .parameter = weight}, keepdim, dtype);
 }
 Tensor alpha_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntArrayRef dim,
                         string_view kind, optional<string_view> q_kind, bool keepdim,
@@ -106,7 +122,7 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
                     kinds = "int[1] dim=-1, *, str kind=\"probs\", str? q_kind=None, ";
   const auto def = [&](const std::string& schema) { define(m, schema + " -> Tensor"); };
   def("js_divergence(Tensor p, Tensor q, " + kinds + "float? base=None, " + rest +
-      ", float weight=0.5)");
+      ", float weight=0.5, float temperature=1.0)");
   def("alpha_divergence(Tensor p, Tensor q, float alpha, " + kinds + rest + ")");
   for (const char* name : {"squared_hellinger_distance", "chi_squared_divergence",
                            TotalVariation::name, BhattacharyyaCoefficient::name})

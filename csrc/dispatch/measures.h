@@ -4,16 +4,42 @@
 // Knows the arguments of the public ops and the row ops; must not know how a row is reduced.
 #pragma once
 #include "dispatch/arguments.h"
+#include "dispatch/reference.h"
 #include "dispatch/schemas.h"
 
 namespace torch_infotheory {
 namespace {
+
+// The temperature of logits, by which they are divided before anything else; widened first, so that
+// the gradient is rounded once.
+class Temperature {
+ public:
+  Temperature(const char* op, double temperature, string_view kind, string_view other_kind)
+      : divisor(temperature) {
+    check_temperature(op, temperature);
+    TORCH_CHECK_VALUE(temperature == 1 || kind == "logits" || other_kind == "logits", op,
+                      ": expected kind to be 'logits' where temperature is not 1, got '", kind,
+                      "'");
+  }
+  Tensor divide(const Tensor& x, string_view kind) const {
+    return divisor == 1 || kind != "logits" ? x : widened(x) / divisor;
+  }
+  // Of a result, which a widened input must not change.
+  optional<ScalarType> type(const Tensor& x, ScalarType promoted,
+                            optional<ScalarType> dtype) const {
+    return divisor == 1 ? dtype : result_type(x.device(), promoted, dtype);
+  }
+
+ private:
+  double divisor;
+};
 
 // `o` has the scale and the parameter; `op` is the public op, which errors name.
 template <class F>
 Tensor unary_value(const char* op, const Tensor& p, at::IntArrayRef dim, string_view kind,
                    Options o, bool keepdim, optional<ScalarType> dtype) {
   check_distribution(op, "p", p);
+  check_dtype(op, dtype);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
   const bool several = dims.size() > 1;
   o.dim = several ? -1 : dims[0];
@@ -31,12 +57,16 @@ struct Pair {
   string_view kind;
   optional<string_view> q_kind;
 };
+inline void check_q(const char* op, const Tensor& q) {
+  check_distribution(op, "q", q,
+                     "; torch_infotheory.nn.functional.cross_entropy takes class labels");
+}
 template <class F>
 Tensor pair_value(const char* op, const Pair& x, Options o, bool keepdim,
                   optional<ScalarType> dtype) {
   check_distribution(op, "p", x.p);
-  check_distribution(op, "q", x.q,
-                     "; torch_infotheory.nn.functional.cross_entropy takes class labels");
+  check_q(op, x.q);
+  check_dtype(op, dtype);
   const int64_t rank = std::max(x.p.dim(), x.q.dim());
   const auto dims = wrapped_dims(op, x.dim, "p", x.p, "q", x.q);
   auto [p, q] = broadcast(op, x.p, x.q, dims, dtype);

@@ -24,6 +24,8 @@ from torch_infotheory._config import show_config  # noqa: E402
 from torch_infotheory._ops import set_validation  # noqa: E402
 from torch_infotheory.divergences import *  # noqa: E402, F403
 from torch_infotheory.divergences import __all__ as _divergences  # noqa: E402
+from torch_infotheory.language_models import *  # noqa: E402, F403
+from torch_infotheory.language_models import __all__ as _language_models  # noqa: E402
 from torch_infotheory.measures import *  # noqa: E402, F403
 from torch_infotheory.measures import __all__ as _measures  # noqa: E402
 from torch_infotheory.multivariate import *  # noqa: E402, F403
@@ -50,4 +52,5 @@ __all__ = [
     *_measures,
     *_divergences,
     *_multivariate,
+    *_language_models,
 ]

@@ -550,6 +550,7 @@ def jeffreys_divergence(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    temperature: float = 1.0,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the Jeffreys divergence of p and q: the sum of both Kullback-Leibler divergences.
@@ -561,7 +562,7 @@ def jeffreys_divergence(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
-        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+        dim, kind, base, keepdim, dtype, temperature, validate: Shared arguments, see
             `torch_infotheory.measures`.
 
     Returns:
@@ -591,7 +592,7 @@ def jeffreys_divergence(
         `kl_divergence`, `js_divergence`.
     """
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.jeffreys_divergence(p, q, dim, *_kinds_of(kind), base, keepdim, dtype)
+    return ops.jeffreys_divergence(p, q, dim, *_kinds_of(kind), base, keepdim, dtype, temperature)
 
 
 def js_distance(
@@ -670,6 +671,7 @@ def mixture_divergence(
     kind: Kind = "probs",
     base: float | None = None,
     dtype: torch.dtype | None = None,
+    temperature: float = 1.0,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the Jensen-Shannon divergence of several distributions from their mixture.
@@ -686,7 +688,8 @@ def mixture_divergence(
         p: Distributions of C classes, shape (..., N, ..., C, ...), N of them along ``mixture_dim``.
         mixture_dim: The dimension along which the distributions are mixed.
         weights: The N weights w_i, taken literally; equal weights 1/N if None.
-        dim, kind, base, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, base, dtype, temperature, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of p's shape without ``mixture_dim`` and ``dim``; between 0 and H(w).
@@ -716,4 +719,4 @@ def mixture_divergence(
         `js_divergence`, of two distributions.
     """
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.mixture_divergence(p, mixture_dim, dim, weights, kind, base, dtype)
+    return ops.mixture_divergence(p, mixture_dim, dim, weights, kind, base, dtype, temperature)

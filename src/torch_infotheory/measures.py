@@ -20,6 +20,9 @@ Shared arguments:
     keepdim: Whether the reduced dimensions stay in the result with size 1.
     dtype: The data type of the result. None takes the one that the inputs promote to. float64
         inputs are computed in float64 and all others in float32 at least, whatever it is.
+    temperature: What logits are divided by, first of all; a finite number above 0. One distribution
+        at least has to be stated by logits where it is not 1. They are divided into a tensor of
+        their own.
     validate: Whether to check that every tensor states distributions. None does as
         `torch_infotheory.set_validation` says, which is not to.
 
@@ -160,6 +163,7 @@ def entropy(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    temperature: float = 1.0,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the Shannon entropy of each distribution: the mean self-information of a draw.
@@ -171,7 +175,8 @@ def entropy(
     Args:
         p: Distributions of C classes, shape (..., C, ...).
         dim: Shared argument; several dimensions give the entropy of their joint distribution.
-        kind, base, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
+        kind, base, keepdim, dtype, temperature, validate: Shared arguments, see
+            `torch_infotheory.measures`.
 
     Returns:
         Tensor of p's shape without ``dim``; between 0 and log C for normalized distributions.
@@ -198,7 +203,7 @@ def entropy(
         `perplexity`, its exponential; `joint_entropy` and `conditional_entropy` of two variables.
     """
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.entropy(p, dim, kind, base, keepdim, dtype)
+    return ops.entropy(p, dim, kind, base, keepdim, dtype, temperature)
 
 
 def cross_entropy(
@@ -210,6 +215,7 @@ def cross_entropy(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    temperature: float = 1.0,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the cross-entropy of p and q: the mean length of a code made for q on draws from p.
@@ -221,7 +227,7 @@ def cross_entropy(
     Args:
         p: The true distributions, of C classes, shape (..., C, ...).
         q: The predicted distributions, of C classes; broadcasts against p.
-        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+        dim, kind, base, keepdim, dtype, temperature, validate: Shared arguments, see
             `torch_infotheory.measures`.
 
     Returns:
@@ -254,7 +260,7 @@ def cross_entropy(
         argument is the prediction.
     """
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.cross_entropy(p, q, dim, *_kinds_of(kind), base, keepdim, dtype)
+    return ops.cross_entropy(p, q, dim, *_kinds_of(kind), base, keepdim, dtype, temperature)
 
 
 def kl_divergence(
@@ -266,6 +272,7 @@ def kl_divergence(
     base: float | None = None,
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    temperature: float = 1.0,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the Kullback-Leibler divergence: the cost of assuming q when the truth is p.
@@ -277,7 +284,7 @@ def kl_divergence(
     Args:
         p: The true distributions, of C classes, shape (..., C, ...).
         q: The distributions they are compared with, of C classes; broadcasts against p.
-        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+        dim, kind, base, keepdim, dtype, temperature, validate: Shared arguments, see
             `torch_infotheory.measures`.
 
     Returns:
@@ -314,7 +321,7 @@ def kl_divergence(
         with the arguments of torch, which is D(target || exp(input)).
     """
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.kl_divergence(p, q, dim, *_kinds_of(kind), base, keepdim, dtype)
+    return ops.kl_divergence(p, q, dim, *_kinds_of(kind), base, keepdim, dtype, temperature)
 
 
 def js_divergence(
@@ -327,6 +334,7 @@ def js_divergence(
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
     weight: float = 0.5,
+    temperature: float = 1.0,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the Jensen-Shannon divergence of p and q: their mean divergence from their mixture.
@@ -339,7 +347,7 @@ def js_divergence(
         p: Distributions of C classes, shape (..., C, ...).
         q: Distributions of C classes; broadcasts against p.
         weight: The share w of q in the mixture, from 0 to 1; both ends give 0, the limit.
-        dim, kind, base, keepdim, dtype, validate: Shared arguments, see
+        dim, kind, base, keepdim, dtype, temperature, validate: Shared arguments, see
             `torch_infotheory.measures`.
 
     Returns:
@@ -373,7 +381,7 @@ def js_divergence(
         `torch_infotheory.nn.functional.js_div`, the loss, which takes logits by default.
     """
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.js_divergence(p, q, dim, *_kinds_of(kind), base, keepdim, dtype, weight)
+    return ops.js_divergence(p, q, dim, *_kinds_of(kind), base, keepdim, dtype, weight, temperature)
 
 
 def perplexity(
@@ -383,6 +391,7 @@ def perplexity(
     kind: Kind = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
+    temperature: float = 1.0,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the perplexity of each distribution: how many equally likely classes are as uncertain.
@@ -393,7 +402,8 @@ def perplexity(
 
     Args:
         p: Distributions of C classes, shape (..., C, ...).
-        dim, kind, keepdim, dtype, validate: Shared arguments, see `torch_infotheory.measures`.
+        dim, kind, keepdim, dtype, temperature, validate: Shared arguments, see
+            `torch_infotheory.measures`.
             There is no ``base``: 2 to the entropy in bits and e to the entropy in nats are the same
             number.
 
@@ -423,7 +433,7 @@ def perplexity(
         token.
     """
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.perplexity(p, dim, kind, keepdim, dtype)
+    return ops.perplexity(p, dim, kind, keepdim, dtype, temperature)
 
 
 def joint_entropy(

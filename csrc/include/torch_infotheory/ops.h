@@ -12,6 +12,7 @@
 
 #include <optional>
 #include <string_view>
+#include <tuple>
 
 namespace torch_infotheory {
 
@@ -24,16 +25,19 @@ using std::string_view;
 namespace schema {
 using Map = Tensor(const Tensor&, IntArrayRef, string_view, optional<double>, optional<ScalarType>);
 using One = Tensor(const Tensor&, IntArrayRef, string_view, optional<double>, bool,
-                   optional<ScalarType>);
+                   optional<ScalarType>, double);
 using Two = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view, optional<string_view>,
-                   optional<double>, bool, optional<ScalarType>);
+                   optional<double>, bool, optional<ScalarType>, double);
 using Table = Tensor(const Tensor&, IntArrayRef, IntArrayRef, string_view, optional<double>, bool,
                      optional<ScalarType>);
 using TwoWithoutUnit = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
                               optional<string_view>, bool, optional<ScalarType>);
 using TwoWithWeight = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
                              optional<string_view>, optional<double>, bool, optional<ScalarType>,
-                             double);
+                             double, double);
+using Distance = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
+                        optional<string_view>, optional<double>, bool, optional<ScalarType>,
+                        double);
 
 template <class Signature>
 c10::TypedOperatorHandle<Signature> op(const char* name) {
@@ -52,42 +56,45 @@ inline Tensor self_information(const Tensor& p, IntArrayRef dim = -1, string_vie
 
 inline Tensor entropy(const Tensor& p, IntArrayRef dim = -1, string_view kind = "probs",
                       optional<double> base = {}, bool keepdim = false,
-                      optional<ScalarType> dtype = {}) {
+                      optional<ScalarType> dtype = {}, double temperature = 1) {
   static const auto call = schema::op<schema::One>("torch_infotheory::entropy");
-  return call.call(p, dim, kind, base, keepdim, dtype);
+  return call.call(p, dim, kind, base, keepdim, dtype, temperature);
 }
 
 inline Tensor perplexity(const Tensor& p, IntArrayRef dim = -1, string_view kind = "probs",
-                         bool keepdim = false, optional<ScalarType> dtype = {}) {
-  using Signature = Tensor(const Tensor&, IntArrayRef, string_view, bool, optional<ScalarType>);
+                         bool keepdim = false, optional<ScalarType> dtype = {},
+                         double temperature = 1) {
+  using Signature =
+      Tensor(const Tensor&, IntArrayRef, string_view, bool, optional<ScalarType>, double);
   static const auto call = schema::op<Signature>("torch_infotheory::perplexity");
-  return call.call(p, dim, kind, keepdim, dtype);
+  return call.call(p, dim, kind, keepdim, dtype, temperature);
 }
 
 // `kind` states p, and q too unless `q_kind` is given.
 inline Tensor cross_entropy(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
                             string_view kind = "probs", optional<string_view> q_kind = {},
                             optional<double> base = {}, bool keepdim = false,
-                            optional<ScalarType> dtype = {}) {
+                            optional<ScalarType> dtype = {}, double temperature = 1) {
   static const auto call = schema::op<schema::Two>("torch_infotheory::cross_entropy");
-  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype);
+  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, temperature);
 }
 
 inline Tensor kl_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
                             string_view kind = "probs", optional<string_view> q_kind = {},
                             optional<double> base = {}, bool keepdim = false,
-                            optional<ScalarType> dtype = {}) {
+                            optional<ScalarType> dtype = {}, double temperature = 1) {
   static const auto call = schema::op<schema::Two>("torch_infotheory::kl_divergence");
-  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype);
+  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, temperature);
 }
 
 // `weight` is the share of q in the mixture.
 inline Tensor js_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
                             string_view kind = "probs", optional<string_view> q_kind = {},
                             optional<double> base = {}, bool keepdim = false,
-                            optional<ScalarType> dtype = {}, double weight = 0.5) {
+                            optional<ScalarType> dtype = {}, double weight = 0.5,
+                            double temperature = 1) {
   static const auto call = schema::op<schema::TwoWithWeight>("torch_infotheory::js_divergence");
-  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, weight);
+  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, weight, temperature);
 }
 
 // `weight` is the share of q in the mixture.
@@ -95,16 +102,16 @@ inline Tensor js_distance(const Tensor& p, const Tensor& q, IntArrayRef dim = -1
                           string_view kind = "probs", optional<string_view> q_kind = {},
                           optional<double> base = {}, bool keepdim = false,
                           optional<ScalarType> dtype = {}, double weight = 0.5) {
-  static const auto call = schema::op<schema::TwoWithWeight>("torch_infotheory::js_distance");
+  static const auto call = schema::op<schema::Distance>("torch_infotheory::js_distance");
   return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, weight);
 }
 
 inline Tensor jeffreys_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
                                   string_view kind = "probs", optional<string_view> q_kind = {},
                                   optional<double> base = {}, bool keepdim = false,
-                                  optional<ScalarType> dtype = {}) {
+                                  optional<ScalarType> dtype = {}, double temperature = 1) {
   static const auto call = schema::op<schema::Two>("torch_infotheory::jeffreys_divergence");
-  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype);
+  return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, temperature);
 }
 
 inline Tensor squared_hellinger_distance(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
@@ -192,11 +199,12 @@ inline Tensor alpha_divergence(const Tensor& p, const Tensor& q, double alpha, I
 // Of the distributions along `mixture_dim`, with equal weights unless they are given.
 inline Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, IntArrayRef dim = -1,
                                  const optional<Tensor>& weights = {}, string_view kind = "probs",
-                                 optional<double> base = {}, optional<ScalarType> dtype = {}) {
+                                 optional<double> base = {}, optional<ScalarType> dtype = {},
+                                 double temperature = 1) {
   using Signature = Tensor(const Tensor&, int64_t, IntArrayRef, const optional<Tensor>&,
-                           string_view, optional<double>, optional<ScalarType>);
+                           string_view, optional<double>, optional<ScalarType>, double);
   static const auto call = schema::op<Signature>("torch_infotheory::mixture_divergence");
-  return call.call(p, mixture_dim, dim, weights, kind, base, dtype);
+  return call.call(p, mixture_dim, dim, weights, kind, base, dtype, temperature);
 }
 
 // ---- measures of a joint table ----
@@ -247,11 +255,12 @@ inline Tensor cross_entropy_loss(const Tensor& input, const Tensor& target,
                                  const optional<Tensor>& weight = {},
                                  int64_t reduction = at::Reduction::Mean,
                                  int64_t ignore_index = -100, double label_smoothing = 0,
-                                 optional<ScalarType> dtype = {}) {
+                                 optional<ScalarType> dtype = {}, double temperature = 1) {
   using Signature = Tensor(const Tensor&, const Tensor&, const optional<Tensor>&, int64_t, int64_t,
-                           double, optional<ScalarType>);
+                           double, optional<ScalarType>, double);
   static const auto call = schema::op<Signature>("torch_infotheory::cross_entropy_loss");
-  return call.call(input, target, weight, reduction, ignore_index, label_smoothing, dtype);
+  return call.call(input, target, weight, reduction, ignore_index, label_smoothing, dtype,
+                   temperature);
 }
 
 inline Tensor nll_loss(const Tensor& input, const Tensor& target,
@@ -273,22 +282,25 @@ inline Tensor kl_div(const Tensor& input, const Tensor& target,
 
 inline Tensor entropy_loss(const Tensor& input, IntArrayRef dim = -1, string_view kind = "logits",
                            optional<double> base = {}, int64_t reduction = at::Reduction::Mean,
-                           optional<ScalarType> dtype = {}) {
+                           optional<ScalarType> dtype = {}, double temperature = 1,
+                           const optional<Tensor>& mask = {}) {
   using Signature = Tensor(const Tensor&, IntArrayRef, string_view, optional<double>, int64_t,
-                           optional<ScalarType>);
+                           optional<ScalarType>, double, const optional<Tensor>&);
   static const auto call = schema::op<Signature>("torch_infotheory::entropy_loss");
-  return call.call(input, dim, kind, base, reduction, dtype);
+  return call.call(input, dim, kind, base, reduction, dtype, temperature, mask);
 }
 
 inline Tensor js_div(const Tensor& input, const Tensor& target, IntArrayRef dim = -1,
                      string_view kind = "logits", optional<string_view> target_kind = {},
                      optional<double> base = {}, int64_t reduction = at::Reduction::Mean,
-                     optional<ScalarType> dtype = {}, double weight = 0.5) {
-  using Signature =
-      Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view, optional<string_view>,
-             optional<double>, int64_t, optional<ScalarType>, double);
+                     optional<ScalarType> dtype = {}, double weight = 0.5, double temperature = 1,
+                     const optional<Tensor>& mask = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
+                           optional<string_view>, optional<double>, int64_t, optional<ScalarType>,
+                           double, double, const optional<Tensor>&);
   static const auto call = schema::op<Signature>("torch_infotheory::js_div");
-  return call.call(input, target, dim, kind, target_kind, base, reduction, dtype, weight);
+  return call.call(input, target, dim, kind, target_kind, base, reduction, dtype, weight,
+                   temperature, mask);
 }
 
 // ---- losses from hidden states: of the logits input @ linear_weight.T + linear_bias ----
@@ -355,6 +367,58 @@ inline Tensor linear_js_div(const Tensor& input, const Tensor& linear_weight, co
   static const auto call = schema::op<Signature>("torch_infotheory::linear_js_div");
   return call.call(input, linear_weight, target, linear_bias, target_weight, target_bias, kind,
                    weight, mask, softcap, temperature, reduction, dtype);
+}
+
+// ---- several quantities of one reading, and losses of language models ----
+
+struct LogProbs {
+  Tensor log_prob, entropy, logsumexp;
+};
+// Of the class that `index` names, of the row, and the row's log-normalizer.
+inline LogProbs log_probs(const Tensor& logits, const Tensor& index, int64_t dim = -1,
+                          double temperature = 1, int64_t ignore_index = -100,
+                          optional<ScalarType> dtype = {}) {
+  using Signature = std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, int64_t,
+                                                       double, int64_t, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::log_probs");
+  auto [log_prob, entropy, logsumexp] =
+      call.call(logits, index, dim, temperature, ignore_index, dtype);
+  return {log_prob, entropy, logsumexp};
+}
+
+inline LogProbs linear_log_probs(const Tensor& input, const Tensor& linear_weight,
+                                 const Tensor& index, const optional<Tensor>& linear_bias = {},
+                                 optional<double> softcap = {}, double temperature = 1,
+                                 int64_t ignore_index = -100, optional<ScalarType> dtype = {}) {
+  using Signature = std::tuple<Tensor, Tensor, Tensor>(const Tensor&, const Tensor&, const Tensor&,
+                                                       const optional<Tensor>&, optional<double>,
+                                                       double, int64_t, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::linear_log_probs");
+  auto [log_prob, entropy, logsumexp] = call.call(input, linear_weight, index, linear_bias, softcap,
+                                                  temperature, ignore_index, dtype);
+  return {log_prob, entropy, logsumexp};
+}
+
+// `target` has all classes; or log-probabilities of the `target_classes`, and the rest is one class.
+inline Tensor distillation_loss(const Tensor& input, const Tensor& target,
+                                const optional<Tensor>& target_classes = {},
+                                string_view divergence = "kl", string_view kind = "logits",
+                                double weight = 0.5, double temperature = 1,
+                                const optional<Tensor>& mask = {}, optional<double> base = {},
+                                int64_t reduction = at::Reduction::Mean,
+                                optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, const optional<Tensor>&, string_view,
+                           string_view, double, double, const optional<Tensor>&, optional<double>,
+                           int64_t, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::distillation_loss");
+  return call.call(input, target, target_classes, divergence, kind, weight, temperature, mask, base,
+                   reduction, dtype);
+}
+
+inline Tensor kl_estimate(const Tensor& log_p, const Tensor& log_q, string_view estimator = "k3") {
+  using Signature = Tensor(const Tensor&, const Tensor&, string_view);
+  static const auto call = schema::op<Signature>("torch_infotheory::kl_estimate");
+  return call.call(log_p, log_q, estimator);
 }
 
 }  // namespace torch_infotheory

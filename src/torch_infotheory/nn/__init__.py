@@ -4,8 +4,8 @@
 
 can stand in place of ``from torch import nn``. `CrossEntropyLoss`, `NLLLoss`, `KLDivLoss`,
 `LinearCrossEntropyLoss` and their functions in `nn.functional` are ours, `EntropyLoss`,
-`JSDivLoss`, `LinearEntropyLoss`, `LinearKLDivLoss` and `LinearJSDivLoss` are new, and every other
-name is torch's, looked up when it is used.
+`JSDivLoss`, `DistillationLoss`, `LinearEntropyLoss`, `LinearKLDivLoss` and `LinearJSDivLoss` are
+new, and every other name is torch's, looked up when it is used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import torch
 from torch_infotheory.nn import functional, modules
 from torch_infotheory.nn.modules import (
     CrossEntropyLoss,
+    DistillationLoss,
     EntropyLoss,
     JSDivLoss,
     KLDivLoss,
@@ -27,6 +28,7 @@ from torch_infotheory.nn.modules import (
 
 __all__ = [
     "CrossEntropyLoss",
+    "DistillationLoss",
     "EntropyLoss",
     "JSDivLoss",
     "KLDivLoss",

@@ -11,10 +11,19 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 from torch_infotheory._ops import functions as _functions
+from torch_infotheory.language_models import LogProbs
 from torch_infotheory.measures import Kind
 from torch_infotheory.nn._arguments import _enum, _not_a_tensor
 
-_ops = _functions(["linear_cross_entropy", "linear_entropy", "linear_kl_div", "linear_js_div"])
+_ops = _functions(
+    [
+        "linear_cross_entropy",
+        "linear_entropy",
+        "linear_kl_div",
+        "linear_js_div",
+        "linear_log_probs",
+    ]
+)
 
 
 def _are_tensors(first: tuple[object, ...], may_be_none: tuple[object, ...]) -> bool:
@@ -472,3 +481,89 @@ def linear_js_div(
         _enum(function, reduction),
         dtype,
     )
+
+
+def linear_log_probs(
+    input: Tensor,
+    linear_weight: Tensor,
+    index: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    softcap: float | None = None,
+    temperature: float = 1.0,
+    ignore_index: int = -100,
+    dtype: torch.dtype | None = None,
+) -> LogProbs:
+    """Return log-probability, entropy and log-normalizer of what a linear map predicts.
+
+    ::
+
+        z = softcap tanh((input @ linear_weight.T + linear_bias) / softcap) / temperature
+        log_prob = z_index - logsumexp(z)
+        entropy = -sum_c softmax(z)_c log softmax(z)_c
+        logsumexp = log sum_c exp(z_c)
+
+    where ``softcap`` is left out if it is None. The logits are made for a block of rows at a time,
+    twice: once for the log-probability and once for the entropy.
+
+    Args:
+        input: Hidden states, shape (..., H).
+        linear_weight: The linear map, shape (C, H).
+        index: The class of each row, of any integer type, shape (...).
+        linear_bias: Shape (C).
+        softcap: Bound of the logits, or None.
+        temperature: What the logits are divided by.
+        ignore_index: Rows of this class have the results 0 and no gradient, and are not multiplied.
+        dtype: Data type of the results. None keeps the type of ``input``.
+
+    Returns:
+        `torch_infotheory.LogProbs` of three tensors of shape (...), in nats.
+
+    Domain:
+        As for `torch_infotheory.log_probs`. Logits of float16 and bfloat16 factors are float32.
+
+    Gradient:
+        To ``input``, ``linear_weight`` and ``linear_bias``, by all three results. Those of float16
+        and bfloat16 are rounded for each result before they are added.
+
+    Raises:
+        IndexError: For an index outside [0, C) that is not ``ignore_index``, before anything is
+            multiplied.
+        ValueError: If ``softcap`` or ``temperature`` is not finite and above 0.
+        RuntimeError: If the shapes do not fit.
+        TypeError: If a tensor is of another type.
+
+    Example:
+        Four equal logits of 2.
+
+        >>> import torch
+        >>> from torch_infotheory.nn import functional as F
+        >>> F.linear_log_probs(torch.ones(1, 2), torch.ones(4, 2), torch.tensor([3]))
+        LogProbs(log_prob=tensor([-1.3863]), entropy=tensor([1.3863]), logsumexp=tensor([3.3863]))
+
+    See also:
+        `torch_infotheory.log_probs`, for logits that are there; `linear_cross_entropy`.
+    """
+    tensors = (input, linear_weight, index, linear_bias)
+    if has_torch_function(tensors):
+        return handle_torch_function(
+            linear_log_probs,
+            tensors,
+            input,
+            linear_weight,
+            index,
+            linear_bias=linear_bias,
+            softcap=softcap,
+            temperature=temperature,
+            ignore_index=ignore_index,
+            dtype=dtype,
+        )
+    if not _are_tensors(tensors[:3], tensors[3:]):
+        raise _not_a_tensor(
+            "linear_log_probs",
+            input=input,
+            linear_weight=linear_weight,
+            index=index,
+            linear_bias=linear_bias,
+        )
+    return LogProbs(*_ops.linear_log_probs(*tensors, softcap, temperature, ignore_index, dtype))

@@ -2,7 +2,8 @@
 
 `cross_entropy`, `nll_loss`, `kl_div` and `linear_cross_entropy` have the signatures, defaults,
 results, warnings and errors of `torch.nn.functional`; `entropy_loss`, `js_div`, `info_nce`,
-`linear_entropy`, `linear_kl_div` and `linear_js_div` are new. Every other name of
+`distillation_loss`, `linear_entropy`, `linear_kl_div`, `linear_js_div` and `linear_log_probs` are
+new. Every other name of
 `torch.nn.functional` is reached through this module unchanged, so that
 
     from torch_infotheory.nn import functional as F
@@ -28,11 +29,13 @@ from torch.overrides import (
 from torch_infotheory._ops import functions as _functions
 from torch_infotheory.measures import Dim, Kind, _kinds_of
 from torch_infotheory.nn._arguments import _enum, _not_a_tensor
+from torch_infotheory.nn._distillation import distillation_loss
 from torch_infotheory.nn._linear import (
     linear_cross_entropy,
     linear_entropy,
     linear_js_div,
     linear_kl_div,
+    linear_log_probs,
 )
 from torch_infotheory.nn.contrastive import info_nce
 
@@ -54,6 +57,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     *,
     dtype: torch.dtype | None = None,
+    temperature: float = 1.0,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the cross-entropy of logits against class indices or class probabilities.
@@ -81,6 +85,7 @@ def cross_entropy(
         dtype: Data type of the result. None keeps the type of ``input``, promoted with ``target``
             and ``weight`` for class probabilities. A float32 loss of half or bfloat16 logits takes
             no float32 copy of them.
+        temperature: What ``input`` is divided by; a finite number above 0.
         validate: Whether to check that class probabilities sum to 1. None does as
             `torch_infotheory.set_validation` says, which is not to.
 
@@ -150,6 +155,7 @@ def cross_entropy(
             reduction=reduction,
             label_smoothing=label_smoothing,
             dtype=dtype,
+            temperature=temperature,
             validate=validate,
         )
     if not (
@@ -162,7 +168,9 @@ def cross_entropy(
         reduction = _Reduction.legacy_get_string(size_average, reduce)
     code = _enum("cross_entropy", reduction)
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.cross_entropy_loss(input, target, weight, code, ignore_index, label_smoothing, dtype)
+    return ops.cross_entropy_loss(
+        input, target, weight, code, ignore_index, label_smoothing, dtype, temperature
+    )
 
 
 def nll_loss(
@@ -389,6 +397,8 @@ def entropy_loss(
     base: float | None = None,
     reduction: str = "mean",
     dtype: torch.dtype | None = None,
+    temperature: float = 1.0,
+    mask: Tensor | None = None,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the entropy of the predicted distributions, reduced over them.
@@ -407,6 +417,9 @@ def entropy_loss(
         base: Base of the logarithm: None gives nats, 2 gives bits.
         reduction: ``"none"``, ``"mean"`` over distributions, or ``"sum"``.
         dtype: Data type of the result. None keeps the type of ``input``.
+        temperature: What ``input`` is divided by, where it states logits; a finite number above 0.
+        mask: Booleans, one for each distribution. Those with False contribute nothing, to the
+            mean's divisor neither, and have gradient 0.
         validate: Whether to check that the probabilities sum to 1. None does as
             `torch_infotheory.set_validation` says, which is not to.
 
@@ -453,13 +466,15 @@ def entropy_loss(
             base=base,
             reduction=reduction,
             dtype=dtype,
+            temperature=temperature,
+            mask=mask,
             validate=validate,
         )
     if not isinstance(input, Tensor):
         raise _not_a_tensor("entropy_loss", input=input)
     code = _enum("entropy_loss", reduction)
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.entropy_loss(input, dim, kind, base, code, dtype)
+    return ops.entropy_loss(input, dim, kind, base, code, dtype, temperature, mask)
 
 
 def js_div(
@@ -472,6 +487,8 @@ def js_div(
     reduction: str = "mean",
     dtype: torch.dtype | None = None,
     weight: float = 0.5,
+    temperature: float = 1.0,
+    mask: Tensor | None = None,
     validate: bool | None = None,
 ) -> Tensor:
     """Return the Jensen-Shannon divergence of predicted from target distributions, reduced.
@@ -495,6 +512,10 @@ def js_div(
         reduction: ``"none"``, ``"mean"`` over distributions, or ``"sum"``.
         dtype: Data type of the result. None keeps the type that the inputs promote to.
         weight: The share w of the target in the mixture, from 0 to 1.
+        temperature: What logits are divided by; a finite number above 0. At least one of the
+            distributions has to be stated by logits where it is not 1.
+        mask: Booleans, one for each distribution. Those with False contribute nothing, to the
+            mean's divisor neither, and have gradient 0.
         validate: Whether to check that the probabilities sum to 1. None does as
             `torch_infotheory.set_validation` says, which is not to.
 
@@ -545,17 +566,22 @@ def js_div(
             reduction=reduction,
             dtype=dtype,
             weight=weight,
+            temperature=temperature,
+            mask=mask,
             validate=validate,
         )
     if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
         raise _not_a_tensor("js_div", input=input, target=target)
     code = _enum("js_div", reduction)
     ops = _ops if validate is None else _ops.that(validate)
-    return ops.js_div(input, target, dim, *_kinds_of(kind), base, code, dtype, weight)
+    return ops.js_div(
+        input, target, dim, *_kinds_of(kind), base, code, dtype, weight, temperature, mask
+    )
 
 
 __all__ = [
     "cross_entropy",
+    "distillation_loss",
     "entropy_loss",
     "info_nce",
     "js_div",
@@ -564,6 +590,7 @@ __all__ = [
     "linear_entropy",
     "linear_js_div",
     "linear_kl_div",
+    "linear_log_probs",
     "nll_loss",
 ]
 

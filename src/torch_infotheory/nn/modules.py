@@ -24,7 +24,8 @@ def _options(**options: object) -> str:
 class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
     """`torch_infotheory.nn.functional.cross_entropy` as a module.
 
-    The arguments are those of `torch.nn.CrossEntropyLoss`, ``dtype`` and ``validate``.
+    The arguments are those of `torch.nn.CrossEntropyLoss`, ``dtype``, ``temperature`` and
+    ``validate``.
 
     Example:
         >>> import torch
@@ -46,10 +47,12 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
         label_smoothing: float = 0.0,
         *,
         dtype: torch.dtype | None = None,
+        temperature: float = 1.0,
         validate: bool | None = None,
     ) -> None:
         super().__init__(weight, size_average, ignore_index, reduce, reduction, label_smoothing)
         self.dtype = dtype
+        self.temperature = temperature
         self.validate = validate
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -61,11 +64,16 @@ class CrossEntropyLoss(torch.nn.CrossEntropyLoss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
             dtype=self.dtype,
+            temperature=self.temperature,
             validate=self.validate,
         )
 
     def extra_repr(self) -> str:
-        return _options(dtype=self.dtype, validate=self.validate)
+        return _options(
+            dtype=self.dtype,
+            temperature=None if self.temperature == 1 else self.temperature,
+            validate=self.validate,
+        )
 
 
 class NLLLoss(torch.nn.NLLLoss):
@@ -154,6 +162,8 @@ class KLDivLoss(torch.nn.KLDivLoss):
 class EntropyLoss(torch.nn.Module):
     """`torch_infotheory.nn.functional.entropy_loss` as a module, with the same arguments.
 
+    A call may be given ``mask``.
+
     Example:
         >>> import torch
         >>> from torch_infotheory import nn
@@ -169,6 +179,7 @@ class EntropyLoss(torch.nn.Module):
         base: float | None = None,
         reduction: str = "mean",
         dtype: torch.dtype | None = None,
+        temperature: float = 1.0,
         validate: bool | None = None,
     ) -> None:
         super().__init__()
@@ -177,9 +188,10 @@ class EntropyLoss(torch.nn.Module):
         self.base = base
         self.reduction = reduction
         self.dtype = dtype
+        self.temperature = temperature
         self.validate = validate
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
         return F.entropy_loss(
             input,
             self.dim,
@@ -187,6 +199,8 @@ class EntropyLoss(torch.nn.Module):
             base=self.base,
             reduction=self.reduction,
             dtype=self.dtype,
+            temperature=self.temperature,
+            mask=mask,
             validate=self.validate,
         )
 
@@ -197,12 +211,15 @@ class EntropyLoss(torch.nn.Module):
             base=self.base,
             reduction=self.reduction,
             dtype=self.dtype,
+            temperature=None if self.temperature == 1 else self.temperature,
             validate=self.validate,
         )
 
 
 class JSDivLoss(torch.nn.Module):
     """`torch_infotheory.nn.functional.js_div` as a module, with the same arguments.
+
+    A call may be given ``mask``.
 
     Example:
         >>> import torch
@@ -221,6 +238,7 @@ class JSDivLoss(torch.nn.Module):
         reduction: str = "mean",
         dtype: torch.dtype | None = None,
         weight: float = 0.5,
+        temperature: float = 1.0,
         validate: bool | None = None,
     ) -> None:
         super().__init__()
@@ -230,9 +248,10 @@ class JSDivLoss(torch.nn.Module):
         self.reduction = reduction
         self.dtype = dtype
         self.weight = weight
+        self.temperature = temperature
         self.validate = validate
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         return F.js_div(
             input,
             target,
@@ -242,6 +261,8 @@ class JSDivLoss(torch.nn.Module):
             reduction=self.reduction,
             dtype=self.dtype,
             weight=self.weight,
+            temperature=self.temperature,
+            mask=mask,
             validate=self.validate,
         )
 
@@ -253,6 +274,7 @@ class JSDivLoss(torch.nn.Module):
             reduction=self.reduction,
             dtype=self.dtype,
             weight=self.weight,
+            temperature=None if self.temperature == 1 else self.temperature,
             validate=self.validate,
         )
 
@@ -354,6 +376,70 @@ class LinearCrossEntropyLoss(_TorchLinearCrossEntropyLoss):
             softcap=self.softcap,
             temperature=self.temperature,
             loss_dtype=self.loss_dtype,
+        )
+
+
+class DistillationLoss(torch.nn.Module):
+    """`torch_infotheory.nn.functional.distillation_loss` as a module, with the same arguments.
+
+    A call takes the model's logits, the teacher and, if some rows do not count, ``mask``.
+
+    Example:
+        >>> import torch
+        >>> from torch_infotheory import nn
+        >>> loss = nn.DistillationLoss(temperature=2.0)
+        >>> loss(torch.zeros(1, 4), torch.zeros(1, 4))
+        tensor(0.)
+    """
+
+    def __init__(
+        self,
+        *,
+        divergence: str = "kl",
+        kind: Kind = "logits",
+        weight: float = 0.5,
+        temperature: float = 1.0,
+        base: float | None = None,
+        reduction: str = "mean",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.divergence = divergence
+        self.kind = kind
+        self.weight = weight
+        self.temperature = temperature
+        self.base = base
+        self.reduction = reduction
+        self.dtype = dtype
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor | tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        return F.distillation_loss(
+            input,
+            target,
+            divergence=self.divergence,
+            kind=self.kind,
+            weight=self.weight,
+            temperature=self.temperature,
+            mask=mask,
+            base=self.base,
+            reduction=self.reduction,
+            dtype=self.dtype,
+        )
+
+    def extra_repr(self) -> str:
+        return _options(
+            divergence=self.divergence,
+            kind=self.kind,
+            weight=self.weight,
+            temperature=self.temperature,
+            base=self.base,
+            reduction=self.reduction,
+            dtype=self.dtype,
         )
 
 

@@ -134,12 +134,35 @@ void check_losses() {
         {logits, p});
 }
 
+void check_language_models() {
+  const Tensor logits = leaf(normal({3, 5})), teacher = normal({3, 5});
+  const Tensor index = at::tensor({4, 0, 2});
+  const Tensor log_p = logits.log_softmax(-1), log_t = teacher.log_softmax(-1);
+  const Tensor of_index = log_p.gather(-1, index.unsqueeze(-1)).squeeze(-1);
+
+  const it::LogProbs results = it::log_probs(logits, index);
+  check("log_probs", results.log_prob, of_index, {logits});
+  check("log_probs, entropy", results.entropy, -expectation(log_p.exp(), log_p), {logits});
+  check("log_probs, logsumexp", results.logsumexp, logits.logsumexp(-1), {logits});
+  const Tensor hidden = leaf(normal({3, 4})), weight = leaf(normal({5, 4}));
+  check("linear_log_probs", it::linear_log_probs(hidden, weight, index).logsumexp,
+        hidden.mm(weight.t()).logsumexp(-1), {hidden, weight});
+  check("distillation_loss", it::distillation_loss(logits, teacher),
+        expectation(log_t.exp(), log_t - log_p).mean(), {logits});
+  check("kl_estimate", it::kl_estimate(log_p, log_t), (log_t - log_p).exp() - 1 - (log_t - log_p),
+        {logits});
+  check("entropy, with a temperature",
+        it::entropy(logits, -1, "logits", {}, false, {}, /*temperature=*/2),
+        -expectation((logits / 2).softmax(-1), (logits / 2).log_softmax(-1)), {logits});
+}
+
 int main() {
   at::manual_seed(0);
   check_measures();
   check_other_divergences();
   check_measures_of_tables();
   check_losses();
+  check_language_models();
   std::printf("ops: %d checks, %d failed\n", checks, failures);
   return failures > 0 || checks == 0;
 }

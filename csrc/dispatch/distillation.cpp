@@ -1,0 +1,141 @@
+// distillation.cpp -- losses between a model and a teacher or a reference, composed of row ops.
+//
+// Knows arguments and tensors; must not know how a row is reduced.
+#include <torch/library.h>
+
+#include "dispatch/masks.h"
+#include "dispatch/measures.h"
+#include "dispatch/reference.h"
+
+namespace torch_infotheory {
+namespace {
+
+// The teacher's best classes and what is left of its distribution, as one class more.
+Tensor with_rest(const Tensor& log_probs) {
+  const Tensor x = log_probs.to(at::kDouble);
+  const Tensor rest = at::log1p(-x.exp().sum(-1, /*keepdim=*/true).clamp_max(1));
+  return at::cat({x, rest}, -1);
+}
+// The model's logits of the same classes: the rest has the log-normalizer of all other classes.
+Tensor with_rest(const Tensor& logits, const Tensor& classes) {
+  const Tensor x = widened(logits), index = classes.to(at::kLong),
+               others = x.scatter(-1, index, -INFINITY);
+  return at::cat({x.gather(-1, index), others.logsumexp(-1, /*keepdim=*/true)}, -1);
+}
+
+Tensor distillation_loss(const Tensor& input, const Tensor& target,
+                         const optional<Tensor>& target_classes, string_view divergence,
+                         string_view kind, double weight, double temperature,
+                         const optional<Tensor>& mask, optional<double> base, int64_t reduction,
+                         optional<ScalarType> dtype) {
+  const char* op = "distillation_loss";
+  check_distribution(op, "input", input);
+  check_distribution(op, "target", target);
+  check_reduction(op, reduction);
+  check_dtype(op, dtype);
+  check_temperature(op, temperature);
+  check_weight(op, weight);
+  const double unit = unit_of(op, base);
+  TORCH_CHECK_VALUE(divergence == "kl" || divergence == "reverse_kl" || divergence == "js", op,
+                    ": expected divergence to be 'kl', 'reverse_kl' or 'js', got '", divergence,
+                    "'");
+  TORCH_CHECK(input.dim() > 0 && input.sym_size(-1) != 0, op,
+              ": expected at least one class, got input ", input.sym_sizes());
+  const ScalarType type = result_type(
+      input.device(), c10::promoteTypes(input.scalar_type(), target.scalar_type()), dtype);
+  const auto divided = [&](const Tensor& x) {
+    return temperature == 1 ? x : widened(x) / temperature;
+  };
+  Kind of_target = kind_of(op, kind);
+  Tensor model = divided(input), teacher = target;
+  if (target_classes) {
+    check_dense(op, "target indices", *target_classes);
+    TORCH_CHECK_TYPE(at::isIntegralType(target_classes->scalar_type(), /*includeBool=*/false), op,
+                     ": expected target indices of an integer dtype, got ",
+                     target_classes->scalar_type());
+    c10::SymDimVector expected(input.sym_sizes());
+    expected.back() = target.dim() ? target.sym_size(-1) : c10::SymInt(0);
+    TORCH_CHECK(
+        target.sym_sizes().equals(expected) && target_classes->sym_sizes().equals(expected) &&
+            expected.back() <= input.sym_size(-1),
+        op, ": expected target to be a pair of shapes (..., k) for input ", input.sym_sizes(),
+        ", got ", target_classes->sym_sizes(), " and ", target.sym_sizes());
+    check_class_indices(op, *target_classes, input.sym_size(-1));
+    of_target = kLogProbs;
+    if (expected.back() == input.sym_size(-1)) {  // nothing is left
+      model = model.gather(-1, target_classes->to(at::kLong));
+    } else {
+      teacher = with_rest(target);
+      model = with_rest(model, *target_classes);
+    }
+  } else {
+    TORCH_CHECK(target.sym_sizes().equals(input.sym_sizes()), op,
+                ": expected input and target of one shape, got ", input.sym_sizes(), " and ",
+                target.sym_sizes());
+    if (of_target == kLogits) teacher = divided(target);
+  }
+  const RowMask rows(op, mask, input, {input.dim() - 1});
+  const string_view kinds[] = {"probs", "log_probs", "logits"};
+  const string_view teacher_kind = kinds[of_target], model_kind = "logits";
+  model = rows.clean(model), teacher = rows.clean(teacher);
+  const Options o{.reduction = rows.reduction(reduction), .scale = unit, .parameter = weight};
+  static constexpr int64_t kLast = -1;
+  const at::IntArrayRef dim = kLast;
+  const auto value = [&](optional<ScalarType> value_type) {
+    if (divergence == "kl")
+      return pair_value<KlDivergence>(op, {teacher, model, dim, teacher_kind, model_kind}, o, false,
+                                      value_type);
+    const Pair reverse{model, teacher, dim, model_kind, teacher_kind};
+    return divergence == "js" ? pair_value<JsDivergence>(op, reverse, o, false, value_type)
+                              : pair_value<KlDivergence>(op, reverse, o, false, value_type);
+  };
+  return rows.reduce(value, reduction, type, type);
+}
+
+// e^d - 1 - d, in double: by its series where the difference cancels.
+Tensor exp_minus_linear(const Tensor& d) {
+  Tensor series = at::ones_like(d);
+  for (int k = 8; k > 2; --k) series = 1 + series * d / k;
+  const Tensor near = d.abs() < 0.01;
+  return at::where(near, d * d / 2 * series, at::expm1(at::where(near, 0., d)) - d);
+}
+
+// Schulman (2020), Approximating KL divergence: samples are from p, and d = log q - log p.
+Tensor kl_estimate(const Tensor& log_p, const Tensor& log_q, string_view estimator) {
+  const char* op = "kl_estimate";
+  check_distribution(op, "log_p", log_p);
+  check_distribution(op, "log_q", log_q);
+  TORCH_CHECK(log_p.device() == log_q.device(), op, ": expected one device, got ", log_p.device(),
+              " and ", log_q.device());
+  const Tensor p = log_p.to(at::kDouble), q = log_q.to(at::kDouble), d = q - p;
+  const auto value = [&]() -> Tensor {
+    if (estimator == "k1") return -d;
+    if (estimator == "k2") return d * d / 2;
+    if (estimator == "k3") return exp_minus_linear(d);
+    TORCH_CHECK_VALUE(
+        estimator == "k3_unbiased_gradient", op,
+        ": expected estimator to be 'k1', 'k2', 'k3' or 'k3_unbiased_gradient', got '", estimator,
+        "'");
+    // d/dtheta E_p[log p - log q] = E_p[(log p - log q) dlog p - dlog q].
+    const Tensor literal = -d.detach() * p - q;
+    return exp_minus_linear(d.detach()) + (literal - literal.detach());
+  };
+  const ScalarType type = c10::promoteTypes(log_p.scalar_type(), log_q.scalar_type());
+  return value().to(result_type(log_p.device(), type, {}));
+}
+
+TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
+  define(m,
+         "distillation_loss(Tensor input, Tensor target, Tensor? target_classes=None, *, str "
+         "divergence=\"kl\", str kind=\"logits\", float weight=0.5, float temperature=1.0, Tensor? "
+         "mask=None, float? base=None, int reduction=1, ScalarType? dtype=None) -> Tensor");
+  define(m, "kl_estimate(Tensor log_p, Tensor log_q, str estimator=\"k3\") -> Tensor");
+}
+void register_distillation(torch::Library& m) {
+  m.impl("distillation_loss", &distillation_loss);
+  m.impl("kl_estimate", &kl_estimate);
+}
+TI_COMPOSITES(register_distillation)
+
+}  // namespace
+}  // namespace torch_infotheory

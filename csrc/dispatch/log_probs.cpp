@@ -1,0 +1,176 @@
+// log_probs.cpp -- the log-probability of a class, the entropy and the log-normalizer of rows, from
+// one reading of their logits and with one gradient for all three.
+//
+// Plain tensors: the row op of the entropy, which saves the log-normalizer, and its backward op, with
+// the derivatives by the other two results in the saved total. Under a transform, for tangents and
+// for derivatives beyond the first: a composition of row ops. Knows row ops; must not know how a row
+// is reduced. Read first: autograd.cpp.
+#include <torch/library.h>
+
+#include "dispatch/arguments.h"
+#include "dispatch/node.h"
+#include "dispatch/reference.h"
+#include "dispatch/schemas.h"
+
+namespace torch_infotheory {
+namespace {
+
+// log_prob, entropy, logsumexp.
+using LogProbs = std::tuple<Tensor, Tensor, Tensor>;
+
+struct LogProbsOptions {
+  int64_t dim = -1, ignore_index = -100;
+  auto fields() { return std::tie(dim, ignore_index); }
+  Options of_entropy() const { return {.dim = dim, .p_kind = kLogits}; }
+};
+
+ScalarType exact_type(const Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+Tensor gathered(const Tensor& x, const Tensor& classes, int64_t dim) {
+  return x.gather(dim, classes.unsqueeze(dim)).squeeze(dim);
+}
+
+// ---- the composition ----
+
+LogProbs composed(const Tensor& logits, const Tensor& index, const LogProbsOptions& o) {
+  const ScalarType exact = exact_type(logits);
+  const Tensor counts = index != o.ignore_index;
+  // What an ignored row holds must not enter a gradient.
+  const Tensor x = at::where(counts.unsqueeze(o.dim), widened(logits), 0.);
+  const Operands labelled{index, x, {}};
+  const Options of_labels{
+      .dim = o.dim, .p_kind = kLabels, .q_kind = kLogits, .ignore_index = o.ignore_index};
+  const Tensor log_prob = std::get<0>(call_forward<CrossEntropy>(labelled, of_labels, exact)).neg();
+  const Tensor entropy = std::get<0>(call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact));
+  const Tensor chosen = gathered(x, at::where(counts, index, 0).to(at::kLong), o.dim);
+  return {log_prob, at::where(counts, entropy, 0.), at::where(counts, chosen - log_prob, 0.)};
+}
+
+// ---- one reading ----
+
+// Where the derivatives by the results of a row go: g_H dH/dx, and p_c (g_z - g_l) with the
+// derivatives by the log-normalizer and by the log-probability. With the total T that the entropy
+// saves, the backward op returns g (w_c - p_c T); so T + (g_l - g_z) / g_H has it return both. Where
+// g_H is so small that this leaves the range of numbers, a factor takes its place that adds less than
+// the rounding of the rest.
+Tensor gradient_of(const Tensor& x, const Tensor& index, const Tensor& saved,
+                   const LogProbsOptions& o, const variable_list& by_results) {
+  const Tensor counts = index != o.ignore_index;
+  const Tensor classes = at::where(counts, index, 0).to(at::kLong);
+  const auto by = [&](size_t i) {
+    const Tensor& g = by_results[i];
+    return g.defined() ? at::where(counts, g.to(at::kDouble), 0.)
+                       : at::zeros(index.sizes(), saved.options());
+  };
+  const Tensor of_log_prob = by(0), of_entropy = by(1), shift = of_log_prob - by(2);
+  const double negligible = exact_type(x) == at::kDouble ? 0x1p-70 : 0x1p-36;
+  const Tensor least = shift.abs() * negligible;
+  const Tensor factor = at::where(of_entropy.abs() < least, least, of_entropy);
+  const Tensor total = saved[kTotal],
+               log_p = gathered(x, classes, o.dim).to(at::kDouble) - saved[kHigh] - saved[kLogSum];
+  const Tensor moved = total + at::where(factor == 0, 0., shift / factor);
+  Tensor gradient =
+      call_backward<Entropy>(factor.to(exact_type(x)), {x, {}, {}},
+                             at::stack({saved[kHigh], saved[kLogSum], moved}), o.of_entropy(), 0);
+  // The class of the index once more, so that it is rounded once.
+  const Tensor p = log_p.exp();
+  const Tensor own = of_log_prob - p * shift - of_entropy * p * (log_p + 1 + total);
+  gradient.scatter_(o.dim, classes.unsqueeze(o.dim),
+                    at::where(counts, own, 0.).to(gradient.scalar_type()).unsqueeze(o.dim));
+  if (!x.is_cpu() || !counts.all().item<bool>())
+    gradient.masked_fill_(counts.logical_not().unsqueeze(o.dim), 0);
+  return gradient;
+}
+
+// Inputs: the logits. Saved: the logits, the index, what the entropy saves.
+struct LogProbsBackward final : FormulaNode<LogProbsBackward, LogProbsOptions, 1, 3> {
+  static constexpr bool is_traceable = true;
+  std::string name() const override { return "LogProbsBackward"; }
+
+  static variable_list run(const variable_list& by_results, const Tensors& t,
+                           const LogProbsOptions& o, const Needed&) {
+    variable_list results, given;
+    if (!at::GradMode::is_enabled()) return {gradient_of(t[0], t[1], t[2], o, by_results)};
+    const Tensor x = to_differentiate_by(t[0], /*create_graph=*/true);
+    const auto [log_prob, entropy, logsumexp] = composed(x, t[1], o);
+    const Tensor all[] = {log_prob, entropy, logsumexp};
+    for (size_t i = 0; i < by_results.size(); ++i) {
+      if (!by_results[i].defined()) continue;
+      results.push_back(all[i]);
+      given.push_back(by_results[i].to(all[i].scalar_type()));
+    }
+    return torch::autograd::grad(results, {x}, given, /*retain_graph=*/true, /*create_graph=*/true);
+  }
+};
+
+LogProbs from_one_reading(const Tensor& x, const Tensor& index, const LogProbsOptions& o,
+                          ScalarType dtype) {
+  NodePtr<LogProbsBackward> node;
+  if (torch::autograd::compute_requires_grad(x)) {
+    node = make_node<LogProbsBackward>();
+    node->set_next_edges(torch::autograd::collect_next_edges(x));
+  }
+  at::AutoDispatchBelowADInplaceOrView below;
+  const auto [entropy, saved] = call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact_type(x));
+  const Tensor counts = index != o.ignore_index;
+  const Tensor chosen = gathered(x, at::where(counts, index, 0).to(at::kLong), o.dim);
+  const auto finished = [&](const Tensor& result) {
+    return at::where(counts, result, 0.).to(dtype);
+  };
+  variable_list out{
+      finished(chosen.to(at::kDouble) - saved[kHigh] - saved[kLogSum]),
+      finished(entropy),
+      finished(saved[kHigh] + saved[kLogSum]),
+  };
+  if (node) {
+    node->save({x, index, saved});
+    node->options = o;
+    torch::autograd::set_history(out, node);
+    announce(node);
+  }
+  return {out[0], out[1], out[2]};
+}
+
+// ---- the op ----
+
+LogProbs log_probs(const Tensor& logits, const Tensor& index, int64_t dim, double temperature,
+                   int64_t ignore_index, optional<ScalarType> dtype) {
+  const char* op = "log_probs";
+  check_distribution(op, "logits", logits);
+  check_dense(op, "index", index);
+  check_temperature(op, temperature);
+  check_dtype(op, dtype);
+  TORCH_CHECK_TYPE(at::isIntegralType(index.scalar_type(), /*includeBool=*/false), op,
+                   ": expected index to have an integer dtype, got ", index.scalar_type());
+  TORCH_CHECK(index.device() == logits.device(), op, ": expected one device, got ", logits.device(),
+              " and ", index.device());
+  TORCH_CHECK(logits.dim() > 0, op, ": expected logits with a dimension of classes, got a scalar");
+  const auto dims = wrapped_dims(op, "dim", dim, "logits", logits);
+  check_classes(op, logits, dims);
+  c10::SymDimVector rows(logits.sym_sizes());
+  rows.erase(rows.begin() + dims[0]);
+  TORCH_CHECK(index.sym_sizes().equals(rows), op, ": expected index of shape ", rows, ", got ",
+              index.sym_sizes());
+  check_class_indices(op, index, logits.sym_size(dims[0]), ignore_index);
+  const ScalarType type = result_type(logits.device(), logits.scalar_type(), dtype);
+  // Widened first, so that the gradient is rounded once.
+  const Tensor x = temperature == 1 ? logits : widened(logits) / temperature;
+  const LogProbsOptions o{dims[0], ignore_index};
+  if (is_plain_tensor(x) && is_plain_tensor(index) && !has_tangent(x))
+    return from_one_reading(x, index, o, type);
+  const auto [log_prob, entropy, logsumexp] = composed(x, index, o);
+  return {log_prob.to(type), entropy.to(type), logsumexp.to(type)};
+}
+
+TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
+  define(m,
+         "log_probs(Tensor logits, Tensor index, int dim=-1, *, float temperature=1.0, int "
+         "ignore_index=-100, ScalarType? dtype=None) -> (Tensor log_prob, Tensor entropy, Tensor "
+         "logsumexp)");
+}
+void register_log_probs(torch::Library& m) { m.impl("log_probs", &log_probs); }
+TI_COMPOSITES(register_log_probs)
+
+}  // namespace
+}  // namespace torch_infotheory

@@ -1,0 +1,52 @@
+// masks.h -- rows that a mask leaves out of a loss.
+//
+// Knows tensors; must not know formulas.
+#pragma once
+#include "dispatch/arguments.h"
+
+namespace torch_infotheory {
+namespace {
+
+// Booleans, one for each distribution; or none, and all rows count.
+class RowMask {
+ public:
+  RowMask(const char* op, const optional<Tensor>& mask, const Tensor& input,
+          const std::vector<int64_t>& class_dims)
+      : dims(class_dims) {
+    if (!mask) return;
+    TORCH_CHECK_TYPE(mask->scalar_type() == at::kBool, op, ": expected a mask of booleans, got ",
+                     mask->scalar_type());
+    c10::SymDimVector rows;
+    for (int64_t d = 0; d < input.dim(); ++d)
+      if (std::find(dims.begin(), dims.end(), d) == dims.end()) rows.push_back(input.sym_size(d));
+    TORCH_CHECK(mask->sym_sizes().equals(rows), op, ": expected a mask of shape ", rows, ", got ",
+                mask->sym_sizes());
+    counts = *mask;
+  }
+  // Nothing that a row left out holds may enter a gradient.
+  Tensor clean(const Tensor& x) const {
+    return counts.defined() ? at::where(kept_dims(counts, dims), x, 0.) : x;
+  }
+  // What the row op is to do.
+  int64_t reduction(int64_t asked) const { return counts.defined() ? int64_t(kNone) : asked; }
+  // value(dtype): reduced by the row op, or here. `dtype` is what is asked for, and `promoted` the
+  // type of the inputs.
+  template <class Value>
+  Tensor reduce(Value value, int64_t asked, optional<ScalarType> dtype, ScalarType promoted) const {
+    if (!counts.defined()) return value(dtype);
+    const ScalarType type = result_type(counts.device(), promoted, dtype);
+    Tensor v = at::where(
+        counts, value(promoted == at::kDouble || type == at::kDouble ? at::kDouble : at::kFloat),
+        0.);
+    if (asked != kNone) v = v.sum();
+    if (asked == kMean) v = v / counts.sum();
+    return v.to(type);
+  }
+
+ private:
+  Tensor counts;
+  std::vector<int64_t> dims;
+};
+
+}  // namespace
+}  // namespace torch_infotheory
