@@ -138,7 +138,7 @@ $(BENCH_INSTALLED): $(INSTALLED)
 bench: $(EXTENSION) $(BENCH_INSTALLED)  ## measure beside torch, torch.compile and others, 5 minutes
 	$(PY) benchmarks/bench.py
 
-bench-full: $(EXTENSION) $(BENCH_INSTALLED)  ## the same for all sizes; writes docs/performance.md
+bench-full: $(EXTENSION) $(BENCH_INSTALLED)  ## the same for all sizes; writes docs/performance.md and a table of README.md
 	$(PY) benchmarks/bench.py --full
 
 accuracy: $(EXTENSION)  ## measure the errors beside those of torch; writes docs/accuracy.md
