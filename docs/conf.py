@@ -44,6 +44,7 @@ exclude_patterns = [".venv*", "build", "csrc", "src", "tests", "tools", "benchma
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 suppress_warnings = ["misc.highlighting_failure"]  # fragments of C++ and output
+highlight_language = "text"  # formulas that stay as they are
 
 default_role = "obj"
 autodoc_typehints = "none"  # the signatures stay short; Args has the shapes
@@ -62,6 +63,9 @@ html_title = f"{project} {version}"
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_additional_pages = {"index": "redirect.html"}
 templates_path = ["templates"]
 html_theme_options = {"navigation_with_keys": True}
@@ -187,9 +191,9 @@ def render_docstring(
 def _section(text: str, what: str) -> str:
     """A section as napoleon wants it."""
     heading, _, body = text.partition("\n")
-    if heading == "Raises:" and not re.match(r" +[\w.]+(, .*)?: ", body):
-        heading = "Errors:"  # a sentence, not a list of exceptions
-    if what == "module" and heading in ("Domain:", "Reference:"):
+    if heading == "Raises:" and (what == "module" or not re.match(r" +[\w.]+(, .*)?: ", body)):
+        heading = "Errors:"  # not a list of the exceptions of one function
+    if what == "module" and heading in ("Domain:", "Errors:", "Reference:"):
         body = re.sub(r"^ {4}(?=\S)", "    * ", body, flags=re.MULTILINE)
         body = re.sub(r"^ {8}(?=\S)", "      ", body, flags=re.MULTILINE)
     return f"{heading}\n{body}"
