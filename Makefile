@@ -7,7 +7,7 @@ SHELL := bash
 .NOTPARALLEL:
 .PHONY: help build test test-cpp test-compilers test-library test-sanitizers test-cuda-sim \
         cuda-figures test-gpu test-python fuzz test-2.11 test-2.12 test-2.14 demo bench bench-full \
-        accuracy lint format docs clean
+        accuracy lint format docs site clean
 
 # The interpreter that .venv is made with; how many compilers and test processes run side by side.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -17,6 +17,7 @@ VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 BENCH_INSTALLED := $(VENV)/installed-bench
+DOCS_INSTALLED := $(VENV)/installed-docs
 EXTENSION := src/torch_infotheory/_C$(shell $(PYTHON) -c 'import sysconfig; \
     print(sysconfig.get_config_var("EXT_SUFFIX"))')
 CXX_FILES = $(shell find csrc tests examples benchmarks -regextype egrep \
@@ -137,7 +138,7 @@ $(BENCH_INSTALLED): $(INSTALLED)
 bench: $(EXTENSION) $(BENCH_INSTALLED)  ## measure beside torch, torch.compile and others, 5 minutes
 	$(PY) benchmarks/bench.py
 
-bench-full: $(EXTENSION) $(BENCH_INSTALLED)  ## the same for all sizes; writes docs/performance.md
+bench-full: $(EXTENSION) $(BENCH_INSTALLED)  ## the same for all sizes; writes docs/performance.md and a table of README.md
 	$(PY) benchmarks/bench.py --full
 
 accuracy: $(EXTENSION)  ## measure the errors beside those of torch; writes docs/accuracy.md
@@ -161,6 +162,15 @@ docs: $(EXTENSION)  ## run the examples in the pages and in the docstrings
 	$(PY) -m pytest src tests/test_docs.py tests/test_chapter.py
 	@echo "make docs: every example gives what the page says"
 
+$(DOCS_INSTALLED): $(INSTALLED)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
+site: $(EXTENSION) $(DOCS_INSTALLED)  ## the documentation as a site, in build/site
+	@echo "==> building the documentation site"
+	@$(PY) -m sphinx --quiet --fail-on-warning --keep-going -b html -c docs -d build/doctrees . build/site
+	@echo "make site: build/site/index.html is up to date"
+
 clean:  ## remove what was built; .venv stays
-	rm -rf build dist *.egg-info src/*.egg-info $(EXTENSION) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/reference *.egg-info src/*.egg-info $(EXTENSION) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -r {} +

@@ -2,8 +2,8 @@
 
     python benchmarks/report.py FOLDER docs/performance.md
 
-makes them from the parts in FOLDER, which bench.py wrote. Knows what a record holds; measures
-nothing.
+makes them from the parts in FOLDER, which bench.py wrote, and the table of README.md with them;
+docs/performance.json may stand for FOLDER. Knows what a record holds; measures nothing.
 """
 
 import json
@@ -40,8 +40,12 @@ def dumps(part: dict) -> str:
     return f'{head[:-1]}, "records": [\n{records}\n]}}'
 
 
-def load(folder: Path) -> list[dict]:
-    parts = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+def load(source: Path) -> list[dict]:
+    """The parts of a folder, or those of a report's own records."""
+    if source.is_file():
+        parts = json.loads(source.read_text())
+    else:
+        parts = [json.loads(path.read_text()) for path in source.glob("*.json")]
     return sorted(parts, key=lambda part: (part["date"], part["name"]))
 
 
@@ -261,6 +265,42 @@ def failures(parts: Sequence[dict]) -> str:
     return "\n".join(failed)
 
 
+# The table of README.md: forward and backward of what people use most, at the sizes whose memory is
+# measured too.
+README = Path(__file__).resolve().parents[1] / "README.md"
+HEADLINES = {
+    "cross-entropy of logits and labels": ("cross_entropy", Size((8192, 1000))),
+    "entropy of logits": ("entropy", Size((8192, 1000))),
+    "Kullback-Leibler divergence of logits": ("kl_divergence", Size((8192, 1000))),
+    "Jensen-Shannon divergence of logits": ("js_divergence", Size((8192, 1000))),
+    "mutual information of joint tables": ("mutual_information", Size((4096, 64, 64))),
+}
+
+
+def headlines(parts: Sequence[dict]) -> str:
+    timed = results(parts, ("rows", "tables"))
+    used = results(parts, ("rows", "tables"), memory=True)
+    rows = []
+    for words, (case, size) in HEADLINES.items():
+        contenders = timed.get((case, size, "both"), {})
+        peaks = used.get((case, size, "both"), {})
+        if not contenders or not peaks:
+            continue
+        ratio = peaks["eager"]["peak"] / peaks["ours"]["peak"]
+        peers = [times_ours(contenders, peer) for peer in ("eager", "compile")]
+        ours = seconds(contenders["ours"]["least"])
+        rows.append([words, str(size), ours, *peers, f"{ratio:.2g}x"])
+    head = ["forward + backward", "size", "ours", "eager", "torch.compile", "memory of eager"]
+    return table(head, rows)
+
+
+def write_headlines(parts: Sequence[dict], readme: Path = README) -> None:
+    """Put the table where the last one is, between two comments."""
+    begin, end = "<!-- written by benchmarks/report.py -->\n", "<!-- end -->"
+    before, _, rest = readme.read_text().partition(begin)
+    readme.write_text(before + begin + headlines(parts) + end + rest.partition(end)[2])
+
+
 # The figure.
 
 STYLES = {
@@ -401,10 +441,10 @@ def page(parts: Sequence[dict], figure: str, records: str) -> str:
     )
 
 
-def write(folder: Path, path: Path) -> None:
-    parts = load(folder)
+def write(source: Path, path: Path) -> None:
+    parts = load(source)
     if not parts:
-        raise SystemExit(f"no parts in {folder}")
+        raise SystemExit(f"no parts in {source}")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure, records = path.with_suffix(".png"), path.with_suffix(".json")
     found = results(parts, ("rows", "tables"))
@@ -412,6 +452,8 @@ def write(folder: Path, path: Path) -> None:
         draw(found, figure)
     records.write_text("[\n" + ",\n".join(map(dumps, parts)) + "\n]\n")
     path.write_text(page(parts, figure.name if found else "", records.name))
+    if path.resolve() == README.parent / "docs" / "performance.md":
+        write_headlines(parts)
 
 
 if __name__ == "__main__":

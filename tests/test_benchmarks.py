@@ -217,6 +217,19 @@ def test_the_report_tells_noise_and_failures() -> None:
     assert "~" not in report.noise([quiet])
 
 
+def test_the_table_of_the_readme_is_that_of_the_records(tmp_path: Path) -> None:
+    parts = report.load(report.README.parent / "docs" / "performance.json")
+    text = report.README.read_text()
+    assert report.headlines(parts).count("\n") == 2 + len(report.HEADLINES)
+    assert report.headlines(parts) in text
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    report.write_headlines([part_of(Size((8192, 1000)), {}, "both")], readme)
+    assert "entropy of logits" not in readme.read_text()  # neither times nor peaks
+    report.write_headlines(parts, readme)
+    assert readme.read_text() == text
+
+
 def test_seconds() -> None:
     assert [report.seconds(x) for x in (2.5e-7, 1.234e-5, 0.0456, 12.0)] == [
         "0.25 µs",

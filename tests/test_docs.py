@@ -2,10 +2,13 @@
 
 import contextlib
 import doctest
+import importlib
 import inspect
 import io
 import pkgutil
+import pydoc
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,13 +76,18 @@ def test_docstring_explains_every_argument(path, name):
     arguments = arguments_of(sections_of(function.__doc__)["Args"])
     assert sorted(arguments) == sorted(inspect.signature(function).parameters)
 
-    shared_sections = sections_of(module.__doc__) | {"": ""}
+    # What functions share stands in each docstring, word for word.
+    shared_sections = sections_of(module.__doc__)
     if "Shared arguments" not in shared_sections:
         shared_sections = sections_of(measures.__doc__)
-    shared = arguments_of(shared_sections["Shared arguments"])
-    referred = [a for a, text in arguments.items() if text.startswith("Shared argument")]
-    assert referred
-    assert set(referred) <= set(shared)
+    shared = {
+        argument: " ".join(text.split("\n\n")[0].split())
+        for argument, text in arguments_of(shared_sections["Shared arguments"]).items()
+    }
+    explained = {argument: " ".join(text.split()) for argument, text in arguments.items()}
+    referred = [a for a in {*explained, *shared} if shared.get(a, "?") in explained.get(a, "")]
+    assert {"base", "kind", "dtype"} & set(arguments) & set(shared) <= set(referred) != set()
+    assert "Shared argument" not in function.__doc__
 
 
 @pytest.mark.parametrize("name", COMPOSED)
@@ -143,6 +151,44 @@ def test_page_runs_and_prints_what_it_shows(page):
                 exec(compile(block[2], where, "exec"), names)
             shown = following[2] if following is not None and following[1] == "text" else ""
             assert printed.getvalue() == shown, where
+
+
+def examples() -> Iterator[doctest.DocTest]:
+    """The examples of everything public, each with an empty set of names: a fresh prompt."""
+    seen = set()
+    finder = doctest.DocTestFinder(recurse=False)
+    for info in pkgutil.walk_packages(torch_infotheory.__path__, "torch_infotheory."):
+        if info.name.endswith("__main__"):
+            continue
+        try:
+            module = importlib.import_module(info.name)
+        except ImportError:
+            continue  # torchmetrics is not there
+        for name, found in vars(module).items():
+            if name[0] == "_" or getattr(found, "__module__", None) != info.name:
+                continue
+            for test in finder.find(found, f"{info.name}.{name}", globs={}):
+                if test.examples and test.name not in seen:
+                    seen.add(test.name)
+                    yield test
+
+
+@pytest.mark.parametrize("example", list(examples()), ids=lambda test: test.name)
+def test_example_runs_in_a_fresh_prompt(example):
+    report = io.StringIO()
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(example, out=report.write)
+    assert runner.tries == len(example.examples) and runner.failures == 0, report.getvalue()
+
+
+def test_help_explains_kind_base_and_dtype():
+    text = pydoc.plain(pydoc.render_doc(torch_infotheory.entropy))
+    for words in (
+        '``"log_probs"``: as',
+        "None for nats, 2 for bits",
+        "The data type of the result",
+    ):
+        assert words in " ".join(text.split()), text
 
 
 def anchors_of(page: Path) -> set[str]:

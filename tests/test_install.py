@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,27 @@ def test_an_old_compiler_is_refused_at_once(tmp_path: Path) -> None:
         done = run(sys.executable, "setup.py", "--version", cwd=ROOT, CXX=command)
         assert done.returncode == 1
         assert done.stderr.startswith(text) and done.stderr.count("\n") == 1
+
+
+def test_the_sdist_is_the_repository(tmp_path: Path) -> None:
+    """What the package, the library, the tests and the site are built from, and nothing else."""
+    listed = run("git", "ls-files", "-z", cwd=ROOT)
+    if listed.returncode != 0:
+        pytest.skip("this is not a clone of the repository")
+    tree = tmp_path / "tree"  # setup.py writes where it runs
+    tracked = {name for name in listed.stdout.split("\0") if (ROOT / name).is_file()}
+    for name in tracked:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tree / name)
+    for name in ("_C.so", "__pycache__/nn.pyc"):  # what a build and a run leave
+        path = tree / "src" / "torch_infotheory" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    done = run(sys.executable, "setup.py", "--quiet", "sdist", cwd=tree, FORCE_CUDA="0")
+    assert done.returncode == 0, done.stderr
+    (archive,) = (tree / "dist").iterdir()
+    with tarfile.open(archive) as sdist:
+        names = {member.name.partition("/")[2] for member in sdist if member.isfile()}
+    made = {name for name in names if ".egg-info/" in name} | {"PKG-INFO", "setup.cfg"}
+    assert names - made == tracked
+    assert f"\nversion: {torch_infotheory.__version__}\n" in (ROOT / "CITATION.cff").read_text()

@@ -52,7 +52,9 @@ def nansum(x: Tensor) -> Tensor:
         before it: through ``-p * log2(p)`` the gradient at ``p = 0`` is ``0 * inf``, which is NaN.
 
     Example:
-        >>> nansum(torch.tensor([1.0, float("nan"), 2.0]))
+        >>> import torch
+        >>> from torch_infotheory import d2l
+        >>> d2l.nansum(torch.tensor([1.0, float("nan"), 2.0]))
         tensor(3.)
     """
     return x[~x.isnan()].sum()
@@ -77,7 +79,8 @@ def self_information(p: float) -> float:
         None: the result is not a tensor.
 
     Example:
-        >>> self_information(1 / 64)
+        >>> from torch_infotheory import d2l
+        >>> d2l.self_information(1 / 64)
         6.0
 
     See also:
@@ -110,7 +113,9 @@ def entropy(p: Tensor) -> Tensor:
         NaN at an entry that is 0. `torch_infotheory.entropy` gives 0 there.
 
     Example:
-        >>> entropy(torch.tensor([0.1, 0.5, 0.1, 0.3]))
+        >>> import torch
+        >>> from torch_infotheory import d2l
+        >>> d2l.entropy(torch.tensor([0.1, 0.5, 0.1, 0.3]))
         tensor(1.6855)
 
     See also:
@@ -140,7 +145,9 @@ def joint_entropy(p_xy: Tensor) -> Tensor:
         As for `entropy`.
 
     Example:
-        >>> joint_entropy(torch.tensor([[0.1, 0.5], [0.1, 0.3]]))
+        >>> import torch
+        >>> from torch_infotheory import d2l
+        >>> d2l.joint_entropy(torch.tensor([[0.1, 0.5], [0.1, 0.3]]))
         tensor(1.6855)
 
     See also:
@@ -178,10 +185,11 @@ def conditional_entropy(p_xy: Tensor, p_x: Tensor) -> Tensor:
         NaN at a cell that is 0.
 
     Example:
+        >>> import torch, torch_infotheory
+        >>> from torch_infotheory import d2l
         >>> p_x = torch.tensor([0.2, 0.8])
-        >>> conditional_entropy(torch.tensor([[0.1, 0.5], [0.2, 0.3]]), p_x)
+        >>> d2l.conditional_entropy(torch.tensor([[0.1, 0.5], [0.2, 0.3]]), p_x)
         tensor(0.8635)
-        >>> import torch_infotheory
         >>> joint = torch.tensor([[0.1, 0.5], [0.1, 0.3]])
         >>> torch_infotheory.conditional_entropy(joint, x_dim=-1, y_dim=-2, base=2)
         tensor(0.9635)
@@ -221,10 +229,11 @@ def mutual_information(p_xy: Tensor, p_x: Tensor, p_y: Tensor) -> Tensor:
         NaN at a cell that is 0.
 
     Example:
+        >>> import torch, torch_infotheory
+        >>> from torch_infotheory import d2l
         >>> joint = torch.tensor([[0.1, 0.5], [0.1, 0.3]])
-        >>> mutual_information(joint, torch.tensor([0.2, 0.8]), torch.tensor([[0.75, 0.25]]))
+        >>> d2l.mutual_information(joint, torch.tensor([0.2, 0.8]), torch.tensor([[0.75, 0.25]]))
         tensor(0.7195)
-        >>> import torch_infotheory
         >>> torch_infotheory.mutual_information(joint, base=2)
         tensor(0.0074)
 
@@ -259,10 +268,11 @@ def kl_divergence(p: Tensor, q: Tensor) -> float:
         None: the result is not a tensor.
 
     Example:
+        >>> import torch, torch_infotheory
+        >>> from torch_infotheory import d2l
         >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])
-        >>> round(kl_divergence(p, q), 4)  # 1 - log2(3) / 2
+        >>> round(d2l.kl_divergence(p, q), 4)  # 1 - log2(3) / 2
         0.2075
-        >>> import torch_infotheory
         >>> torch_infotheory.kl_divergence(p, q, base=2)
         tensor(0.2075)
 
@@ -295,9 +305,11 @@ def cross_entropy(y_hat: Tensor, y: Tensor) -> Tensor:
         ``-1 / (N * y_hat)`` at the predicted probability of each label, 0 elsewhere.
 
     Example:
+        >>> import torch
+        >>> from torch_infotheory import d2l
         >>> y_hat = torch.tensor([[0.3, 0.6, 0.1], [0.2, 0.3, 0.5]])
         >>> y = torch.tensor([0, 2])
-        >>> cross_entropy(y_hat, y)  # -(ln 0.3 + ln 0.5) / 2
+        >>> d2l.cross_entropy(y_hat, y)  # -(ln 0.3 + ln 0.5) / 2
         tensor(0.9486)
         >>> from torch_infotheory.nn import functional
         >>> functional.nll_loss(y_hat.log(), y)

@@ -30,6 +30,8 @@ Reference:
 import torch
 from torch import Tensor
 
+from torch_infotheory import measures as _measures
+from torch_infotheory._docstrings import explain_arguments as _explain_arguments
 from torch_infotheory._ops import functions as _functions
 from torch_infotheory.measures import Dim, Kind, _kinds_of
 
@@ -720,3 +722,6 @@ def mixture_divergence(
     """
     ops = _ops if validate is None else _ops.that(validate)
     return ops.mixture_divergence(p, mixture_dim, dim, weights, kind, base, dtype, temperature)
+
+
+_explain_arguments([globals()[name] for name in __all__], _measures.__doc__, __doc__)

@@ -57,6 +57,7 @@ import torch
 from torch import Tensor
 
 from torch_infotheory._arguments import nats_in
+from torch_infotheory._docstrings import explain_arguments as _explain_arguments
 
 __all__ = [
     "entropy",
@@ -103,7 +104,9 @@ def entropy(
         A standard normal variable has log2(2 pi e) / 2 bits. A standard deviation of 1/8 takes 3
         bits off.
 
-        >>> entropy(torch.tensor([[1.0], [1 / 64]]), diagonal=True, base=2)
+        >>> import torch
+        >>> from torch_infotheory import gaussian
+        >>> gaussian.entropy(torch.tensor([[1.0], [1 / 64]]), diagonal=True, base=2)
         tensor([ 2.0471, -0.9529])
 
     Reference:
@@ -152,7 +155,9 @@ def joint_entropy(
         The determinant is 1 * 1 - 0.6^2 = 0.8^2: log2(0.8) = -0.3219 bits beside two independent
         variables, of log2(2 pi e) = 4.0942 bits.
 
-        >>> joint_entropy(torch.tensor([[1.0, 0.6], [0.6, 1.0]]), 0, 1, base=2)
+        >>> import torch
+        >>> from torch_infotheory import gaussian
+        >>> gaussian.joint_entropy(torch.tensor([[1.0, 0.6], [0.6, 1.0]]), 0, 1, base=2)
         tensor(3.7723)
 
     Reference:
@@ -180,7 +185,7 @@ def conditional_entropy(
 
     ::
 
-        h(Y | X) = h(X, Y) - h(X) = log det(2 pi e covariance_y|x) / 2
+        h(Y | X) = h(X, Y) - h(X) = log det(2 pi e covariance_(y|x)) / 2
 
     Args:
         covariance, x, y, scale_tril, diagonal, base: Shared arguments, see
@@ -202,7 +207,9 @@ def conditional_entropy(
     Example:
         X leaves Y a variance of 1 - 0.6^2 = 0.8^2: log2(0.8) + log2(2 pi e) / 2 bits.
 
-        >>> conditional_entropy(torch.tensor([[1.0, 0.6], [0.6, 1.0]]), 0, 1, base=2)
+        >>> import torch
+        >>> from torch_infotheory import gaussian
+        >>> gaussian.conditional_entropy(torch.tensor([[1.0, 0.6], [0.6, 1.0]]), 0, 1, base=2)
         tensor(1.7252)
 
     Reference:
@@ -255,7 +262,9 @@ def mutual_information(
     Example:
         -log2(1 - 0.6^2) / 2 = -log2(0.8) bits.
 
-        >>> mutual_information(torch.tensor([[1.0, 0.6], [0.6, 1.0]]), 0, 1, base=2)
+        >>> import torch
+        >>> from torch_infotheory import gaussian
+        >>> gaussian.mutual_information(torch.tensor([[1.0, 0.6], [0.6, 1.0]]), 0, 1, base=2)
         tensor(0.3219)
 
     Reference:
@@ -311,11 +320,13 @@ def conditional_mutual_information(
         X and Y are Z plus independent noise of variance 1 each: all that they share is Z. What they
         share of a sum Z = X + Y of independent variables, nothing, becomes much once Z is known.
 
+        >>> import torch
+        >>> from torch_infotheory import gaussian
         >>> fork = torch.tensor([[2.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 1.0]])
-        >>> conditional_mutual_information(fork, 0, 1, 2)
+        >>> gaussian.conditional_mutual_information(fork, 0, 1, 2)
         tensor(0.)
         >>> noisy_sum = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 3.0]])
-        >>> conditional_mutual_information(noisy_sum, 0, 1, 2, base=2)  # correlation -1/2
+        >>> gaussian.conditional_mutual_information(noisy_sum, 0, 1, 2, base=2)  # correlation -1/2
         tensor(0.2075)
 
     Reference:
@@ -374,11 +385,13 @@ def kl_divergence(
         N(0, 1) and N(1, 2^2), of the exercise in docs/chapter.md: log 2 + 2/8 - 1/2 nats, and
         -log 2 + 5/2 - 1/2 nats the other way round.
 
+        >>> import torch
+        >>> from torch_infotheory import gaussian
         >>> mean_p, variance_p = torch.tensor([0.0]), torch.tensor([1.0])
         >>> mean_q, variance_q = torch.tensor([1.0]), torch.tensor([4.0])
-        >>> kl_divergence(mean_p, variance_p, mean_q, variance_q, diagonal=True)
+        >>> gaussian.kl_divergence(mean_p, variance_p, mean_q, variance_q, diagonal=True)
         tensor(0.4431)
-        >>> kl_divergence(mean_q, variance_q, mean_p, variance_p, diagonal=True)
+        >>> gaussian.kl_divergence(mean_q, variance_q, mean_p, variance_p, diagonal=True)
         tensor(1.3069)
 
     Reference:
@@ -450,7 +463,10 @@ def kl_standard_normal(mean: Tensor, log_variance: Tensor, *, base: float | None
     Example:
         Moving the mean by 1 costs 1/2 nat; a variance of 4 costs (4 - 1 - log 4) / 2.
 
-        >>> kl_standard_normal(torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0], [4.0]]).log())
+        >>> import torch
+        >>> from torch_infotheory import gaussian
+        >>> mean, variance = torch.tensor([[1.0], [0.0]]), torch.tensor([[1.0], [4.0]])
+        >>> gaussian.kl_standard_normal(mean, variance.log())
         tensor([0.5000, 0.8069])
 
     Reference:
@@ -664,3 +680,6 @@ def _minus_log1p(u: Tensor, log1p: Tensor) -> Tensor:
     for odd in range(21, 1, -2):  # s^2 < 1 / 49: the next term is below the last digit of float64
         series = series * square + 1 / odd
     return torch.where(near, s * v - 2 * s * square * series, u - log1p)
+
+
+_explain_arguments([globals()[name] for name in __all__], __doc__)

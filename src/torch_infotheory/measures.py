@@ -78,6 +78,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from torch_infotheory._docstrings import explain_arguments as _explain_arguments
 from torch_infotheory._ops import functions as _functions
 
 __all__ = [
@@ -142,7 +143,8 @@ def self_information(
     Example:
         Decimal digits: one of ten equally likely digits is one hartley, a coin is log10(2) of it.
 
-        >>> self_information(torch.tensor([0.5, 0.1, 0.01]), base=10)
+        >>> import torch, torch_infotheory as ti
+        >>> ti.self_information(torch.tensor([0.5, 0.1, 0.01]), base=10)
         tensor([0.3010, 1.0000, 2.0000])
 
     Reference:
@@ -193,7 +195,8 @@ def entropy(
     Example:
         Half of the outcomes carry 1 bit, the others 2 bits.
 
-        >>> entropy(torch.tensor([0.5, 0.25, 0.25]), base=2)
+        >>> import torch, torch_infotheory as ti
+        >>> ti.entropy(torch.tensor([0.5, 0.25, 0.25]), base=2)
         tensor(1.5000)
 
     Reference:
@@ -246,9 +249,10 @@ def cross_entropy(
     Example:
         The code for q has words of 1, 2 and 2 bits: 0.75 * 1 + 0.25 * 2.
 
+        >>> import torch, torch_infotheory as ti
         >>> p = torch.tensor([0.75, 0.25, 0.0])
         >>> q = torch.tensor([0.5, 0.25, 0.25])
-        >>> cross_entropy(p, q, base=2)
+        >>> ti.cross_entropy(p, q, base=2)
         tensor(1.2500)
 
     Reference:
@@ -306,11 +310,12 @@ def kl_divergence(
     Example:
         The first class costs 0.5 * 1 bit, the second saves 0.5 * log2(1.5) = 0.2925 bits.
 
+        >>> import torch, torch_infotheory as ti
         >>> p = torch.tensor([0.5, 0.5])
         >>> q = torch.tensor([0.25, 0.75])
-        >>> kl_divergence(p, q, base=2)
+        >>> ti.kl_divergence(p, q, base=2)
         tensor(0.2075)
-        >>> kl_divergence(q, p, base=2)
+        >>> ti.kl_divergence(q, p, base=2)
         tensor(0.1887)
 
     Reference:
@@ -368,9 +373,10 @@ def js_divergence(
     Example:
         The mixture is (0.25, 0.5, 0.25). Each distribution costs 0.5 * 1 bit against it.
 
+        >>> import torch, torch_infotheory as ti
         >>> p = torch.tensor([0.5, 0.5, 0.0])
         >>> q = torch.tensor([0.0, 0.5, 0.5])
-        >>> js_divergence(p, q, base=2)
+        >>> ti.js_divergence(p, q, base=2)
         tensor(0.5000)
 
     Reference:
@@ -422,7 +428,8 @@ def perplexity(
     Example:
         The entropy is 1.5 bits, and 2 to the power of 1.5 is the square root of 8.
 
-        >>> perplexity(torch.tensor([0.5, 0.25, 0.25]))
+        >>> import torch, torch_infotheory as ti
+        >>> ti.perplexity(torch.tensor([0.5, 0.25, 0.25]))
         tensor(2.8284)
 
     Reference:
@@ -473,7 +480,8 @@ def joint_entropy(
     Example:
         Two cells tell 2 bits a quarter of the time each, one tells 1 bit half of the time.
 
-        >>> joint_entropy(torch.tensor([[0.25, 0.25], [0.0, 0.5]]), base=2)
+        >>> import torch, torch_infotheory as ti
+        >>> ti.joint_entropy(torch.tensor([[0.25, 0.25], [0.0, 0.5]]), base=2)
         tensor(1.5000)
 
     Reference:
@@ -525,7 +533,8 @@ def conditional_entropy(
     Example:
         Half of the time X is 0 and leaves 1 bit; half of the time X is 1 and leaves nothing.
 
-        >>> conditional_entropy(torch.tensor([[0.25, 0.25], [0.0, 0.5]]), base=2)
+        >>> import torch, torch_infotheory as ti
+        >>> ti.conditional_entropy(torch.tensor([[0.25, 0.25], [0.0, 0.5]]), base=2)
         tensor(0.5000)
 
     Reference:
@@ -577,7 +586,8 @@ def mutual_information(
     Example:
         X is a coin of 1 bit, Y has 0.8113 bits, the pair has 1.5 bits.
 
-        >>> mutual_information(torch.tensor([[0.25, 0.25], [0.0, 0.5]]), base=2)
+        >>> import torch, torch_infotheory as ti
+        >>> ti.mutual_information(torch.tensor([[0.25, 0.25], [0.0, 0.5]]), base=2)
         tensor(0.3113)
 
     Reference:
@@ -634,11 +644,12 @@ def pointwise_mutual_information(
         The marginals are (0.5, 0.5) and (0.25, 0.75). The first cell is log2(0.25 / 0.125) = 1 bit,
         and its self-information is 2 bits.
 
+        >>> import torch, torch_infotheory as ti
         >>> joint = torch.tensor([[0.25, 0.25], [0.0, 0.5]])
-        >>> pointwise_mutual_information(joint, base=2)
+        >>> ti.pointwise_mutual_information(joint, base=2)
         tensor([[ 1.0000, -0.5850],
                 [   -inf,  0.4150]])
-        >>> pointwise_mutual_information(joint, normalized=True)
+        >>> ti.pointwise_mutual_information(joint, normalized=True)
         tensor([[ 0.5000, -0.2925],
                 [-1.0000,  0.4150]])
 
@@ -689,7 +700,8 @@ def variation_of_information(
     Example:
         The pair has 1.5 bits, of which 0.3113 bits are shared.
 
-        >>> variation_of_information(torch.tensor([[0.25, 0.25], [0.0, 0.5]]), base=2)
+        >>> import torch, torch_infotheory as ti
+        >>> ti.variation_of_information(torch.tensor([[0.25, 0.25], [0.0, 0.5]]), base=2)
         tensor(1.1887)
 
     Reference:
@@ -700,3 +712,6 @@ def variation_of_information(
     """
     ops = _ops if validate is None else _ops.that(validate)
     return ops.variation_of_information(joint, x_dim, y_dim, kind, base, keepdim, dtype)
+
+
+_explain_arguments([globals()[name] for name in __all__], __doc__)

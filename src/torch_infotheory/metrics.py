@@ -8,7 +8,6 @@ in float64 too, is that of one pass over all data, however it was split. States 
 ``state_dict``: a run that resumes in the middle of an epoch goes on where it was.
 
 Shared arguments:
-    kind, dim, base: See `torch_infotheory.measures`.
     weight: Of ``update``: how much each distribution counts; a number, or a tensor that broadcasts
         to the batch. A distribution with weight 0 contributes nothing, be it NaN or infinite.
     ignore_index: The label of positions that contribute nothing. None: every position counts.
@@ -34,6 +33,7 @@ from torch import Tensor
 
 from torch_infotheory import measures
 from torch_infotheory._arguments import nats_in
+from torch_infotheory._docstrings import explain_arguments as _explain_arguments
 from torch_infotheory.estimators import _arguments, counts, labels
 from torch_infotheory.measures import Dim, Kind
 from torch_infotheory.nn import functional
@@ -129,7 +129,9 @@ class Perplexity(_OfTokens):
     Example:
         One token had probability 1/2, the other 1/8; their geometric mean is 1/4.
 
-        >>> metric = Perplexity()
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.Perplexity()
         >>> metric.update(torch.tensor([[0.5, 0.5], [0.125, 0.875]]).log(), torch.tensor([0, 0]))
         >>> metric.compute()
         tensor(4.0000, dtype=torch.float64)
@@ -176,7 +178,9 @@ class BitsPerByte(_OfTokens):
     Example:
         A token of 3 bytes had probability 1/4, one of 1 byte 1/16: 2 + 4 bits for 4 bytes.
 
-        >>> metric = BitsPerByte()
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.BitsPerByte()
         >>> logits = torch.tensor([[0.25, 0.75], [0.9375, 0.0625]]).log()
         >>> metric.update(logits, torch.tensor([0, 1]), torch.tensor([3, 1]))
         >>> metric.compute()
@@ -248,7 +252,9 @@ class Entropy(_Mean):
     Example:
         One coin is fair, two are certain.
 
-        >>> metric = Entropy(base=2)
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.Entropy(base=2)
         >>> metric.update(torch.tensor([[0.5, 0.5]]))
         >>> metric.update(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
         >>> metric.compute()
@@ -291,7 +297,9 @@ class KLDivergence(_Mean):
     Example:
         The weights leave the second pair out. The first has 0.5 * 1 - 0.5 * log2(1.5) bits.
 
-        >>> metric = KLDivergence(base=2)
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.KLDivergence(base=2)
         >>> p = torch.tensor([[0.5, 0.5], [0.5, 0.5]])
         >>> q = torch.tensor([[0.25, 0.75], [0.0, 1.0]])
         >>> metric.update(p, q, weight=torch.tensor([1.0, 0.0]))
@@ -336,7 +344,9 @@ class JSDivergence(_Mean):
     Example:
         Distributions that never agree are 1 bit apart, equal ones 0.
 
-        >>> metric = JSDivergence(base=2)
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.JSDivergence(base=2)
         >>> eye = torch.eye(2)
         >>> metric.update(eye, eye.flip(0))
         >>> metric.update(eye, eye)
@@ -415,7 +425,9 @@ class MutualInformation(_OfLabels):
     Example:
         Right three times out of four: H(Y) = 1 bit, of which 0.1887 are told.
 
-        >>> metric = MutualInformation(2, 2, base=2)
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.MutualInformation(2, 2, base=2)
         >>> metric.update(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 0, 1]))
         >>> metric.update(torch.tensor([1, 1, 0, 1]), torch.tensor([1, 1, 1, 0]))
         >>> metric.compute()
@@ -462,7 +474,9 @@ class ConditionalEntropy(_OfLabels):
     Example:
         Where X is 0, Y is one of two; where it is 1, there is one.
 
-        >>> metric = ConditionalEntropy(2, 2, base=2)
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.ConditionalEntropy(2, 2, base=2)
         >>> metric.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 1]))
         >>> metric.compute()
         tensor(0.5000, dtype=torch.float64)
@@ -498,7 +512,9 @@ class VariationOfInformation(_OfLabels):
     Example:
         One clustering cuts each of the clusters of the other, where there are two, in halves.
 
-        >>> metric = VariationOfInformation(2, 4, base=2)
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.VariationOfInformation(2, 4, base=2)
         >>> metric.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 2, 3]))
         >>> metric.compute()
         tensor(1., dtype=torch.float64)
@@ -546,7 +562,9 @@ class NormalizedMutualInformation(_Score):
     Example:
         Of the pair's 1.5 bits, 1 is shared: X has 1 and Y has 1.5.
 
-        >>> metric = NormalizedMutualInformation(2, 3)
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.NormalizedMutualInformation(2, 3)
         >>> metric.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 1, 2]))
         >>> metric.compute()
         tensor(0.8000, dtype=torch.float64)
@@ -580,7 +598,9 @@ class AdjustedMutualInformation(_Score):
     Example:
         Of 4 points in 2 equal pairs, chance finds the same pairs 1 time in 3: E = log 2 / 3.
 
-        >>> metric = AdjustedMutualInformation(2, 2)
+        >>> import torch
+        >>> from torch_infotheory import metrics
+        >>> metric = metrics.AdjustedMutualInformation(2, 2)
         >>> metric.update(torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]))
         >>> metric.compute()
         tensor(-0.5000, dtype=torch.float64)
@@ -593,3 +613,6 @@ class AdjustedMutualInformation(_Score):
         """Return the score of all pairs so far."""
         pairs = labels._Contingency.of_table(self.table)
         return labels._adjusted(pairs, labels.AVERAGES[self.average])
+
+
+_explain_arguments([globals()[name] for name in __all__], measures.__doc__, __doc__)

@@ -5,9 +5,15 @@ numbers too: sums of mutual informations, which are never below 0 and keep their
 variables are nearly independent, and not differences of entropies. Marginals and conditional
 tables are formed in float64, whatever the input's dtype, so that no digits are lost on the way.
 
-Shared arguments, domain and errors are those of `torch_infotheory.measures`. ``kind`` may be
-``"counts"`` too: a table of counts, of an integer or floating dtype, which is divided by its sum.
-``dims`` names the dimension, or the tuple of dimensions, of each variable.
+Domain and errors are those of `torch_infotheory.measures`, and so are the arguments but for
+``kind``. ``dims`` names the dimension, or the tuple of dimensions, of each variable.
+
+Shared arguments:
+    kind: How the table states its distribution. ``"probs"``: as probabilities. ``"log_probs"``: as
+        natural logarithms of them, whatever ``base`` is. ``"logits"``: as natural logarithms up to
+        a constant, normalized here by a softmax over the dimensions of the variables.
+        ``"counts"``: as counts, of an integer or floating dtype, which are divided by their sum.
+        Probabilities and log-probabilities are taken literally and never normalized.
 
 The gradient by a zero cell, and by a logit of -inf, is 0.
 """
@@ -20,6 +26,7 @@ import torch
 from torch import Tensor
 
 from torch_infotheory import measures
+from torch_infotheory._docstrings import explain_arguments as _explain_arguments
 from torch_infotheory.estimators._arguments import nats_in, wide
 from torch_infotheory.measures import Dim, Kind
 
@@ -55,7 +62,7 @@ def conditional_mutual_information(
     Args:
         joint: Joint tables of three variables, shape (..., X, Y, Z).
         x_dim, y_dim, z_dim: The dimension of each variable, or several.
-        kind, base, keepdim, dtype: As for `torch_infotheory.mutual_information`.
+        kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.multivariate`.
 
     Returns:
         Tensor of joint's shape without the dimensions of the variables; never below 0.
@@ -72,9 +79,10 @@ def conditional_mutual_information(
     Example:
         X and Y are fair coins, and Z says whether they differ.
 
+        >>> import torch, torch_infotheory as ti
         >>> joint = torch.zeros(2, 2, 2)
         >>> joint[0, 0, 0] = joint[0, 1, 1] = joint[1, 0, 1] = joint[1, 1, 0] = 0.25
-        >>> conditional_mutual_information(joint, base=2)
+        >>> ti.conditional_mutual_information(joint, base=2)
         tensor(1.)
 
     Reference:
@@ -107,7 +115,7 @@ def total_correlation(
     Args:
         joint: Joint tables of n variables.
         dims: The dimension of each variable, or several for one variable as a tuple.
-        kind, base, keepdim, dtype: As for `torch_infotheory.mutual_information`.
+        kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.multivariate`.
 
     Returns:
         Tensor of joint's shape without the dimensions of the variables; never below 0.
@@ -124,9 +132,10 @@ def total_correlation(
     Example:
         Three copies of one coin: 3 - 1 bits.
 
+        >>> import torch, torch_infotheory as ti
         >>> joint = torch.zeros(2, 2, 2)
         >>> joint[0, 0, 0] = joint[1, 1, 1] = 0.5
-        >>> total_correlation(joint, (0, 1, 2), base=2)
+        >>> ti.total_correlation(joint, (0, 1, 2), base=2)
         tensor(2.)
 
     Reference:
@@ -162,7 +171,7 @@ def dual_total_correlation(
     Args:
         joint: Joint tables of n variables.
         dims: The dimension of each variable, or several for one variable as a tuple.
-        kind, base, keepdim, dtype: As for `torch_infotheory.mutual_information`.
+        kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.multivariate`.
 
     Returns:
         Tensor of joint's shape without the dimensions of the variables; never below 0.
@@ -179,9 +188,10 @@ def dual_total_correlation(
     Example:
         Three copies of one coin share its bit.
 
+        >>> import torch, torch_infotheory as ti
         >>> joint = torch.zeros(2, 2, 2)
         >>> joint[0, 0, 0] = joint[1, 1, 1] = 0.5
-        >>> dual_total_correlation(joint, (0, 1, 2), base=2)
+        >>> ti.dual_total_correlation(joint, (0, 1, 2), base=2)
         tensor(1.)
 
     Reference:
@@ -217,7 +227,7 @@ def co_information(
     Args:
         joint: Joint tables of n variables, n at least 2.
         dims: The dimension of each variable, or several for one variable as a tuple.
-        kind, base, keepdim, dtype: As for `torch_infotheory.mutual_information`.
+        kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.multivariate`.
 
     Returns:
         Tensor of joint's shape without the dimensions of the variables; of either sign for three
@@ -236,9 +246,10 @@ def co_information(
     Example:
         Two coins and whether they differ: no two tell of each other, but all three do.
 
+        >>> import torch, torch_infotheory as ti
         >>> joint = torch.zeros(2, 2, 2)
         >>> joint[0, 0, 0] = joint[0, 1, 1] = joint[1, 0, 1] = joint[1, 1, 0] = 0.25
-        >>> co_information(joint, (0, 1, 2), base=2)
+        >>> ti.co_information(joint, (0, 1, 2), base=2)
         tensor(-1.)
 
     Reference:
@@ -281,12 +292,11 @@ def normalized_mutual_information(
         joint: Joint tables, shape (..., X, Y).
         x_dim, y_dim: The dimension of each variable, or several.
         average: One of the names above.
-        kind, keepdim, dtype: As for `torch_infotheory.mutual_information`. There is no ``base``: a
-            ratio is the same in every unit.
+        kind, keepdim, dtype: Shared arguments, see `torch_infotheory.multivariate`.
 
     Returns:
-        Tensor of joint's shape without ``x_dim`` and ``y_dim``; from 0 to 1, from 1 to 2 for
-        ``"studholme"``.
+        Tensor of joint's shape without ``x_dim`` and ``y_dim``, the same in every unit; from 0 to
+        1, and from 1 to 2 for ``"studholme"``.
 
     Domain:
         As for every measure. Where neither X nor Y is uncertain the value is 1, as scikit-learn has
@@ -302,10 +312,11 @@ def normalized_mutual_information(
     Example:
         X tells all of Y's bit; it has 1.5 itself.
 
+        >>> import torch, torch_infotheory as ti
         >>> joint = torch.tensor([[0.5, 0.0], [0.0, 0.25], [0.0, 0.25]])
-        >>> normalized_mutual_information(joint)  # 1 / 1.25
+        >>> ti.normalized_mutual_information(joint)  # 1 / 1.25
         tensor(0.8000)
-        >>> normalized_mutual_information(joint, average="studholme")  # 2.5 / 1.5
+        >>> ti.normalized_mutual_information(joint, average="studholme")  # 2.5 / 1.5
         tensor(1.6667)
 
     Reference:
@@ -352,7 +363,7 @@ def lautum_information(
     Args:
         joint: Joint tables, shape (..., X, Y).
         x_dim, y_dim: The dimension of each variable, or several.
-        kind, base, keepdim, dtype: As for `torch_infotheory.mutual_information`.
+        kind, base, keepdim, dtype: Shared arguments, see `torch_infotheory.multivariate`.
 
     Returns:
         Tensor of joint's shape without ``x_dim`` and ``y_dim``; never below 0 for a normalised
@@ -370,7 +381,8 @@ def lautum_information(
     Example:
         Both marginals are (1/2, 1/2): log2(1/4) minus the mean of log2(3/8) and log2(1/8), negated.
 
-        >>> lautum_information(torch.tensor([[0.375, 0.125], [0.125, 0.375]]), base=2)
+        >>> import torch, torch_infotheory as ti
+        >>> ti.lautum_information(torch.tensor([[0.375, 0.125], [0.125, 0.375]]), base=2)
         tensor(0.2075)
 
     Reference:
@@ -407,7 +419,7 @@ def positive_pointwise_mutual_information(
     Args:
         joint: Joint tables, shape (..., X, Y).
         x_dim, y_dim: The dimension of each variable, or several.
-        kind, base, dtype: As for `torch_infotheory.pointwise_mutual_information`.
+        kind, base, dtype: Shared arguments, see `torch_infotheory.multivariate`.
 
     Returns:
         Tensor of joint's shape.
@@ -425,8 +437,9 @@ def positive_pointwise_mutual_information(
     Example:
         The marginals are (0.5, 0.5) and (0.25, 0.75). The first cell is log2(0.25 / 0.125).
 
+        >>> import torch, torch_infotheory as ti
         >>> joint = torch.tensor([[0.25, 0.25], [0.0, 0.5]])
-        >>> positive_pointwise_mutual_information(joint, base=2)
+        >>> ti.positive_pointwise_mutual_information(joint, base=2)
         tensor([[1.0000, 0.0000],
                 [0.0000, 0.4150]])
 
@@ -465,7 +478,7 @@ def binary_entropy(
     Args:
         p: Probabilities of any shape, or logits log(p / (1 - p)).
         kind: ``"probs"`` or ``"logits"``.
-        base, dtype: As for `torch_infotheory.entropy`.
+        base, dtype: Shared arguments, see `torch_infotheory.measures`.
 
     Returns:
         Tensor of p's shape, from 0 to log 2.
@@ -483,7 +496,8 @@ def binary_entropy(
     Example:
         A fair coin has 1 bit, a sure one none.
 
-        >>> binary_entropy(torch.tensor([0.5, 1.0, 0.25]), base=2)
+        >>> import torch, torch_infotheory as ti
+        >>> ti.binary_entropy(torch.tensor([0.5, 1.0, 0.25]), base=2)
         tensor([1.0000, 0.0000, 0.8113])
 
     Reference:
@@ -640,3 +654,6 @@ def _conditional(
     total = values.sum((-2, -1), keepdim=True)
     slices = values / torch.where(total == 0, 1.0, total)
     return (total.squeeze((-2, -1)) * measures.mutual_information(slices, base=base)).sum(-1)
+
+
+_explain_arguments([globals()[name] for name in __all__], measures.__doc__, __doc__)

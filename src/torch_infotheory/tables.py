@@ -68,7 +68,7 @@ def joint_table(
             16 bits are added in float32.
 
     Returns:
-        Tensor of shape (..., num_x, num_y), or (..., *sizes).
+        Tensor of shape (..., num_x, num_y), or ``(..., *sizes)``.
 
     Domain:
         A pair with a label below 0 is left out. The counts do not depend on the number of threads.
@@ -85,12 +85,13 @@ def joint_table(
     Example:
         The pair (1, 2) occurs twice; the last pair is left out.
 
+        >>> import torch, torch_infotheory as ti
         >>> x = torch.tensor([0, 1, 1, 1])
         >>> y = torch.tensor([0, 2, 2, -1])
-        >>> joint_table(x, y)
+        >>> ti.joint_table(x, y)
         tensor([[1, 0, 0],
                 [0, 0, 2]])
-        >>> joint_table(torch.stack([x, y]), (2, 3), weight=torch.tensor([0.5, 0.25, 0.25, 1.0]))
+        >>> ti.joint_table(torch.stack([x, y]), (2, 3), weight=torch.tensor([0.5, 0.25, 0.25, 1.0]))
         tensor([[0.5000, 0.0000, 0.0000],
                 [0.0000, 0.0000, 0.5000]])
 

@@ -55,8 +55,10 @@ def mutual_information_bound(
     Example:
         A critic that is sure of every pair finds log 2 in 2 samples.
 
+        >>> import torch
+        >>> from torch_infotheory import estimators
         >>> scores = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])
-        >>> mutual_information_bound(scores, base=2)
+        >>> estimators.mutual_information_bound(scores, base=2)
         tensor(1.)
 
     Reference:

@@ -96,10 +96,13 @@ def entropy_from_counts(
     Example:
         Counts of (2, 1, 1) have 1.5 bits; Miller and Madow add 2 / 8 nats.
 
+        >>> import torch
+        >>> from torch_infotheory import estimators
         >>> counts = torch.tensor([2, 1, 1])
-        >>> entropy_from_counts(counts, base=2)
+        >>> estimators.entropy_from_counts(counts, base=2)
         tensor(1.5000, dtype=torch.float64)
-        >>> entropy_from_counts(counts, "miller_madow") - entropy_from_counts(counts)
+        >>> corrected = estimators.entropy_from_counts(counts, "miller_madow")
+        >>> corrected - estimators.entropy_from_counts(counts)
         tensor(0.2500, dtype=torch.float64)
 
     Reference:

@@ -65,7 +65,9 @@ def entropy_from_labels(
     Example:
         Half of the labels are 7, and a quarter each are 1 and -1.
 
-        >>> entropy_from_labels(torch.tensor([7, 1, 7, -1]), base=2)
+        >>> import torch
+        >>> from torch_infotheory import estimators
+        >>> estimators.entropy_from_labels(torch.tensor([7, 1, 7, -1]), base=2)
         tensor(1.5000, dtype=torch.float64)
 
     Reference:
@@ -129,8 +131,10 @@ def mutual_information_from_labels(
     Example:
         Two labels that always agree share the 1 bit that each has.
 
+        >>> import torch
+        >>> from torch_infotheory import estimators
         >>> labels = torch.tensor([0, 1, 1, 0])
-        >>> mutual_information_from_labels(labels, 5 - labels, base=2)
+        >>> estimators.mutual_information_from_labels(labels, 5 - labels, base=2)
         tensor(1., dtype=torch.float64)
 
     Reference:
@@ -191,8 +195,10 @@ def conditional_mutual_information_from_labels(
     Example:
         Two coins are independent, but not once it is known whether they agree.
 
+        >>> import torch
+        >>> from torch_infotheory import estimators
         >>> x, y = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
-        >>> conditional_mutual_information_from_labels(x, y, x ^ y, base=2)
+        >>> estimators.conditional_mutual_information_from_labels(x, y, x ^ y, base=2)
         tensor(1., dtype=torch.float64)
 
     Reference:
@@ -240,8 +246,10 @@ def normalized_mutual_information_score(
     Example:
         Of the pair's 1.5 bits, 1 is shared: X has 1 and Y has 1.5.
 
+        >>> import torch
+        >>> from torch_infotheory import estimators
         >>> x, y = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 1, 2])
-        >>> normalized_mutual_information_score(x, y)
+        >>> estimators.normalized_mutual_information_score(x, y)
         tensor(0.8000, dtype=torch.float64)
 
     Reference:
@@ -291,10 +299,12 @@ def adjusted_mutual_information_score(x: Tensor, y: Tensor, average: str = "arit
     Example:
         Of 4 points in 2 equal pairs, chance finds the same pairs 1 time in 3: E = log 2 / 3.
 
+        >>> import torch
+        >>> from torch_infotheory import estimators
         >>> x = torch.tensor([0, 0, 1, 1])
-        >>> adjusted_mutual_information_score(x, 1 - x)
+        >>> estimators.adjusted_mutual_information_score(x, 1 - x)
         tensor(1., dtype=torch.float64)
-        >>> adjusted_mutual_information_score(x, torch.tensor([0, 1, 0, 1]))
+        >>> estimators.adjusted_mutual_information_score(x, torch.tensor([0, 1, 0, 1]))
         tensor(-0.5000, dtype=torch.float64)
 
     Reference:
@@ -342,8 +352,10 @@ def expected_mutual_information(x: Tensor, y: Tensor, *, base: float | None = No
     Example:
         Of 4 points in 2 equal pairs, chance finds the same pairs 1 time in 3, or else nothing.
 
+        >>> import torch
+        >>> from torch_infotheory import estimators
         >>> x = torch.tensor([0, 0, 1, 1])
-        >>> expected_mutual_information(x, x, base=2)
+        >>> estimators.expected_mutual_information(x, x, base=2)
         tensor(0.3333, dtype=torch.float64)
 
     Reference:

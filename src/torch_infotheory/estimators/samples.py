@@ -70,7 +70,9 @@ def differential_entropy(
     Example:
         For k = 1 every distance is 1, and the unit ball on a line has length 2.
 
-        >>> differential_entropy(torch.tensor([0.0, 1.0, 2.0]), k=1)  # 1 + 1/2 + log 2
+        >>> import torch
+        >>> from torch_infotheory import estimators
+        >>> estimators.differential_entropy(torch.tensor([0.0, 1.0, 2.0]), k=1)  # 1 + 1/2 + log 2
         tensor(2.1931)
 
     Reference:
@@ -165,8 +167,10 @@ def mutual_information_knn(
         Of 3 points on a diagonal each has 1 neighbor at distance 1 and none nearer:
         ψ(1) + ψ(3) - 2 ψ(1) = 3/2.
 
+        >>> import torch
+        >>> from torch_infotheory import estimators
         >>> x = torch.tensor([0.0, 1.0, 2.0])
-        >>> mutual_information_knn(x, x, k=1)
+        >>> estimators.mutual_information_knn(x, x, k=1)
         tensor(1.5000)
 
     Reference:
@@ -243,7 +247,10 @@ def kl_divergence_knn(
     Example:
         The others of x are at distance 1, those of y at distance 2, and M = N - 1.
 
-        >>> kl_divergence_knn(torch.tensor([0.0, 1.0]), torch.tensor([2.0]), k=1)  # (log 2) / 2
+        >>> import torch
+        >>> from torch_infotheory import estimators
+        >>> p, q = torch.tensor([0.0, 1.0]), torch.tensor([2.0])
+        >>> estimators.kl_divergence_knn(p, q, k=1)  # (log 2) / 2
         tensor(0.3466)
 
     Reference:
