@@ -17,7 +17,7 @@ import torch_infotheory
 from torch_infotheory import divergences, estimators, gaussian, measures, multivariate
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = ("conventions", "dropin", "estimators", "gaussian", "linear", "metrics", "sharding")
+RUN = "conventions dropin estimators gaussian language_models linear metrics sharding".split()
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in RUN)]
 MODULES = {  # where they are
     "torch_infotheory": measures,
