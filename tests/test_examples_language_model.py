@@ -1,10 +1,11 @@
-"""The language model learns, and learns the same with either loss."""
+"""The language model learns, learns the same with every loss, and teaches a smaller one."""
 
 import importlib.util
 import math
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -26,21 +27,54 @@ def example() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def curves(example: ModuleType) -> tuple[list[float], list[float]]:
-    theirs = example.train(F.cross_entropy, STEPS, "torch")
-    return theirs, example.train(ours.cross_entropy, STEPS, "torch_infotheory")
+def trained(example: ModuleType) -> dict[str, tuple[Any, list[float]]]:
+    return {
+        "theirs": example.train(example.of_logits(F.cross_entropy), STEPS, "torch"),
+        "mine": example.train(example.of_logits(ours.cross_entropy), STEPS, "torch_infotheory"),
+        "hidden": example.train(example.of_hidden_states, STEPS, "from hidden states"),
+    }
 
 
-def test_the_curves_are_equal(curves: tuple[list[float], list[float]]) -> None:
-    theirs, mine = curves
-    assert len(theirs) == len(mine) == STEPS
-    assert mine == pytest.approx(theirs, rel=0, abs=1e-5)
+@pytest.mark.parametrize("name", ["mine", "hidden"])
+def test_the_curves_are_equal(trained: dict[str, tuple[Any, list[float]]], name: str) -> None:
+    theirs, curve = trained["theirs"][1], trained[name][1]
+    assert len(theirs) == len(curve) == STEPS
+    assert curve == pytest.approx(theirs, rel=0, abs=1e-5)
 
 
-def test_the_model_learns(curves: tuple[list[float], list[float]]) -> None:
-    _, mine = curves
-    assert mine[0] == pytest.approx(math.log(256), abs=0.5)  # it starts without an opinion
-    assert mine[-1] < 0.55 * mine[0]
+def test_the_model_learns(trained: dict[str, tuple[Any, list[float]]]) -> None:
+    _, curve = trained["mine"]
+    assert curve[0] == pytest.approx(math.log(256), abs=0.5)  # it starts without an opinion
+    assert curve[-1] < 0.55 * curve[0]
+
+
+def test_the_predictions(example: ModuleType, trained: dict[str, tuple[Any, list[float]]]) -> None:
+    model, _ = trained["hidden"]
+    bits, expected = example.predictions(model)
+    data = example.text()[-example.HELD_OUT :]
+    windows = data.unfold(0, example.CONTEXT + 1, example.CONTEXT)
+    with torch.no_grad():
+        log_p = model(windows[:, :-1]).double().log_softmax(-1)
+    of_byte = -log_p.gather(-1, windows[:, 1:, None]).flatten() / math.log(2)
+    entropy = -(log_p.exp() * log_p).sum(-1).flatten() / math.log(2)
+    torch.testing.assert_close(bits.double(), of_byte, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(expected.double(), entropy, rtol=1e-4, atol=1e-4)
+    x, y = example.grouped(bits, expected)
+    assert len(x) == len(y) == 10 and x.diff().gt(0).all()
+    torch.testing.assert_close(y.mean(), bits.mean(), rtol=0, atol=0.01)
+
+
+def test_a_student_learns_from_the_teacher(
+    example: ModuleType, trained: dict[str, tuple[Any, list[float]]]
+) -> None:
+    teacher, _ = trained["hidden"]
+    weights = [p.clone() for p in teacher.parameters()]
+    small = example.LanguageModel(32, layers=1)
+    student, curve = example.train(example.from_teacher(teacher), STEPS, "student", small)
+    assert student is small and 0 < curve[-1] < 0.25 * curve[0]
+    assert all(torch.equal(a, b) for a, b in zip(weights, teacher.parameters(), strict=True))
+    bits, _ = example.predictions(student)
+    assert bits.mean() < 6  # of 8 without an opinion
 
 
 def test_the_text_comes_with_python(example: ModuleType) -> None:
@@ -58,12 +92,18 @@ def test_the_model_does_not_see_the_future(example: ModuleType) -> None:
 
 
 @pytest.mark.usefixtures("threads")
-def test_what_it_prints(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert example.main(["--steps", "3"]) == 0
+def test_what_it_prints(
+    example: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    picture = tmp_path / "model.png"
+    assert example.main(["--steps", "3", "--output", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10_000
     printed = capsys.readouterr()
-    rows = re.findall(r"^\s+(\d+)\s+([\d.]+)\s+([\d.]+)\s+\S+", printed.out, re.MULTILINE)
+    number = r"\s+([\d.]+)"
+    rows = re.findall(rf"^\s+(\d+){3 * number}\s+\S+", printed.out, re.MULTILINE)
     assert [row[0] for row in rows] == ["1", "2", "3"]
-    assert all(theirs == mine for _, theirs, mine in rows)
+    assert all(theirs == mine == hidden for _, theirs, mine, hidden in rows)
     assert float(rows[0][1]) == pytest.approx(8, abs=0.5)  # bits
     assert "The curves agree" in printed.out
+    assert re.search(r"student\s+\d\.\d{3}\s+\d\.\d{3}\s+\d\.\d{3}", printed.out)
     assert "bits per byte=" in printed.err and "torch_infotheory" in printed.err
