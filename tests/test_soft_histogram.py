@@ -68,7 +68,7 @@ def test_windows_are_what_others_compute():
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("bins, n", [(6, 1), (7, 50), (32, 3000), (33, 200_000)])
+@pytest.mark.parametrize("bins, n", [(6, 1), (7, 50), (32, 3000), (33, 70_000)])
 def test_values(kernel: str, bins: int, n: int):
     x, y = samples(n)
     range = ((-3.0, 4.0), (-2.0, 3.0)) if n == 1 else None
@@ -231,6 +231,21 @@ def test_constant_samples_are_added_up_exactly():
     assert_close(table.double(), dense(x[:1], x[:1], 32, ((0, 1),) * 2), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
+def test_no_cell_is_below_0(kernel: str, dtype: torch.dtype):
+    # The ends of the range may come to lie beyond the table by rounding.
+    x = samples(500, 2, dtype=dtype)[0]
+    number = KERNELS.index(kernel)
+    for bins in range(6, 100):
+        table = ti.soft_joint_histogram(x, x, bins, kernel=kernel)
+        assert table.min() >= 0
+        ends = torch.stack([x.min(-1).values, x.max(-1).values] * 2, -1)
+        op = torch.ops.torch_infotheory._soft_histogram.default
+        composed = op._op_dk(FALLBACK, x, x, None, None, ends, bins, number, 0, 0)
+        assert composed.min() >= 0
+
+
 def test_no_sample_and_one_sample():
     x = torch.empty(2, 0, requires_grad=True)
     table = ti.soft_joint_histogram(x, x, 5)
@@ -358,7 +373,7 @@ def test_bad_arguments():
             ti.soft_joint_histogram(*arguments, **options)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(25))
 def test_random_calls(seed: int):
     random = np.random.default_rng(seed)
     kernel = str(random.choice(KERNELS))
@@ -381,6 +396,7 @@ def test_random_calls(seed: int):
     table = ti.soft_joint_histogram(x, y, bins, range, kernel=kernel, mask=mask)
     expected = dense(other, y, bins, range, kernel, mask)
     exact = dtype == torch.float64
+    assert table.min() >= 0
     digits = 1e-9 if exact else 1e-6
     assert_close(table.double(), expected, rtol=10 * digits, atol=digits)
     g = torch.randn(table.shape, dtype=torch.float64)

@@ -35,11 +35,10 @@ struct Placed {
     double power = 1;
     for (int64_t k = 0; k < order; ++k) power *= scale;
     for (int64_t j = 0; j < n; ++j) {
-      const double v = value[j],
-                   inside = v < low    ? low
-                            : v > high ? high
-                                       : v,
-                   t = (inside - low) * scale, last = t < span - 1 ? t : span - 1;
+      const double v = value[j], above = v < low ? low : v, inside = above > high ? high : above;
+      double t = (inside - low) * scale;
+      t = t > span ? span : t;  // by rounding, which would make a weight negative
+      const double last = t < span - 1 ? t : span - 1;
       const int cells = int(last > 0 ? last : 0);
       cell[j] = cells;
       fraction[j] = t - cells;

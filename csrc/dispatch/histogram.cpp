@@ -26,7 +26,7 @@ struct PlacedTensor {
                  high = range.narrow(1, 1, 1).to(type), inside = x.maximum(low).minimum(high);
     const double span = double(bins - W::support + 1);
     const Tensor width = high - low, scale = at::where(width == 0, 0., span / width),
-                 t = (inside - low) * scale;
+                 t = ((inside - low) * scale).clamp_max(span);  // beyond it by rounding alone
     PlacedTensor placed;
     placed.cell = t.nan_to_num(0.).floor().clamp(0., span - 1).to(at::kLong);
     placed.weights.resize(W::support);
