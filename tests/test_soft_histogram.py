@@ -321,6 +321,16 @@ def test_vmap_and_transforms():
     expected = ti.mutual_information(ti.soft_joint_histogram(x, y, 8))
     assert_close(torch.func.vmap(information)(x, y), expected)
     assert_close(torch.func.vmap(information, (None, 0))(one, y), information(one.expand(4, 30), y))
+    assert torch.func.vmap(information)(x[:0], y[:0]).shape == (0,)
+    mask = torch.rand(4, 30) < 0.7
+
+    def table(x: Tensor, mask: Tensor) -> Tensor:
+        return ti.soft_joint_histogram(x, y[:2], 8, mask=mask)
+
+    for in_dims, given in (((0, None), (x, mask[0])), ((None, 0), (x[0], mask))):
+        pairs = zip(*(torch.broadcast_to(v, (4, 30)) for v in given), strict=True)
+        each = torch.stack([table(*pair) for pair in pairs])
+        assert_close(torch.func.vmap(table, in_dims)(*given), each)
     per_sample = torch.func.vmap(torch.func.grad(information))(x, y)
     x = x.requires_grad_()
     (whole,) = torch.autograd.grad(information(x, y).sum(), x)

@@ -60,9 +60,9 @@ struct Placed {
     using P = Pack<double>;
     for (int64_t j = 0; j < n; j += P::width) {
       P w[support];
-      const P times = torch_infotheory::load<double>(factor + j);
       W::weights(torch_infotheory::load<double>(fraction + j), order, w);
-      for (int k = 0; k < support; ++k) store(weights[k] + j, times0(times, w[k]));
+      const P times = torch_infotheory::load<double>(factor + j);
+      for (int k = 0; k < support; ++k) store(weights[k] + j, order ? times * w[k] : w[k]);
     }
   }
 };

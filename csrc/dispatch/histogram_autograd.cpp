@@ -170,9 +170,10 @@ struct BatchedRows {
     for (const auto& s : t.sym_sizes()) shape.push_back(s);
     return t.unsqueeze(0).expand_symint(shape).flatten(0, 1);
   }
-  Tensor result(const Tensor& of_rows) const {
+  // `like` has the rows of one sample.
+  Tensor result(const Tensor& of_rows, const Tensor& like) const {
     if (level < 0) return of_rows;
-    const c10::SymInt shape[] = {samples, of_rows.sym_size(0) / samples};
+    const c10::SymInt shape[] = {samples, like.sym_size(0)};
     return at::functorch::makeBatched(of_rows.unflatten_symint(0, shape), 0, level);
   }
 
@@ -187,9 +188,11 @@ Tensor histogram_batched(const Tensor& x, const Tensor& y, const optional<Tensor
                          int64_t window, int64_t order_x, int64_t order_y) {
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
   const BatchedRows all({x, y, or_undefined(weight), or_undefined(mask), range});
-  return all.result(soft_histogram_op().call(
-      all.rows(x), all.rows(y), maybe(all.rows(or_undefined(weight))),
-      maybe(all.rows(or_undefined(mask))), all.rows(range), bins, window, order_x, order_y));
+  return all.result(
+      soft_histogram_op().call(all.rows(x), all.rows(y), maybe(all.rows(or_undefined(weight))),
+                               maybe(all.rows(or_undefined(mask))), all.rows(range), bins, window,
+                               order_x, order_y),
+      x);
 }
 Tensor gather_batched(const Tensor& x, const Tensor& y, const optional<Tensor>& mask,
                       const Tensor& range, const Tensor& table, int64_t window, int64_t order_x,
@@ -197,8 +200,9 @@ Tensor gather_batched(const Tensor& x, const Tensor& y, const optional<Tensor>& 
   c10::impl::ExcludeDispatchKeyGuard below(c10::DispatchKey::FuncTorchBatched);
   const BatchedRows all({x, y, or_undefined(mask), range, table});
   return all.result(soft_histogram_gather_op().call(
-      all.rows(x), all.rows(y), maybe(all.rows(or_undefined(mask))), all.rows(range),
-      all.rows(table), window, order_x, order_y, dtype));
+                        all.rows(x), all.rows(y), maybe(all.rows(or_undefined(mask))),
+                        all.rows(range), all.rows(table), window, order_x, order_y, dtype),
+                    x);
 }
 
 TORCH_LIBRARY_IMPL(torch_infotheory, Autograd, m) {

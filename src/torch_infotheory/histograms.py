@@ -115,7 +115,7 @@ def soft_joint_histogram(
     rows = [rows.reshape(batch.numel(), samples) for rows in tensors]
     counted = rows[2] if mask is not None else None
     table = _ops._soft_histogram(
-        rows[0], rows[1], None, counted, interval.reshape(-1, 4), bins, window, 0, 0
+        rows[0], rows[1], None, counted, interval.reshape(batch.numel(), 4), bins, window, 0, 0
     )
     total = samples if counted is None else counted.sum(-1).to(wide).view(-1, 1, 1)
     return (table / total).reshape(*batch, bins, bins)
