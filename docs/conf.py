@@ -82,6 +82,7 @@ MODULES = [
     ("Divergences, and measures with an order", "divergences", ""),
     ("More than two variables, and other forms", "multivariate", ""),
     ("Joint tables", "tables", ""),
+    ("Soft histograms", "histograms", ""),
     ("For language models", "language_models", ""),
     ("Losses as functions", "nn.functional", "nn.functional"),
     ("Losses as modules", "nn", "nn"),

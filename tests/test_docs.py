@@ -28,6 +28,7 @@ MEASURES = [(path, name) for path, module in MODULES.items() for name in module.
 COMPOSED = {
     "info_nce": torch_infotheory.nn.functional.info_nce,
     "joint_table": torch_infotheory.joint_table,
+    "soft_joint_histogram": torch_infotheory.soft_joint_histogram,
     **{name: getattr(estimators, name) for name in estimators.__all__},
     **{name: getattr(multivariate, name) for name in multivariate.__all__},
 }

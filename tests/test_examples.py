@@ -263,3 +263,51 @@ def test_features_recipe_shows_what_is_printed(
         assert shown == pytest.approx(features_table[name][:3], abs=0.0011)
     for shown in ("1.5668 bits", "1.369 bits", "1.112 bits"):
         assert shown in features_printed[0] and shown in page
+
+
+# registration.py
+
+
+@pytest.fixture(scope="module")
+def registration_printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    path = tmp_path_factory.mktemp("registration") / "registration.png"
+    return printed_by(load("registration"), "--output", str(path)), path
+
+
+def test_registration_finds_what_was_done(registration_printed: tuple[str, Path]) -> None:
+    row = re.compile(r"^ *(\w[a-z ]*?) +((?:-?\d+\.\d\d +)+)$", re.MULTILINE)
+    rows = {
+        name: [float(x) for x in numbers.split()]
+        for name, numbers in row.findall(registration_printed[0])
+    }
+    degrees, right, down, _ = rows["truth"]
+    assert rows["start"] == [0, 0, 0, pytest.approx(30.3, abs=0.1)]
+    found = rows["mutual information"]
+    np.testing.assert_allclose(found[:3], [degrees, right, down], atol=0.1)
+    assert found[3] < 0.1
+    assert rows["squared error"][3] > 20
+
+
+def test_registration_raises_the_information(registration_printed: tuple[str, Path]) -> None:
+    printed = dict(re.findall(r"mutual information (\w+): ([\d.]+) bits", registration_printed[0]))
+    table = np.histogram2d(
+        *(picture.flatten() for picture in load("registration").make_pictures()),
+        bins=30,
+        range=[[0, 1], [0, 1]],
+    )[0]
+    hard = sklearn.metrics.mutual_info_score(None, None, contingency=table) / math.log(2)
+    # Windows of four bins blur the table, and so tell less.
+    assert hard - 0.15 < float(printed["before"]) < hard
+    assert float(printed["after"]) > 2 * float(printed["before"])
+    page = (EXAMPLES.parent / "docs" / "recipes" / "registration.md").read_text()
+    for bits in printed.values():
+        assert f"{float(bits):.2f} bits" in page
+
+
+def test_registration_figure_is_drawn(registration_printed: tuple[str, Path]) -> None:
+    image = matplotlib.image.imread(registration_printed[1])[..., :3]
+    height, width, _ = image.shape
+    assert height >= 500 and width >= 1000
+    for line in (image[: height // 2], image[height // 2 :]):
+        for panel in np.array_split(line[:, : width - 100], 4, axis=1):
+            assert len(np.unique(panel.reshape(-1, 3), axis=0)) > 50

@@ -32,7 +32,7 @@ COMPOSED = [
     "distillation.cpp",
 ]
 # Where kernels meet tensors: the dispatch keys of the devices implement the ops of dispatch/.
-KEYS = {CSRC / "cpu/cpu.cpp", CSRC / "cuda/cuda.cu"}
+KEYS = {CSRC / "cpu/cpu.cpp", CSRC / "cpu/histogram.cpp", CSRC / "cuda/cuda.cu"}
 
 FORMULAS = "|".join(
     name
@@ -49,7 +49,7 @@ MUST_NOT_KNOW = [
     ("core/*", r"\bcuda[A-Z]\w*|\b(thread|block)Idx\b", "a device", ()),
     ("core/*", rf"\b({FORMULAS})\b", "a formula by name", ["formulas.h"]),
     ("core/formulas.h", r"\b(float|softmax|Kind|Operand|Rows)\b", "memory or dtypes", ()),
-    ("cpu/*", TORCH, "PyTorch", ["cpu.cpp", "parallel.h", "memory.h"]),
+    ("cpu/*", TORCH, "PyTorch", ["cpu.cpp", "histogram.cpp", "parallel.h", "memory.h"]),
     ("cpu/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("cuda/*", TORCH, "PyTorch", ["cuda.cu", "stream.h"]),
     ("cuda/*", rf"\b({FORMULAS})\b", "a formula by name", ()),

@@ -18,6 +18,7 @@ namespace {
 struct Lane {
   Tensor t;  // undefined for a plain number
   double c = 0;
+  Lane() = default;
   Lane(Tensor x) : t(std::move(x)) {}
   explicit Lane(double x) : c(x) {}
   bool plain() const { return !t.defined(); }
@@ -35,6 +36,7 @@ inline Lane operator*(const Lane& a, const Lane& b) {
   if (a.plain()) return b * a;
   return b.plain() ? a.t * b.c : a.t * b.t;
 }
+inline Lane operator/(const Lane& a, const Lane& b) { return a.plain() ? a.c / b.t : a.t / b.t; }
 inline Tensor operator==(const Lane& a, const Lane& b) {
   return b.plain() ? a.t == b.c : a.t == b.t;
 }

@@ -24,6 +24,7 @@ from torch_infotheory._config import show_config  # noqa: E402
 from torch_infotheory._ops import set_validation  # noqa: E402
 from torch_infotheory.divergences import *  # noqa: E402, F403
 from torch_infotheory.divergences import __all__ as _divergences  # noqa: E402
+from torch_infotheory.histograms import soft_joint_histogram as soft_joint_histogram  # noqa: E402
 from torch_infotheory.language_models import *  # noqa: E402, F403
 from torch_infotheory.language_models import __all__ as _language_models  # noqa: E402
 from torch_infotheory.measures import *  # noqa: E402, F403
@@ -49,6 +50,7 @@ __all__ = [
     "parallel",
     "set_validation",
     "show_config",
+    "soft_joint_histogram",
     *_measures,
     *_divergences,
     *_multivariate,

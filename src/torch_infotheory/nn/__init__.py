@@ -4,8 +4,8 @@
 
 can stand in place of ``from torch import nn``. `CrossEntropyLoss`, `NLLLoss`, `KLDivLoss`,
 `LinearCrossEntropyLoss` and their functions in `nn.functional` are ours, `EntropyLoss`,
-`JSDivLoss`, `DistillationLoss`, `LinearEntropyLoss`, `LinearKLDivLoss` and `LinearJSDivLoss` are
-new, and every other name is torch's, looked up when it is used.
+`JSDivLoss`, `DistillationLoss`, `LinearEntropyLoss`, `LinearKLDivLoss`, `LinearJSDivLoss` and
+`MutualInformationLoss` are new, and every other name is torch's, looked up when it is used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from torch_infotheory.nn.modules import (
     LinearEntropyLoss,
     LinearJSDivLoss,
     LinearKLDivLoss,
+    MutualInformationLoss,
     NLLLoss,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "LinearEntropyLoss",
     "LinearJSDivLoss",
     "LinearKLDivLoss",
+    "MutualInformationLoss",
     "NLLLoss",
     "functional",
     "modules",

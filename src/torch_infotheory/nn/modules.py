@@ -1,4 +1,4 @@
-"""The losses of `torch_infotheory.nn.functional` as modules.
+"""The losses of `torch_infotheory.nn.functional` as modules, and that of two images.
 
 Those that torch has subclass torch's own, so that ``isinstance``, saved state and code written for
 torch's class keep working. All take ``dtype``, the data type of the loss, and ``validate``, whether
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torch_infotheory.measures import Dim, Kind
+from torch_infotheory.histograms import Range, soft_joint_histogram
+from torch_infotheory.measures import Dim, Kind, mutual_information
+from torch_infotheory.multivariate import AVERAGES, normalized_mutual_information
 from torch_infotheory.nn import functional as F
 
 
@@ -590,6 +592,100 @@ class LinearJSDivLoss(_LinearLoss):
             target_bias=target_bias,
             mask=mask,
             **self.options,
+        )
+
+
+class MutualInformationLoss(torch.nn.Module):
+    """The negative mutual information of two images or other variables, to be minimized.
+
+    ::
+
+        loss = -I(X; Y) of soft_joint_histogram(x, y, bins, range, kernel=kernel), in nats
+
+    All elements of the two tensors are samples of one joint distribution, but for the leading
+    ``batch_dims`` dimensions, each entry of which has a table of its own.
+
+    Args:
+        bins, kernel, range: As for `torch_infotheory.soft_joint_histogram`. Without a ``range``
+            each call takes the smallest and the largest values that it is given: state one where
+            these change from step to step.
+        normalized: None, or an ``average`` of `torch_infotheory.normalized_mutual_information`:
+            the loss is minus that value, as with ``"studholme"``, -(H(X) + H(Y)) / H(X, Y), from -2
+            to -1, which depends less on how much of the images overlaps.
+        batch_dims: So many leading dimensions are of images, and not of their elements.
+        reduction: ``"none"``, ``"mean"`` or ``"sum"``, over the tables.
+
+    A call takes x and y of one shape and ``mask``, booleans of that shape or None: elements with
+    False are left out. The gradient is by x and y.
+
+    Example:
+        Two values of the same frequency tell each other, log 2; the negated image does as well.
+
+        >>> import torch
+        >>> from torch_infotheory import nn
+        >>> loss = nn.MutualInformationLoss(bins=2, kernel="linear")
+        >>> image = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+        >>> loss(image, -image)
+        tensor(-0.6931)
+        >>> nn.MutualInformationLoss(2, "linear", normalized="studholme")(image, image)
+        tensor(-2.)
+    """
+
+    def __init__(
+        self,
+        bins: int = 32,
+        kernel: str = "cubic",
+        *,
+        normalized: str | None = None,
+        range: Range | None = None,
+        batch_dims: int = 0,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        if normalized is not None and normalized not in AVERAGES:
+            names = ", ".join(map(repr, AVERAGES))
+            raise ValueError(
+                f"MutualInformationLoss: expected normalized to be None or one of {names}, "
+                f"got {normalized!r}"
+            )
+        if reduction not in ("none", "mean", "sum"):
+            raise ValueError(
+                "MutualInformationLoss: expected reduction to be 'none', 'mean' or 'sum', "
+                f"got {reduction!r}"
+            )
+        self.bins = bins
+        self.kernel = kernel
+        self.normalized = normalized
+        self.range = range
+        self.batch_dims = batch_dims
+        self.reduction = reduction
+
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        if x.shape != y.shape or (mask is not None and mask.shape != x.shape):
+            shapes = [list(t.shape) for t in (x, y, mask) if t is not None]
+            raise RuntimeError(f"MutualInformationLoss: expected one shape, got {shapes}")
+        x, y, *rest = (
+            t.reshape(*t.shape[: self.batch_dims], -1) for t in (x, y, mask) if t is not None
+        )
+        joint = soft_joint_histogram(
+            x, y, self.bins, self.range, kernel=self.kernel, mask=rest[0] if rest else None
+        )
+        if self.normalized is None:
+            loss = -mutual_information(joint)
+        else:
+            loss = -normalized_mutual_information(joint, average=self.normalized)
+        if self.reduction == "none":
+            return loss
+        return loss.sum() if self.reduction == "sum" else loss.mean()
+
+    def extra_repr(self) -> str:
+        return _options(
+            bins=self.bins,
+            kernel=self.kernel,
+            normalized=self.normalized,
+            range=self.range,
+            batch_dims=self.batch_dims,
+            reduction=self.reduction,
         )
 
 

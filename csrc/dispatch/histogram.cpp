@@ -1,0 +1,121 @@
+// histogram.cpp -- soft histograms: schemas, shapes, and both ops as operations of torch, for
+// devices without kernels.
+//
+// The operations of torch go through the samples once for every cell of a window, and hold a few
+// numbers for each of them. Knows tensors and the windows; must not know autograd. Read first:
+// histogram.h; next: histogram_autograd.cpp.
+#include "dispatch/histogram.h"
+
+#include <torch/library.h>
+
+#include "dispatch/reference.h"
+#include "dispatch/schemas.h"
+
+namespace torch_infotheory {
+namespace {
+
+// One variable of all samples: its first cells, and the weights of these and the next.
+struct PlacedTensor {
+  Tensor cell;
+  std::vector<Lane> weights;
+
+  template <class W>
+  static PlacedTensor of(W, const Tensor& samples, const Tensor& range, int64_t bins, int64_t order,
+                         ScalarType type) {
+    const Tensor x = samples.to(type), low = range.narrow(1, 0, 1).to(type),
+                 high = range.narrow(1, 1, 1).to(type), inside = x.maximum(low).minimum(high);
+    const double span = double(bins - W::support + 1);
+    const Tensor width = high - low, scale = at::where(width == 0, 0., span / width),
+                 t = ((inside - low) * scale).clamp_max(span);  // beyond it by rounding alone
+    PlacedTensor placed;
+    placed.cell = t.nan_to_num(0.).floor().clamp(0., span - 1).to(at::kLong);
+    placed.weights.resize(W::support);
+    W::weights(Lane(t - placed.cell), order, placed.weights.data());
+    for (Lane& w : placed.weights)
+      if (order) w = at::where(x == inside, w.t * scale.pow(order), w.t * 0);
+    return placed;
+  }
+};
+
+// visit(cells of the tables of all rows, weights): once for every cell of the windows.
+template <class Visit>
+void each_cell(const Tensor& x, const Tensor& y, const Tensor& range, int64_t bins, int64_t window,
+               int64_t order_x, int64_t order_y, ScalarType type, Visit visit) {
+  with_window(window, [&](auto w) {
+    const auto a = PlacedTensor::of(w, x, range.narrow(1, 0, 2), bins, order_x, type),
+               b = PlacedTensor::of(w, y, range.narrow(1, 2, 2), bins, order_y, type);
+    const Tensor row = at::arange(x.size(0), a.cell.options()).unsqueeze(1);
+    const Tensor first = (row * bins + a.cell) * bins + b.cell;
+    for (int64_t k = 0; k < w.support; ++k)
+      for (int64_t l = 0; l < w.support; ++l)
+        visit((first + (k * bins + l)).flatten(), (a.weights[k] * b.weights[l]).t);
+  });
+}
+Tensor where_counted(const optional<Tensor>& mask, const Tensor& of_samples) {
+  return mask ? at::where(*mask, of_samples, 0.) : of_samples;
+}
+
+Tensor scatter(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
+               const optional<Tensor>& mask, const Tensor& range, int64_t bins, int64_t window,
+               int64_t order_x, int64_t order_y) {
+  check_histogram(x, y, weight, mask, range, window, order_x, order_y);
+  check_bins(bins, window);
+  const ScalarType type = exact_type(x, y, weight);
+  Tensor table = at::zeros({x.size(0) * bins * bins}, x.options().dtype(type));
+  each_cell(x, y, range, bins, window, order_x, order_y, type, [&](const Tensor& cell, Tensor w) {
+    if (weight) w = w * weight->to(type);
+    table.index_put_({cell}, where_counted(mask, w).flatten(), /*accumulate=*/true);
+  });
+  table = table.view({x.size(0), bins, bins});
+  return at::where(table.sum({1, 2}, /*keepdim=*/true).isnan(), NAN, table);
+}
+
+Tensor gather(const Tensor& x, const Tensor& y, const optional<Tensor>& mask, const Tensor& range,
+              const Tensor& table, int64_t window, int64_t order_x, int64_t order_y,
+              ScalarType dtype) {
+  check_histogram(x, y, {}, mask, range, window, order_x, order_y);
+  const ScalarType type = exact_type(x, y, table);
+  const Tensor cells = table.to(type).flatten();
+  Tensor out = at::zeros(x.sizes(), x.options().dtype(type));
+  each_cell(x, y, range, table.size(-1), window, order_x, order_y, type,
+            [&](const Tensor& cell, const Tensor& w) {
+              out.add_(w * cells.index_select(0, cell).view(w.sizes()));
+            });
+  return where_counted(mask, out).to(dtype);
+}
+
+Tensor scatter_meta(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
+                    const optional<Tensor>& mask, const Tensor& range, int64_t bins, int64_t window,
+                    int64_t order_x, int64_t order_y) {
+  check_histogram(x, y, weight, mask, range, window, order_x, order_y);
+  check_bins(bins, window);
+  return at::empty_symint({x.sym_size(0), bins, bins}, x.options().dtype(exact_type(x, y, weight)));
+}
+Tensor gather_meta(const Tensor& x, const Tensor& y, const optional<Tensor>& mask,
+                   const Tensor& range, const Tensor&, int64_t window, int64_t order_x,
+                   int64_t order_y, ScalarType dtype) {
+  check_histogram(x, y, {}, mask, range, window, order_x, order_y);
+  return at::empty_symint(x.sym_sizes(), x.options().dtype(dtype));
+}
+
+TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
+  m.def(
+      "_soft_histogram(Tensor x, Tensor y, Tensor? weight, Tensor? mask, Tensor range, int bins, "
+      "int window, int order_x, int order_y) -> Tensor",
+      kTags);
+  m.def(
+      "_soft_histogram_gather(Tensor x, Tensor y, Tensor? mask, Tensor range, Tensor table, "
+      "int window, int order_x, int order_y, ScalarType dtype) -> Tensor",
+      kTags);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
+  m.impl(kSoftHistogram, &scatter);
+  m.impl(kSoftHistogramGather, &gather);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, Meta, m) {
+  m.impl(kSoftHistogram, &scatter_meta);
+  m.impl(kSoftHistogramGather, &gather_meta);
+}
+
+}  // namespace
+}  // namespace torch_infotheory

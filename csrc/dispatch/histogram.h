@@ -1,0 +1,57 @@
+// histogram.h -- the private ops of soft histograms: `_soft_histogram` adds samples up to a table,
+// `_soft_histogram_gather` reads a table at the samples.
+//
+//     S_ij(x, y, w)[r, a, b] = sum_n w_n k_a^(i)(x_n) k_b^(j)(y_n)     of row r
+//     G_ij(x, y, h)[r, n] = sum_ab h_ab k_a^(i)(x_n) k_b^(j)(y_n)
+//
+// with the derivatives of order i and j of the windows k. Every derivative of S and of G is again
+// an S or a G of other orders, so that two ops are enough for gradients of any order. Knows
+// tensors; must not know how samples are added up. Read next: histogram.cpp.
+#pragma once
+#include "core/histogram.h"
+#include "dispatch/signature.h"
+
+namespace torch_infotheory {
+
+using SoftHistogramFn = Tensor(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
+                               const optional<Tensor>& mask, const Tensor& range, int64_t bins,
+                               int64_t window, int64_t order_x, int64_t order_y);
+using SoftHistogramGatherFn = Tensor(const Tensor& x, const Tensor& y, const optional<Tensor>& mask,
+                                     const Tensor& range, const Tensor& table, int64_t window,
+                                     int64_t order_x, int64_t order_y, ScalarType dtype);
+constexpr const char* kSoftHistogram = "_soft_histogram";
+constexpr const char* kSoftHistogramGather = "_soft_histogram_gather";
+inline const auto& soft_histogram_op() {
+  static const auto op = find_op<SoftHistogramFn>(kSoftHistogram);
+  return op;
+}
+inline const auto& soft_histogram_gather_op() {
+  static const auto op = find_op<SoftHistogramGatherFn>(kSoftHistogramGather);
+  return op;
+}
+
+// What is computed with, and what a table is made of.
+inline ScalarType exact_type(const Tensor& x, const Tensor& y, const optional<Tensor>& weight) {
+  const auto is_double = [](const Tensor& t) { return t.scalar_type() == at::kDouble; };
+  return is_double(x) || is_double(y) || (weight && is_double(*weight)) ? at::kDouble : at::kFloat;
+}
+
+// Rows of samples, all of one shape; what holds for the tensors of every kernel.
+inline void check_histogram(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
+                            const optional<Tensor>& mask, const Tensor& range, int64_t window,
+                            int64_t order_x, int64_t order_y) {
+  TORCH_CHECK(window >= 0 && window < kWindows, "soft histogram: no window ", window);
+  TORCH_CHECK(order_x >= 0 && order_y >= 0, "soft histogram: no negative derivatives");
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      window != kGaussianWindow || std::max(order_x, order_y) <= kMaxOrder,
+      "soft_joint_histogram: the Gaussian window has derivatives up to order ", kMaxOrder);
+  TORCH_CHECK(x.dim() == 2 && y.dim() == 2 && range.dim() == 2 && (!weight || weight->dim() == 2) &&
+                  (!mask || mask->dim() == 2),
+              "soft histogram: expected rows of samples");
+}
+inline void check_bins(int64_t bins, int64_t window) {
+  TORCH_CHECK(bins >= support_of(window), "soft histogram: expected at least ", support_of(window),
+              " bins, got ", bins);
+}
+
+}  // namespace torch_infotheory
