@@ -49,7 +49,7 @@ TORCH_SAYS = {"reduction": "not a valid value for reduction"}
 ALLOWED = {
     **dict.fromkeys(("p", "q", "joint", "input", "target", "weight"), "[Tt]ensor"),
     **dict.fromkeys(("dim", "x_dim", "y_dim"), "an int or a tuple of ints"),
-    "kind": "'probs', 'log_probs' or 'logits'",
+    "kind": "'probs', 'log_probs', 'logits' or 'counts'",
     **dict.fromkeys(("base", "label_smoothing"), "a number"),
     **dict.fromkeys(("keepdim", "normalized", "log_target", "validate"), "a bool"),
     "dtype": "a torch.dtype",

@@ -153,15 +153,16 @@ Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,
                     optional<double> base, int64_t reduction, optional<ScalarType> dtype) {
   const char* op = "entropy_loss";
   check_reduction(op, reduction);
-  check_distribution(op, "input", input);
+  check_distribution(op, "input", input, kind);
   const auto dims = wrapped_dims(op, "dim", dim, "input", input);
+  const AsRead x = as_read(input, kind, dims, dtype);
   Options o{.dim = dims[0],
-            .p_kind = kind_of(op, kind),
+            .p_kind = kind_of(op, x.kind),
             .reduction = reduction,
             .scale = unit_of(op, base)};
-  if (dims.size() == 1) return loss<Entropy>({input, {}, {}}, o, dtype);
+  if (dims.size() == 1) return loss<Entropy>({x.t, {}, {}}, o, dtype);
   o.dim = -1;
-  return loss<Entropy>({merged(input, dims), {}, {}}, o, dtype);
+  return loss<Entropy>({merged(x.t, dims), {}, {}}, o, dtype);
 }
 
 Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, string_view kind,
@@ -170,13 +171,15 @@ Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, st
   const char* op = "js_div";
   check_reduction(op, reduction);
   check_weight(op, weight);
-  check_distribution(op, "input", input);
-  check_distribution(op, "target", target);
+  const string_view q_kind = target_kind.value_or(kind);
+  check_distribution(op, "input", input, kind);
+  check_distribution(op, "target", target, q_kind);
   const auto dims = wrapped_dims(op, dim, "input", input, "target", target);
-  auto [p, q] = broadcast(op, input, target, dims, dtype);
+  const auto [of_p, of_q] = as_read(input, kind, target, q_kind, dims, dtype);
+  auto [p, q] = broadcast(op, of_p.t, of_q.t, dims, dtype);
   Options o{.dim = dims[0],
-            .p_kind = kind_of(op, kind),
-            .q_kind = kind_of(op, target_kind.value_or(kind)),
+            .p_kind = kind_of(op, of_p.kind),
+            .q_kind = kind_of(op, of_q.kind),
             .reduction = reduction,
             .scale = unit_of(op, base),
             .parameter = weight};

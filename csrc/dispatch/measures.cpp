@@ -27,10 +27,11 @@ template <class F>
 Tensor table_measure(const Tensor& joint, at::IntArrayRef x_dim, at::IntArrayRef y_dim,
                      string_view kind, optional<double> base, bool keepdim,
                      optional<ScalarType> dtype) {
-  check_distribution(F::name, "joint", joint);
+  check_distribution(F::name, "joint", joint, kind);
   const TableDims dims(F::name, joint, x_dim, y_dim);
-  const Options o{.p_kind = kind_of(F::name, kind), .scale = unit_of(F::name, base)};
-  const Tensor value = std::get<0>(call_forward<F>({as_table(joint, dims), {}, {}}, o, dtype));
+  const AsRead x = as_read(joint, kind, dims.both, dtype);
+  const Options o{.p_kind = kind_of(F::name, x.kind), .scale = unit_of(F::name, base)};
+  const Tensor value = std::get<0>(call_forward<F>({as_table(x.t, dims), {}, {}}, o, dtype));
   return keepdim ? kept_dims(value, dims.both) : value;
 }
 template <class F>
