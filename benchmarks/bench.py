@@ -26,6 +26,7 @@ import report
 import torch
 import walkthrough
 from cases import FORWARD_ONLY, MEASURES, OVERWRITING, TABLES, Case, Size
+from linear import LINEAR, Linear
 from measure import clock_of, first_line, floors, step, times
 from options import EACH_ALONE, OPTIONS, Options
 from tqdm import tqdm
@@ -41,7 +42,7 @@ SECONDS_OF_OPTIONS, IF_CLOSE = 0.1, 1.0
 
 @dataclass(frozen=True)
 class Part:
-    section: str  # "rows", "tables", "options", or "walkthrough" for the op that it adds
+    section: str  # "rows", "tables", "options", "linear", or "walkthrough" for the op that it adds
     size: Size
     dtype: str = "float32"
     threads: int = 1
@@ -52,11 +53,11 @@ class Part:
         name = f"{self.section}-{size}-{self.dtype}-{self.threads}"
         return f"memory-{name}" if self.memory else name
 
-    def cases(self, full: bool) -> Sequence[Case | Options]:
+    def cases(self, full: bool) -> Sequence[Case | Options | Linear]:
         options = OPTIONS if full else EACH_ALONE
         added = [case for case in MEASURES if case.name == walkthrough.QUANTITY]
         sections = {"rows": MEASURES, "tables": TABLES, "options": options, "walkthrough": added}
-        return sections[self.section]
+        return sections.get(self.section, LINEAR)
 
 
 def parts(full: bool, device: str) -> Iterator[Part]:
@@ -78,6 +79,14 @@ def parts(full: bool, device: str) -> Iterator[Part]:
     yield from (Part("options", size) for size in losses + more_losses)
     yield Part("rows", middle, memory=True)
     yield Part("options", losses[-1], memory=True)
+    small, large = Size((256, 256, 4096)), Size((2048, 256, 32000))
+    yield Part("linear", small)
+    yield Part("linear", small, "bfloat16")
+    if full:
+        yield Part("linear", large)
+        yield Part("linear", large, "bfloat16")
+        yield Part("linear", large, memory=True)
+        yield Part("linear", large, "bfloat16", memory=True)
     if not full:
         yield Part("rows", middle, "bfloat16")
         yield Part("rows", middle, threads=2)
@@ -184,7 +193,8 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=600, help="start no part after these")
     parser.add_argument("--again", action="store_true", help="measure what is there, too")
     parser.add_argument("--list", action="store_true", help="name the parts and stop")
-    everyone = ("ours", "eager", "compile", *sorted(FORWARD_ONLY | OVERWRITING))
+    everyone = ("ours", "eager", "compile", "core", "products")
+    everyone += (*sorted(FORWARD_ONLY | OVERWRITING),)
     parser.add_argument("--contenders", nargs="+", choices=everyone, default=everyone)
     parser.add_argument("--seconds", type=float, help="for each contender, step and case")
     parser.add_argument("--parts", type=Path, help="the folder of the parts")

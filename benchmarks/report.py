@@ -244,6 +244,28 @@ def options(parts: Sequence[dict], dtype: str) -> str:
     return count + "\n".join(slower) + ("\n\n" if slower else "") + table(head, rows, words=1)
 
 
+def mebibytes(record: Record | None) -> str:
+    if record is None:
+        return ""
+    return "failed" if "error" in record else f"{record['peak'] / 2**20:.0f}"
+
+
+def linear(parts: Sequence[dict]) -> str:
+    """Losses from hidden states: time beside the peers, and the peak of memory."""
+    peers, rows = ("eager", "compile", "core", "products"), []
+    for dtype in DTYPES:
+        found = results(parts, ("linear",), dtype)
+        used = results(parts, ("linear",), dtype, memory=True)
+        for key, contenders in found.items():
+            case, size, step = key
+            cells = [case, str(size), dtype, STEPS[step], time(contenders.get("ours"))]
+            cells += [times_ours(contenders, peer) for peer in peers]
+            peaks = used.get(key, {})
+            rows.append(cells + [mebibytes(peaks.get(name)) for name in ("ours", "eager", "core")])
+    head = ["loss", "N x H x C", "dtype", "step", "ours", *peers]
+    return table([*head, *(f"MiB: {name}" for name in ("ours", "eager", "core"))], rows, words=4)
+
+
 def noise(parts: Sequence[dict]) -> str:
     rows = []
     for part in parts:
@@ -395,6 +417,14 @@ returned, are 1.00 of forward + backward.
 
 """
 
+LINEAR = """\
+How many times as long as ours the same takes of logits that are there (**eager**, and **compile**),
+by torch's own `linear_cross_entropy` in chunks (**core**), and the matrix **products** alone, one
+forward and three in all, without a loss. MiB is the peak of memory beyond the inputs, gradients
+included. [linear.md](linear.md) says how the loss goes by blocks.
+
+"""
+
 OPTIONS = """\
 How many times as long as ours torch takes, forward / forward + backward; below 1 in bold. Memory as
 above.
@@ -410,6 +440,8 @@ def chapters(parts: Sequence[dict]) -> Iterator[tuple[str, str]]:
         yield "Targets", TARGETS + targets(results(parts, sections))
         yield "Half precision and threads", HALF_AND_THREADS + half_and_threads(parts)
     yield "Memory", MEMORY + memory(parts)
+    if any(part["part"]["section"] == "linear" for part in parts):
+        yield "Losses from hidden states", LINEAR + linear(parts)
     for dtype in DTYPES:
         if results(parts, ("options",), dtype):
             yield f"Options of the drop-in losses, {dtype}", OPTIONS + options(parts, dtype)

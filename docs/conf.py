@@ -71,7 +71,8 @@ templates_path = ["templates"]
 html_theme_options = {"navigation_with_keys": True}
 
 GUIDES = {
-    "Guides": "conventions dropin linear language_models estimators gaussian metrics transforms sharding cpp cuda",
+    "Guides": "conventions dropin linear language_models estimators gaussian metrics transforms "
+    "sharding cpp cuda",
     "Recipes": "recipes/*",
     "Background": "chapter design performance accuracy",
 }

@@ -55,8 +55,7 @@ def bins_of(x: Tensor) -> Tensor:
 
 
 def of_table(x: Tensor, y: Tensor) -> Tensor:
-    table = joint_table(x, y).double()
-    return mutual_information(table / table.sum(), base=2)
+    return mutual_information(joint_table(x, y), kind="counts", base=2)
 
 
 def of_normal(*columns: Tensor) -> Tensor:

@@ -114,10 +114,13 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def state(logits: Tensor, dims: int | Sequence[int], kind: str, total: float = 1.0) -> Tensor:
-    """The distributions softmax(logits) along `dims`, stated as `kind`."""
+    """The distributions softmax(logits) along `dims`, stated as `kind`: `total`, or 16 times that
+    many counts."""
     if kind == "logits":
         return logits
     log_probs = logits - logits.logsumexp(dims, keepdim=True) + math.log(total)
+    if kind == "counts":
+        return 16 * log_probs.exp()
     return log_probs if kind == "log_probs" else log_probs.exp()
 
 

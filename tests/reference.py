@@ -26,6 +26,8 @@ def distribution(x: Array, axes: Axes, kind: str) -> Array:
         return x
     if kind == "log_probs":
         return np.exp(x)
+    if kind == "counts":
+        return x / x.sum(axes, keepdims=True)
     weights = np.exp(x - x.real.max(axes, keepdims=True))
     return weights / weights.sum(axes, keepdims=True)
 

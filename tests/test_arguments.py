@@ -52,7 +52,7 @@ ALLOWED = {
     **dict.fromkeys(("p", "q", "joint", "input", "target"), "[Tt]ensor"),
     **dict.fromkeys(("weight", "weights", "mask"), "[Tt]ensor|a number"),
     **dict.fromkeys(("dim", "x_dim", "y_dim"), "an int or a tuple of ints"),
-    "kind": "'probs', 'log_probs' or 'logits'",
+    "kind": "'probs', 'log_probs', 'logits' or 'counts'",
     **dict.fromkeys(("base", "label_smoothing", "temperature", "alpha"), "a number"),
     **dict.fromkeys(("keepdim", "normalized", "log_target", "validate"), "a bool"),
     "dtype": "a torch.dtype",

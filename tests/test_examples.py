@@ -3,7 +3,9 @@
 import importlib.util
 import io
 import math
+import platform
 import re
+from collections import Counter
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -311,3 +313,88 @@ def test_registration_figure_is_drawn(registration_printed: tuple[str, Path]) ->
     for line in (image[: height // 2], image[height // 2 :]):
         for panel in np.array_split(line[:, : width - 100], 4, axis=1):
             assert len(np.unique(panel.reshape(-1, 3), axis=0)) > 50
+
+
+# word_pairs.py
+
+
+@pytest.fixture(scope="module")
+def word_pairs() -> ModuleType:
+    return load("word_pairs")
+
+
+@pytest.fixture(scope="module")
+def word_pairs_printed(
+    word_pairs: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    path = tmp_path_factory.mktemp("word_pairs") / "word_pairs.png"
+    return printed_by(word_pairs, "--output", str(path)), path
+
+
+@pytest.fixture(scope="module")
+def followers(word_pairs: ModuleType) -> Counter[tuple[str, str]]:
+    words, text = word_pairs.read_text()
+    known = set(words)
+    assert len(known) == word_pairs.WORDS and "" not in known
+    return Counter(pair for pair in zip(text, text[1:], strict=False) if known.issuperset(pair))
+
+
+def test_word_pairs_are_what_the_formulas_say(
+    word_pairs: ModuleType,
+    word_pairs_printed: tuple[str, Path],
+    followers: Counter[tuple[str, str]],
+) -> None:
+    printed, _ = word_pairs_printed
+    n = followers.total()
+    assert f"{n} pairs of the {word_pairs.WORDS} most frequent ones" in printed
+    first, second = Counter(), Counter()
+    for (x, y), seen in followers.items():
+        first[x] += seen
+        second[y] += seen
+    pmi = {(x, y): math.log2(c * n / (first[x] * second[y])) for (x, y), c in followers.items()}
+    rows = re.findall(r"^ *([a-z]+) ([a-z]+) +(\d+) +([\d.]+) +([\d.]+) *$", printed, re.MULTILINE)
+    assert len(rows) == 3 * 8
+    for x, y, *values in rows:
+        seen, bits, normalized = map(float, values)
+        assert seen == followers[x, y]
+        assert abs(bits - pmi[x, y]) < 0.0051
+        assert abs(normalized - pmi[x, y] / math.log2(n / seen)) < 0.0051
+    assert [row[2] for row in rows[:8]] == [str(c) for _, c in followers.most_common(8)]
+    often = sorted((pmi[pair] for pair, c in followers.items() if c >= word_pairs.LEAST))
+    assert [float(row[3]) for row in rows[8:16]] == pytest.approx(often[:-9:-1], abs=0.0051)
+
+    whole, chance = map(float, re.findall(r"(\d\.\d{3})(?= bits about|$)", printed, re.MULTILINE))
+    assert abs(whole - sum(c / n * pmi[pair] for pair, c in followers.items())) < 5.1e-4
+    assert 0 < chance < whole
+    of_any, of_often = map(float, re.findall(r"([\d.]+) (?=bits of any|of pairs seen)", printed))
+    assert 0 < of_often < of_any
+
+
+def test_word_pairs_have_company(word_pairs_printed: tuple[str, Path]) -> None:
+    company = dict(re.findall(r"^the company of (\w+): (.*)$", word_pairs_printed[0], re.MULTILINE))
+    assert "except" in company["try"] and "module" in company["import"]
+    assert "false" in company["true"]
+    assert all(word not in others.split(", ") for word, others in company.items())
+
+
+def test_word_pairs_figure_is_drawn(word_pairs_printed: tuple[str, Path]) -> None:
+    image = matplotlib.image.imread(word_pairs_printed[1])[..., :3]
+    height, width, _ = image.shape
+    assert height >= 400 and width >= 1200
+    for panel in (image[:, : width // 2], image[:, width // 2 :]):
+        assert (np.ptp(panel, axis=-1) > 0.2).mean() > 0.01
+
+
+def test_word_pairs_recipe_shows_what_is_printed(word_pairs_printed: tuple[str, Path]) -> None:
+    page = (EXAMPLES.parent / "docs" / "recipes" / "word_pairs.md").read_text()
+    if f"Python {platform.python_version()}" not in page:
+        pytest.skip("the page is of the text of another Python")
+    printed = " ".join(word_pairs_printed[0].split())
+    shown = re.findall(
+        r"^\| ([a-z]+ [a-z]+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE
+    )
+    assert len(shown) >= 6
+    for row in shown:
+        assert " ".join(row) in printed
+    for number in re.findall(r"\d\.\d{3} bits|\d\.\d\d bits", page):
+        assert number.removesuffix(" bits") in printed

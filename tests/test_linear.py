@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from dropin import assert_same, assert_same_error, naming
+from ranks import Ranks
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
@@ -840,6 +841,58 @@ def test_modules_call_the_functions() -> None:
         )
         assert torch.equal(module(input, *more, mask=mask), expected)
         assert "softcap=3.0" in repr(module)
+
+
+# ---- DTensor ----
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    ranks = Ranks(2, tmp_path_factory.mktemp("ranks"))
+    yield ranks
+    ranks.stop()
+
+
+SHARDED = (
+    "cross_entropy_some",
+    "cross_entropy_weighted",
+    "entropy_plain",
+    "kl_div_reverse_logits",
+    "kl_div_forward_states",
+)
+
+
+def check_shards(name: str, layout: str) -> None:
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
+
+    mesh, case = init_device_mesh("cpu", (2,)), NAMED[name]
+    rows = {"input": 0, "target": 0, "mask": 0}
+    classes = {"linear_weight": 0, "linear_bias": 0, "target_weight": 0, "weight": 0}
+    if case.target in KINDS:
+        classes["target"] = 1
+    dims = rows if layout == "rows" else classes
+    for reduction in REDUCTIONS:
+        x = case.with_gradients()
+        expected = value_and_gradients(case, case.ours, x, reduction=reduction)
+        places = {k: Shard(dims[k]) if k in dims else Replicate() for k in x}
+        shards = {
+            k: distribute_tensor(t.detach(), mesh, [places[k]]).requires_grad_(t.requires_grad)
+            for k, t in x.items()
+        }
+        value = case.ours(**shards, **case.options, reduction=reduction)
+        by = [shards[name] for name in case.by(shards)]
+        given = distribute_tensor(cotangent(expected[0]), mesh, [Replicate()])
+        gradients = torch.autograd.grad(value, by, given)
+        assert_all_close([t.full_tensor() for t in (value, *gradients)], expected)
+
+
+@pytest.mark.skipif(
+    not torch.distributed.is_gloo_available(), reason="this build of torch has no gloo"
+)
+@pytest.mark.parametrize("layout", ("rows", "classes"))
+@pytest.mark.parametrize("name", SHARDED)
+def test_dtensor(ranks: Ranks, name: str, layout: str) -> None:
+    ranks.run(check_shards, name, layout)
 
 
 # ---- bad input, shapes ----

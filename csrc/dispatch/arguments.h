@@ -34,20 +34,23 @@ inline void check_dense(const char* op, const Tensor& input, const Tensor& targe
   if (weight) check_dense(op, "weight", *weight);
 }
 
+inline bool are_counts(string_view kind) { return kind == "counts"; }
 inline void check_distribution(const char* op, const char* argument, const Tensor& t,
-                               const char* hint = "") {
+                               string_view kind = {}, const char* hint = "") {
   check_dense(op, argument, t);
-  TORCH_CHECK_TYPE(is_computed_with(t.scalar_type()), op, ": expected ", argument,
-                   " to be a floating point tensor (float64, float32, bfloat16 or float16), got ",
-                   t.scalar_type(), hint);
+  const bool integers = at::isIntegralType(t.scalar_type(), /*includeBool=*/false);
+  TORCH_CHECK_TYPE(
+      is_computed_with(t.scalar_type()) || (integers && are_counts(kind)), op, ": expected ",
+      argument, " to be a floating point tensor (float64, float32, bfloat16 or float16), got ",
+      t.scalar_type(), integers && !kind.empty() ? "; counts are kind='counts'" : "", hint);
 }
 
-inline Kind kind_of(const char* op, string_view kind) {
+inline Kind kind_of(const char* op, string_view kind,
+                    const char* allowed = "'probs', 'log_probs', 'logits' or 'counts'") {
   if (kind == "probs") return kProbs;
   if (kind == "log_probs") return kLogProbs;
   if (kind == "logits") return kLogits;
-  TORCH_CHECK_VALUE(false, op, ": expected kind to be 'probs', 'log_probs' or 'logits', got '",
-                    kind, "'");
+  TORCH_CHECK_VALUE(false, op, ": expected kind to be ", allowed, ", got '", kind, "'");
 }
 
 // 1 / log(base): what turns nats into the unit of `base`.
@@ -125,6 +128,17 @@ struct TableDims {
     return all;
   }
 };
+
+// The probabilities that counts state: each count divided by their sum, in float64, where large
+// integers keep their digits and the sum of a half type does not overflow. A negative count makes
+// all of its distribution NaN.
+inline Tensor shares(const Tensor& counts, at::IntArrayRef dims) {
+  const Tensor wide = counts.to(at::kDouble), x = at::where(wide < 0, NAN, wide);
+  Tensor total = x;
+  for (const int64_t d : dims) total = total.sum(d, /*keepdim=*/true);
+  return x / total;
+}
+
 // A wrapper, such as a DTensor, may need what other ranks have in order to take another shape.
 // Torch fetches it for a copy, not for a view. Under torch.compile all tensors are wrappers, and
 // the copy would stay.
@@ -188,12 +202,46 @@ inline Tensor merged(const Tensor& t, const std::vector<int64_t>& dims) {
   return flattened(t.movedim(dims, end), t.dim() - k, t.dim() - 1);
 }
 
+// The dtype that a result takes from what states a distribution: integers count as float32.
+inline ScalarType stated_type(const Tensor& t) {
+  return at::isIntegralType(t.scalar_type(), /*includeBool=*/true) ? at::kFloat : t.scalar_type();
+}
+inline ScalarType stated_type(const Tensor& p, const Tensor& q) {
+  return c10::promoteTypes(stated_type(p), stated_type(q));
+}
 // The dtype of a result; under autocast at least float32.
 inline ScalarType result_type(at::Device device, ScalarType promoted, optional<ScalarType> dtype) {
   const bool widens = promoted != at::kDouble &&
                       at::autocast::is_autocast_available(device.type()) &&  // not on meta
                       at::autocast::is_autocast_enabled(device.type());
   return dtype ? *dtype : widens ? at::kFloat : promoted;
+}
+
+// A tensor as the row ops read it, and what it states then.
+struct AsRead {
+  Tensor t;
+  string_view kind;
+};
+// `dims` are those of a tensor of `rank` dimensions, against which t broadcasts.
+inline AsRead as_read(const Tensor& t, string_view kind, std::vector<int64_t> dims, int64_t rank) {
+  if (!are_counts(kind)) return {t, kind};
+  for (int64_t& d : dims) d -= rank - t.dim();
+  std::erase_if(dims, [](int64_t d) { return d < 0; });
+  return {shares(t, dims), "probs"};
+}
+// With the dtype that the result takes from what was given.
+inline AsRead as_read(const Tensor& t, string_view kind, const std::vector<int64_t>& dims,
+                      optional<ScalarType>& dtype) {
+  if (are_counts(kind)) dtype = result_type(t.device(), stated_type(t), dtype);
+  return as_read(t, kind, dims, t.dim());
+}
+inline std::pair<AsRead, AsRead> as_read(const Tensor& p, string_view p_kind, const Tensor& q,
+                                         string_view q_kind, const std::vector<int64_t>& dims,
+                                         optional<ScalarType>& dtype) {
+  if (are_counts(p_kind) || are_counts(q_kind))
+    dtype = result_type(p.device(), stated_type(p, q), dtype);
+  const int64_t rank = std::max(p.dim(), q.dim());
+  return {as_read(p, p_kind, dims, rank), as_read(q, q_kind, dims, rank)};
 }
 
 // p and q in their common shape, without a copy but for one: a half operand is widened before it is

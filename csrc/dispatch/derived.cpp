@@ -9,19 +9,18 @@
 namespace torch_infotheory {
 namespace {
 
-ScalarType exact_type(const Tensor& x) {
-  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
+ScalarType exact_type(ScalarType type) { return type == at::kDouble ? at::kDouble : at::kFloat; }
 
 Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool keepdim,
                   optional<ScalarType> dtype, double temperature) {
   const char* op = "perplexity";
-  check_distribution(op, "p", p);
+  check_distribution(op, "p", p, kind);
   const Temperature t(op, temperature, kind, kind);
   check_dtype(op, dtype);
+  const ScalarType exact = are_counts(kind) ? at::kDouble : exact_type(p.scalar_type());
   const Tensor value =
-      unary_value<Entropy>(op, t.divide(p, kind), dim, kind, {}, keepdim, exact_type(p)).exp();
-  return value.to(result_type(p.device(), p.scalar_type(), dtype));
+      unary_value<Entropy>(op, t.divide(p, kind), dim, kind, {}, keepdim, exact).exp();
+  return value.to(result_type(p.device(), stated_type(p), dtype));
 }
 
 // ---- roots: distances whose squares are divergences ----
@@ -31,21 +30,20 @@ Tensor root(const Tensor& x) {
   return at::where(zero, 0., at::where(zero, 1., x).sqrt());
 }
 template <class Square>
-Tensor root_of(const char* op, const Tensor& p, const Tensor& q, optional<ScalarType> dtype,
-               Square square) {
-  check_distribution(op, "p", p);
-  check_distribution(op, "q", q);
+Tensor root_of(const char* op, const Pair& x, optional<ScalarType> dtype, Square square) {
+  check_distribution(op, "p", x.p, x.kind);
+  check_distribution(op, "q", x.q, x.kind_of_q());
   check_dtype(op, dtype);
-  const ScalarType promoted = c10::promoteTypes(p.scalar_type(), q.scalar_type()),
-                   exact = promoted == at::kDouble ? at::kDouble : at::kFloat;
-  return root(square(exact)).to(result_type(p.device(), promoted, dtype));
+  const ScalarType promoted = stated_type(x.p, x.q),
+                   exact = x.any_counts() ? at::kDouble : exact_type(promoted);
+  return root(square(exact)).to(result_type(x.p.device(), promoted, dtype));
 }
 Tensor hellinger_distance(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string_view kind,
                           optional<string_view> q_kind, bool keepdim, optional<ScalarType> dtype) {
   const char* op = "hellinger_distance";
-  return root_of(op, p, q, dtype, [&](ScalarType exact) {
-    return pair_value<AlphaDivergence>(op, {p, q, dim, kind, q_kind},
-                                       {.scale = 0.25, .parameter = 0.5}, keepdim, exact);
+  const Pair x{p, q, dim, kind, q_kind};
+  return root_of(op, x, dtype, [&](ScalarType exact) {
+    return pair_value<AlphaDivergence>(op, x, {.scale = 0.25, .parameter = 0.5}, keepdim, exact);
   });
 }
 Tensor js_distance(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string_view kind,
@@ -55,9 +53,9 @@ Tensor js_distance(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string
   check_weight(op, weight);
   const double unit = unit_of(op, base);
   TORCH_CHECK_VALUE(unit > 0, op, ": expected base to be above 1, got ", base.value_or(0));
-  return root_of(op, p, q, dtype, [&](ScalarType exact) {
-    return pair_value<JsDivergence>(op, {p, q, dim, kind, q_kind},
-                                    {.scale = unit, .parameter = weight}, keepdim, exact);
+  const Pair x{p, q, dim, kind, q_kind};
+  return root_of(op, x, dtype, [&](ScalarType exact) {
+    return pair_value<JsDivergence>(op, x, {.scale = unit, .parameter = weight}, keepdim, exact);
   });
 }
 
@@ -97,21 +95,22 @@ Tensor renyi_entropy(const Tensor& p, double alpha, at::IntArrayRef dim, string_
                      optional<double> base, bool keepdim, optional<ScalarType> dtype) {
   const char* op = "renyi_entropy";
   check_order(op, alpha);
-  check_distribution(op, "p", p);
+  check_distribution(op, "p", p, kind);
   check_dtype(op, dtype);
   const double unit = unit_of(op, base);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
   check_classes(op, p, dims);
+  const AsRead read = as_read(p, kind, dims, dtype);
   // One wider copy of a half input, so that its gradient is summed before it is rounded.
-  const ScalarType exact = exact_type(p);
-  const Tensor x = p.to(exact);
-  const Stated stated(x, kind_of(op, kind), dims, alpha <= 1);
+  const ScalarType exact = exact_type(read.t.scalar_type());
+  const Tensor x = read.t.to(exact);
+  const Stated stated(x, kind_of(op, read.kind), dims, alpha <= 1);
   const Tensor value = renyi(stated, alpha, [&](double order) {
-    return unary_value<TsallisEntropy>(op, x, dim, kind, {.parameter = order}, false, exact);
+    return unary_value<TsallisEntropy>(op, x, dim, read.kind, {.parameter = order}, false, exact);
   });
   // A NaN must show even where the support alone is counted.
   const Tensor shown = at::where(stated.x.p.t.detach().sum(stated.dim).isnan(), NAN, value * unit);
-  const Tensor out = shown.to(result_type(p.device(), p.scalar_type(), dtype));
+  const Tensor out = shown.to(result_type(p.device(), stated_type(p), dtype));
   return keepdim && p.dim() ? kept_dims(out, dims) : out;
 }
 
@@ -123,21 +122,23 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
                         string_view kind, optional<string_view> q_kind, optional<double> base,
                         bool keepdim, optional<ScalarType> dtype) {
   const char* op = "renyi_divergence";
+  const string_view kind_of_q = q_kind.value_or(kind);
   check_order(op, alpha);
-  check_distribution(op, "p", p);
-  check_distribution(op, "q", q);
+  check_distribution(op, "p", p, kind);
+  check_distribution(op, "q", q, kind_of_q);
   check_dtype(op, dtype);
   const double unit = unit_of(op, base);
-  const Kind of_p = kind_of(op, kind), of_q = kind_of(op, q_kind.value_or(kind));
   const auto dims = wrapped_dims(op, dim, "p", p, "q", q);
+  const auto [p_read, q_read] = as_read(p, kind, q, kind_of_q, dims, dtype);
+  const Kind of_p = kind_of(op, p_read.kind), of_q = kind_of(op, q_read.kind);
   optional<ScalarType> exact = at::kDouble;
-  const Tensor wide_p = p.to(*exact), wide_q = q.to(*exact);
+  const Tensor wide_p = p_read.t.to(*exact), wide_q = q_read.t.to(*exact);
   const auto [x, y] = broadcast(op, wide_p, wide_q, dims, exact);
   check_classes(op, x, dims);
   const Stated a(x, of_p, dims, alpha <= 1), b(y, of_q, dims, true);
   const Tensor total = a.total(), excess = b.total() - total;
-  const double slack = std::max(rounding_of_totals({.kind = of_p, .type = type_of(p)}),
-                                rounding_of_totals({.kind = of_q, .type = type_of(q)}));
+  const double slack = std::max(rounding_of_totals({.kind = of_p, .type = type_of(p_read.t)}),
+                                rounding_of_totals({.kind = of_q, .type = type_of(q_read.t)}));
   const bool both_logits = of_p == kLogits && of_q == kLogits;
   const Tensor agree = both_logits ? at::ones_like(excess, at::kBool)
                                    : excess.abs() <= at::maximum(total, b.total()) * slack;
@@ -152,7 +153,7 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
     const Tensor gone = a.log() == -INFINITY;
     value = std::get<0>((at::where(gone, -INFINITY, a.log() - b.log())).max(a.dim));
   } else if (std::abs(alpha - 1) <= 1e-3) {
-    const Tensor divergence = pair_value<AlphaDivergence>(op, {x, y, dim, kind, q_kind},
+    const Tensor divergence = pair_value<AlphaDivergence>(op, {x, y, dim, p_read.kind, q_read.kind},
                                                           {.parameter = alpha}, false, at::kDouble);
     const Tensor mean = (divergence * alpha - literal) / total;
     value = alpha == 1 ? mean : at::log1p(mean * (alpha - 1)) / (alpha - 1);
@@ -165,8 +166,7 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
     value = at::where(agree, (power + correction).clamp_min(0), power);
   }
   value = at::where((total + excess).isnan(), NAN, value);
-  const ScalarType promoted = c10::promoteTypes(p.scalar_type(), q.scalar_type());
-  const Tensor out = (value * unit).to(result_type(p.device(), promoted, dtype));
+  const Tensor out = (value * unit).to(result_type(p.device(), stated_type(p, q), dtype));
   return keepdim && std::max(p.dim(), q.dim()) ? kept_dims(out, dims) : out;
 }
 
@@ -177,7 +177,7 @@ Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef 
                           const optional<Tensor>& weights, string_view kind, optional<double> base,
                           optional<ScalarType> dtype, double temperature) {
   const char* op = "mixture_divergence";
-  check_distribution(op, "p", p);
+  check_distribution(op, "p", p, kind);
   check_dtype(op, dtype);
   const double unit = unit_of(op, base);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
@@ -199,13 +199,15 @@ Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef 
   const Tensor w = weights ? weights->to(at::kDouble).view_symint(shape)
                            : at::full_symint({}, at::Scalar(c10::SymFloat(1.) / c10::SymFloat(n)),
                                              p.options().dtype(at::kDouble));
-  const Tensor x = Temperature(op, temperature, kind, kind).divide(p.to(at::kDouble), kind),
-               each = probability(x, kind_of(op, kind), dims).p.t,
+  const Temperature t(op, temperature, kind, kind);
+  const AsRead read = as_read(p, kind, dims, dtype);
+  const Tensor x = t.divide(read.t.to(at::kDouble), kind),
+               each = probability(x, kind_of(op, read.kind), dims).p.t,
                m = (w * each).sum(mixture, /*keepdim=*/true);
   // The alpha divergence of order 1 is D(p || m) - sum p + sum m, of which no term is below 0.
-  const Tensor divergence =
-      pair_value<AlphaDivergence>(op, {x, m, dim, kind, "probs"}, {.scale = unit, .parameter = 1},
-                                  /*keepdim=*/true, at::kDouble);
+  const Tensor divergence = pair_value<AlphaDivergence>(op, {x, m, dim, read.kind, "probs"},
+                                                        {.scale = unit, .parameter = 1},
+                                                        /*keepdim=*/true, at::kDouble);
   std::vector<int64_t> reduced = dims;
   reduced.push_back(mixture);
   Tensor value = (w * divergence).sum(reduced);
@@ -214,7 +216,7 @@ Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef 
     const double slack = rounding_of_totals({.kind = kProbs, .type = type_of(*weights)});
     value = value - at::where(excess.abs() <= slack, 0., excess) * m.sum(reduced) * unit;
   }
-  return value.to(result_type(p.device(), p.scalar_type(), dtype));
+  return value.to(result_type(p.device(), stated_type(p), dtype));
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {

@@ -46,7 +46,7 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
   const auto divided = [&](const Tensor& x) {
     return temperature == 1 ? x : widened(x) / temperature;
   };
-  Kind of_target = kind_of(op, kind);
+  Kind of_target = kind_of(op, kind, "'probs', 'log_probs' or 'logits'");
   Tensor model = divided(input), teacher = target;
   if (target_classes) {
     check_dense(op, "target indices", *target_classes);

@@ -240,7 +240,7 @@ Tensor of_teacher(const char* op, bool model_is_p, const Tensor& input, const Te
   LinearOptions o = options_of(op, reduction, softcap, temperature);
   o.parameter = parameter;
   o.model_is_p = model_is_p;
-  o.target_kind = kind_of(op, kind);
+  o.target_kind = kind_of(op, kind, "'probs', 'log_probs' or 'logits'");
   States states(op, input, linear_weight, linear_bias, mask);
   TORCH_CHECK_VALUE(target_weight || !target_bias, op,
                     ": target_bias has no meaning without target_weight");

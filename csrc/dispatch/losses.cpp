@@ -164,7 +164,7 @@ Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,
                     double temperature, const optional<Tensor>& mask) {
   const char* op = "entropy_loss";
   check_reduction(op, reduction);
-  check_distribution(op, "input", input);
+  check_distribution(op, "input", input, kind);
   const Temperature t(op, temperature, kind, kind);
   const RowMask rows(op, mask, input, wrapped_dims(op, "dim", dim, "input", input));
   const Tensor x = rows.clean(t.divide(input, kind));
@@ -173,7 +173,7 @@ Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,
       [&](optional<ScalarType> type) {
         return unary_value<Entropy>(op, x, dim, kind, o, /*keepdim=*/false, type);
       },
-      reduction, t.type(input, input.scalar_type(), dtype), input.scalar_type());
+      reduction, t.type(input, stated_type(input), dtype), stated_type(input));
 }
 
 Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, string_view kind,
@@ -183,16 +183,16 @@ Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, st
   const char* op = "js_div";
   check_reduction(op, reduction);
   check_weight(op, weight);
-  check_distribution(op, "input", input);
-  check_distribution(op, "target", target);
   const string_view of_target = target_kind.value_or(kind);
+  check_distribution(op, "input", input, kind);
+  check_distribution(op, "target", target, of_target);
   const Temperature t(op, temperature, kind, of_target);
   const Tensor& longer = input.dim() >= target.dim() ? input : target;
   const RowMask rows(op, mask, longer, wrapped_dims(op, dim, "input", input, "target", target));
   const Tensor p = rows.clean(t.divide(input, kind)), q = rows.clean(t.divide(target, of_target));
   const Options o{
       .reduction = rows.reduction(reduction), .scale = unit_of(op, base), .parameter = weight};
-  const ScalarType promoted = c10::promoteTypes(input.scalar_type(), target.scalar_type());
+  const ScalarType promoted = stated_type(input, target);
   return rows.reduce(
       [&](optional<ScalarType> type) {
         return pair_value<JsDivergence>(op, {p, q, dim, kind, of_target}, o, /*keepdim=*/false,

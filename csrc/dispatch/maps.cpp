@@ -27,16 +27,17 @@ Tensor unmerged(const Tensor& value, const Tensor& like, const std::vector<int64
 Tensor self_information(const Tensor& p, at::IntArrayRef dim, string_view kind_name,
                         optional<double> base, optional<ScalarType> dtype) {
   using F = SelfInformation;
-  check_distribution(F::name, "p", p);
+  check_distribution(F::name, "p", p, kind_name);
   const auto dims = wrapped_dims(F::name, "dim", dim, "p", p);
   check_classes(F::name, p, dims);
+  const AsRead x = as_read(p, kind_name, dims, dtype);
   Options o{.dim = dims[0],
-            .p_kind = kind_of(F::name, kind_name),
+            .p_kind = kind_of(F::name, x.kind),
             .reduction = kTerms,
             .scale = unit_of(F::name, base)};
-  if (dims.size() == 1) return std::get<0>(call_forward<F>({p, {}, {}}, o, dtype));
+  if (dims.size() == 1) return std::get<0>(call_forward<F>({x.t, {}, {}}, o, dtype));
   o.dim = -1;
-  return unmerged(std::get<0>(call_forward<F>({merged(p, dims), {}, {}}, o, dtype)), p, dims);
+  return unmerged(std::get<0>(call_forward<F>({merged(x.t, dims), {}, {}}, o, dtype)), p, dims);
 }
 
 template <class F>
@@ -51,13 +52,13 @@ Tensor pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
                                     optional<double> base, bool normalized,
                                     optional<ScalarType> dtype) {
   const char* op = PointwiseMutualInformation::name;
-  check_distribution(op, "joint", joint);
+  check_distribution(op, "joint", joint, kind_name);
   const TableDims dims(op, joint, x_dim, y_dim);
   check_classes(op, joint, dims.both);
-  const Options o{
-      .p_kind = kind_of(op, kind_name), .reduction = kTerms, .scale = unit_of(op, base)};
-  return normalized ? pmi<NormalizedPmi>(joint, dims, o, dtype)
-                    : pmi<PointwiseMutualInformation>(joint, dims, o, dtype);
+  const AsRead x = as_read(joint, kind_name, dims.both, dtype);
+  const Options o{.p_kind = kind_of(op, x.kind), .reduction = kTerms, .scale = unit_of(op, base)};
+  return normalized ? pmi<NormalizedPmi>(x.t, dims, o, dtype)
+                    : pmi<PointwiseMutualInformation>(x.t, dims, o, dtype);
 }
 
 template <class F>
@@ -81,6 +82,7 @@ TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
+  m.def("_shares(Tensor counts, int[1] dim) -> Tensor", kTags);
   define(m,
          "self_information(Tensor p, int[1] dim=-1, *, str kind=\"probs\", float? base=None, "
          "ScalarType? dtype=None) -> Tensor");
@@ -90,6 +92,7 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
          "bool normalized=False, ScalarType? dtype=None) -> Tensor");
 }
 void register_maps(torch::Library& m) {
+  m.impl("_shares", &shares);
   m.impl("self_information", &self_information);
   m.impl("pointwise_mutual_information", &pointwise_mutual_information);
 }

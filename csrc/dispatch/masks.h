@@ -23,9 +23,9 @@ class RowMask {
                 mask->sym_sizes());
     counts = *mask;
   }
-  // Nothing that a row left out holds may enter a gradient.
+  // Nothing that a row left out holds may enter a gradient. Ones state something in every kind.
   Tensor clean(const Tensor& x) const {
-    return counts.defined() ? at::where(kept_dims(counts, dims), x, 0.) : x;
+    return counts.defined() ? at::where(kept_dims(counts, dims), x, 1) : x;
   }
   // What the row op is to do.
   int64_t reduction(int64_t asked) const { return counts.defined() ? int64_t(kNone) : asked; }

@@ -14,20 +14,20 @@ constexpr bool is_plain = std::is_default_constructible_v<F> && F::has_unit;
 template <class F>
 Tensor unary_measure(const Tensor& p, at::IntArrayRef dim, string_view kind, optional<double> base,
                      bool keepdim, optional<ScalarType> dtype, double temperature) {
-  check_distribution(F::name, "p", p);
+  check_distribution(F::name, "p", p, kind);
   const Temperature t(F::name, temperature, kind, kind);
   return unary_value<F>(F::name, t.divide(p, kind), dim, kind, {.scale = unit_of(F::name, base)},
-                        keepdim, t.type(p, p.scalar_type(), dtype));
+                        keepdim, t.type(p, stated_type(p), dtype));
 }
 // `o` has the scale and the parameter.
 template <class F>
 Tensor pair_at(double temperature, const Pair& x, const Options& o, bool keepdim,
                optional<ScalarType> dtype) {
-  check_distribution(F::name, "p", x.p);
-  check_q(F::name, x.q);
-  const string_view q_kind = x.q_kind.value_or(x.kind);
+  check_distribution(F::name, "p", x.p, x.kind);
+  check_q(F::name, x);
+  const string_view q_kind = x.kind_of_q();
   const Temperature t(F::name, temperature, x.kind, q_kind);
-  const auto type = c10::promoteTypes(x.p.scalar_type(), x.q.scalar_type());
+  const ScalarType type = stated_type(x.p, x.q);
   return pair_value<F>(F::name,
                        {t.divide(x.p, x.kind), t.divide(x.q, q_kind), x.dim, x.kind, x.q_kind}, o,
                        keepdim, t.type(x.p, type, dtype));
@@ -43,10 +43,11 @@ template <class F>
 Tensor table_measure(const Tensor& joint, at::IntArrayRef x_dim, at::IntArrayRef y_dim,
                      string_view kind, optional<double> base, bool keepdim,
                      optional<ScalarType> dtype) {
-  check_distribution(F::name, "joint", joint);
+  check_distribution(F::name, "joint", joint, kind);
   const TableDims dims(F::name, joint, x_dim, y_dim);
-  const Options o{.p_kind = kind_of(F::name, kind), .scale = unit_of(F::name, base)};
-  const Tensor value = std::get<0>(call_forward<F>({as_table(joint, dims), {}, {}}, o, dtype));
+  const AsRead x = as_read(joint, kind, dims.both, dtype);
+  const Options o{.p_kind = kind_of(F::name, x.kind), .scale = unit_of(F::name, base)};
+  const Tensor value = std::get<0>(call_forward<F>({as_table(x.t, dims), {}, {}}, o, dtype));
   return keepdim ? kept_dims(value, dims.both) : value;
 }
 template <class F>

@@ -38,14 +38,15 @@ class Temperature {
 template <class F>
 Tensor unary_value(const char* op, const Tensor& p, at::IntArrayRef dim, string_view kind,
                    Options o, bool keepdim, optional<ScalarType> dtype) {
-  check_distribution(op, "p", p);
+  check_distribution(op, "p", p, kind);
   check_dtype(op, dtype);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
+  const AsRead x = as_read(p, kind, dims, dtype);
   const bool several = dims.size() > 1;
   o.dim = several ? -1 : dims[0];
-  o.p_kind = kind_of(op, kind);
+  o.p_kind = kind_of(op, x.kind);
   const Tensor value =
-      std::get<0>(call_forward<F>({several ? merged(p, dims) : p, {}, {}}, o, dtype));
+      std::get<0>(call_forward<F>({several ? merged(x.t, dims) : x.t, {}, {}}, o, dtype));
   return keepdim && p.dim() ? kept_dims(value, dims) : value;
 }
 
@@ -56,23 +57,26 @@ struct Pair {
   at::IntArrayRef dim;
   string_view kind;
   optional<string_view> q_kind;
+  string_view kind_of_q() const { return q_kind.value_or(kind); }
+  bool any_counts() const { return are_counts(kind) || are_counts(kind_of_q()); }
 };
-inline void check_q(const char* op, const Tensor& q) {
-  check_distribution(op, "q", q,
+inline void check_q(const char* op, const Pair& x) {
+  check_distribution(op, "q", x.q, x.kind_of_q(),
                      "; torch_infotheory.nn.functional.cross_entropy takes class labels");
 }
 template <class F>
 Tensor pair_value(const char* op, const Pair& x, Options o, bool keepdim,
                   optional<ScalarType> dtype) {
-  check_distribution(op, "p", x.p);
-  check_q(op, x.q);
+  check_distribution(op, "p", x.p, x.kind);
+  check_q(op, x);
   check_dtype(op, dtype);
   const int64_t rank = std::max(x.p.dim(), x.q.dim());
   const auto dims = wrapped_dims(op, x.dim, "p", x.p, "q", x.q);
-  auto [p, q] = broadcast(op, x.p, x.q, dims, dtype);
+  const auto [of_p, of_q] = as_read(x.p, x.kind, x.q, x.kind_of_q(), dims, dtype);
+  auto [p, q] = broadcast(op, of_p.t, of_q.t, dims, dtype);
   o.dim = dims[0];
-  o.p_kind = kind_of(op, x.kind);
-  o.q_kind = kind_of(op, x.q_kind.value_or(x.kind));
+  o.p_kind = kind_of(op, of_p.kind);
+  o.q_kind = kind_of(op, of_q.kind);
   if (dims.size() > 1) p = merged(p, dims), q = merged(q, dims), o.dim = -1;
   const Tensor value = std::get<0>(call_forward<F>({p, q, {}}, o, dtype));
   return keepdim && rank ? kept_dims(value, dims) : value;

@@ -13,7 +13,7 @@ void refuse_kinds(const c10::OperatorHandle& op, torch::jit::Stack*) {
   const bool two =
       schema.argumentIndexWithName("q_kind") || schema.argumentIndexWithName("target_kind");
   TORCH_CHECK_TYPE(false, op.operator_name().name, ": expected kind to be ",
-                   "'probs', 'log_probs' or 'logits', got several strings",
+                   "'probs', 'log_probs', 'logits' or 'counts', got several strings",
                    two ? "; the op takes the second kind as " : "",
                    !two                                     ? ""
                    : schema.argumentIndexWithName("q_kind") ? "q_kind"

@@ -15,7 +15,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-KINDS = "'probs', 'log_probs' or 'logits'"
+KINDS = "'probs', 'log_probs', 'logits' or 'counts'"
+_KINDS_OF_A_TEACHER = "'probs', 'log_probs' or 'logits'"
 
 # For tensors that were given to one argument and meant for another.
 _HINTS = {
@@ -110,6 +111,10 @@ def _kind_of_two(function: str, name: str, x: object) -> str:
     return kind(function, name, x, f"{KINDS}, or a pair of these")
 
 
+def _kind_of_a_teacher(function: str, name: str, x: object) -> str:
+    return kind(function, name, x, _KINDS_OF_A_TEACHER)
+
+
 def data_type(function: str, name: str, x: object) -> torch.dtype:
     if isinstance(x, torch.dtype):
         return x
@@ -155,6 +160,9 @@ def reader(
             checks.append(("kind", _kind_of_two))
         else:
             checks.append((x.name, _CHECKS[str(x.real_type)]))
+
+    if schema.name.startswith("torch_infotheory::linear_"):
+        checks = [(name, _kind_of_a_teacher if check is kind else check) for name, check in checks]
 
     def read(values: Sequence[object]) -> tuple[object, ...]:
         return tuple(

@@ -24,8 +24,8 @@ def check(called: str, op: str, given: dict[str, Any]) -> None:
     for name in _KIND_OF.keys():
         x = given.get(name)
         kind = _kind(op, name, given)
-        if isinstance(x, Tensor) and x.is_floating_point() and not x.is_meta:
-            if kind in ("probs", "log_probs"):  # logits always state one
+        if isinstance(x, Tensor) and (x.is_floating_point() or kind == "counts") and not x.is_meta:
+            if kind in ("probs", "log_probs", "counts"):  # logits always state one
                 with torch.no_grad():
                     _check_numbers(called, name, x, _dims(op, given), kind)
 
@@ -52,7 +52,6 @@ def _check_numbers(function: str, name: str, x: Tensor, dims: list[int], kind: s
     rank = max(x.dim(), 1)
     if any(not -rank <= d < rank for d in dims) or x.numel() == 0:
         return
-    eps = torch.finfo(x.dtype).eps
     p = x.detach().reshape(x.shape or (1,))
     p = p.double() if p.device.type in ("cpu", "cuda") else p.cpu().double()
     p = p.exp() if kind == "log_probs" else p
@@ -61,15 +60,22 @@ def _check_numbers(function: str, name: str, x: Tensor, dims: list[int], kind: s
     for d in dims:
         classes *= p.size(d)
     totals, least = p.sum(dims, keepdim=True), p.amin(dims, keepdim=True)
-    # 8 epsilon, as the divergences allow, and what torch's softmax of so many classes is off by.
-    wrong = ((totals - 1).abs() <= (8 + classes / 500) * eps).logical_and(least >= 0).logical_not()
+    if kind == "counts":
+        normal = totals > 0
+    else:
+        # As the divergences allow, and what torch's softmax of so many classes is off by.
+        normal = (totals - 1).abs() <= (8 + classes / 500) * torch.finfo(x.dtype).eps
+    wrong = normal.logical_and(least >= 0).logical_not()
     if not bool(wrong.any()):
         return
     row = wrong.nonzero()[0].tolist()
     at = ", ".join(":" if d in dims else str(i) for d, i in enumerate(row))
     where = f"{name}[{at}]" if x.dim() else name
     total, negative = totals[tuple(row)].item(), least[tuple(row)].item()
-    stated = "log-probabilities" if kind == "log_probs" else "probabilities"
     if negative < 0:
-        raise ValueError(f"{function}: {where} has the negative probability {negative:.9g}")
+        what = "count" if kind == "counts" else "probability"
+        raise ValueError(f"{function}: {where} has the negative {what} {negative:.9g}")
+    if kind == "counts":
+        raise ValueError(f"{function}: the counts {where} have the total {total:.9g}")
+    stated = "log-probabilities" if kind == "log_probs" else "probabilities"
     raise ValueError(f"{function}: the {stated} {where} have the total {total:.9g}, which is not 1")

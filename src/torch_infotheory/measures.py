@@ -8,7 +8,9 @@ what is special about it.
 Shared arguments:
     kind: How a tensor states its distributions. ``"probs"``: as probabilities. ``"log_probs"``: as
         natural logarithms of them, whatever ``base`` is. ``"logits"``: as natural logarithms up to
-        a constant, normalized here by a softmax over the class dimensions. Probabilities and
+        a constant, normalized here by a softmax over the class dimensions. ``"counts"``: as counts
+        or other weights, divided here by their sum over the class dimensions, in float64; of an
+        integer dtype too, which counts as float32 for the dtype of the result. Probabilities and
         log-probabilities are taken literally and never normalized. The functions of two
         distributions take one string for both or a pair, such as ``("probs", "logits")``.
     dim: The class dimension, or several dimensions that index the classes together; negative ones
@@ -32,8 +34,8 @@ A tensor without dimensions is a distribution with one class.
 Domain:
     Zero: 0 log 0 = 0. An entry with p = 0 contributes nothing to the value, even where q = 0.
     Infinity: p > 0 where q = 0 gives +inf.
-    NaN: A NaN, a negative probability, a logit of +inf and logits that are all -inf give NaN for
-        the distribution they stand in and for no other.
+    NaN: A NaN, a negative probability or count, a logit of +inf, logits that are all -inf and
+        counts that are all 0 give NaN for the distribution they stand in and for no other.
     Unnormalized: Probabilities that do not sum to 1 are put into the formula as they are.
     Empty: No classes is an error. No distributions gives an empty result.
 
@@ -41,14 +43,16 @@ Gradient:
     The functions' docstrings give the derivative by a probability p_j (or q_j) in nats; another
     base divides it by log(base). By a log-probability it is w_j = p_j * derivative, and by a logit
     w_j - p_j * sum_k w_k. At p_j = 0 the derivative is used where it is finite and 0 where it is
-    infinite. By a logit of -inf, and by a zero cell of a joint table, it is 0. All functions can be
-    differentiated twice, and in forward mode.
+    infinite. By a logit of -inf, and by a zero cell of a joint table, it is 0. From these the
+    derivative by a count follows, of the total n: (derivative - sum_k w_k) / n. All functions can
+    be differentiated twice, and in forward mode.
 
 Raises:
     ValueError: ``kind`` is an unknown string; ``base`` is not finite, not positive, or 1; with
         ``validate``, probabilities are negative or do not sum to 1.
-    TypeError: An argument has a wrong type; a distribution is a tensor of integers, booleans or
-        complex numbers, or of a floating-point type narrower than 16 bits.
+    TypeError: An argument has a wrong type; a distribution is a tensor of integers that are not
+        said to be counts, of booleans or complex numbers, or of a floating-point type narrower than
+        16 bits.
     NotImplementedError: A distribution is a sparse or a nested tensor.
     IndexError: A dimension is out of range.
     RuntimeError: Shapes do not broadcast; devices differ; a dimension is named twice; the class
@@ -95,7 +99,7 @@ __all__ = [
     "variation_of_information",
 ]
 
-Kind: TypeAlias = Literal["probs", "log_probs", "logits"]
+Kind: TypeAlias = Literal["probs", "log_probs", "logits", "counts"]
 Dim: TypeAlias = int | Sequence[int]
 
 _ops = _functions(__all__)

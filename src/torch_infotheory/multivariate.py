@@ -5,17 +5,10 @@ numbers too: sums of mutual informations, which are never below 0 and keep their
 variables are nearly independent, and not differences of entropies. Marginals and conditional
 tables are formed in float64, whatever the input's dtype, so that no digits are lost on the way.
 
-Domain and errors are those of `torch_infotheory.measures`, and so are the arguments but for
-``kind``. ``dims`` names the dimension, or the tuple of dimensions, of each variable.
+Shared arguments, domain and errors are those of `torch_infotheory.measures`. ``dims`` names the
+dimension, or the tuple of dimensions, of each variable.
 
-Shared arguments:
-    kind: How the table states its distribution. ``"probs"``: as probabilities. ``"log_probs"``: as
-        natural logarithms of them, whatever ``base`` is. ``"logits"``: as natural logarithms up to
-        a constant, normalized here by a softmax over the dimensions of the variables.
-        ``"counts"``: as counts, of an integer or floating dtype, which are divided by their sum.
-        Probabilities and log-probabilities are taken literally and never normalized.
-
-The gradient by a zero cell, and by a logit of -inf, is 0.
+The gradient by a zero cell that states a probability, and by a logit of -inf, is 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -450,12 +443,6 @@ def positive_pointwise_mutual_information(
     See also:
         `torch_infotheory.pointwise_mutual_information`.
     """
-    name = "positive_pointwise_mutual_information"
-    if kind == "counts":
-        # In the input's own dimensions, since the result has them.
-        groups = _groups(name, joint, [x_dim, y_dim])
-        joint, kind = _shares(joint, [dim for group in groups for dim in group]), "probs"
-        dtype = torch.float32 if dtype is None else dtype
     value = measures.pointwise_mutual_information(
         joint, x_dim, y_dim, kind=cast(Kind, kind), base=base, dtype=dtype
     )
@@ -565,12 +552,6 @@ def _groups(function: str, joint: object, dims: Sequence[Dim]) -> list[list[int]
     return groups
 
 
-def _shares(counts: Tensor, dims: Sequence[int]) -> Tensor:
-    counts = counts.to(wide(counts.device))
-    counts = torch.where(counts < 0, torch.nan, counts)
-    return counts / counts.sum(tuple(dims), keepdim=True)
-
-
 class _Table:
     """A joint table with its batch first and one dimension for each variable: float64, and probs.
 
@@ -600,7 +581,7 @@ class _Table:
         values = values.reshape(*shape, *(torch.Size(size).numel() for size in sizes))
         self.logs = None
         if kind == "counts":
-            values = _shares(values, self.cells)
+            values = torch.ops.torch_infotheory._shares(values, self.cells)
         elif kind == "logits":
             self.logs = values.flatten(self.batch).log_softmax(-1).view_as(values)
         elif kind == "log_probs":

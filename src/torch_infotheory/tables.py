@@ -100,7 +100,7 @@ def joint_table(
         correlation. Drapers' Company Research Memoirs.
 
     See also:
-        `torch_infotheory.mutual_information`, of the table divided by its sum;
+        `torch_infotheory.mutual_information`, which takes the table as ``kind="counts"``;
         `torch_infotheory.estimators.mutual_information_from_labels`.
     """
     columns, sizes = _columns_of(x, y, num_x, num_y, dim)

@@ -413,7 +413,8 @@ def entropy_loss(
     Args:
         input: Distributions of C classes, shape (..., C, ...).
         dim: Class dimension, or a tuple of dimensions that together index the classes.
-        kind: How ``input`` states them: ``"logits"``, ``"log_probs"`` or ``"probs"``.
+        kind: How ``input`` states them: ``"logits"``, ``"log_probs"``, ``"probs"`` or
+            ``"counts"``.
         base: Base of the logarithm: None gives nats, 2 gives bits.
         reduction: ``"none"``, ``"mean"`` over distributions, or ``"sum"``.
         dtype: Data type of the result. None keeps the type of ``input``.
@@ -505,9 +506,9 @@ def js_div(
         target: Distributions of as many classes; broadcasts with ``input`` in all dimensions but
             ``dim``.
         dim: Class dimension, or a tuple of dimensions that together index the classes.
-        kind: How the two state them: ``"logits"``, ``"log_probs"`` or ``"probs"``, or a pair such
-            as ``("logits", "probs")`` for ``input`` and ``target``. Other than `kl_div`, whose
-            ``input`` states log-probabilities, this takes logits by default.
+        kind: How the two state them: ``"logits"``, ``"log_probs"``, ``"probs"`` or ``"counts"``, or
+            a pair such as ``("logits", "probs")`` for ``input`` and ``target``. Other than
+            `kl_div`, whose ``input`` states log-probabilities, this takes logits by default.
         base: Base of the logarithm: None gives nats, 2 gives bits.
         reduction: ``"none"``, ``"mean"`` over distributions, or ``"sum"``.
         dtype: Data type of the result. None keeps the type that the inputs promote to.
