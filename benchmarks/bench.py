@@ -26,6 +26,7 @@ import report
 import torch
 import walkthrough
 from cases import FORWARD_ONLY, MEASURES, OVERWRITING, TABLES, Case, Size
+from data import DATA, Data
 from linear import LINEAR, Linear
 from measure import clock_of, first_line, floors, step, times
 from options import EACH_ALONE, OPTIONS, Options
@@ -42,7 +43,7 @@ SECONDS_OF_OPTIONS, IF_CLOSE = 0.1, 1.0
 
 @dataclass(frozen=True)
 class Part:
-    section: str  # "rows", "tables", "options", "linear", or "walkthrough" for the op that it adds
+    section: str  # as `cases` has them; "walkthrough" for the op that it adds
     size: Size
     dtype: str = "float32"
     threads: int = 1
@@ -53,10 +54,12 @@ class Part:
         name = f"{self.section}-{size}-{self.dtype}-{self.threads}"
         return f"memory-{name}" if self.memory else name
 
-    def cases(self, full: bool) -> Sequence[Case | Options | Linear]:
+    def cases(self, full: bool) -> Sequence[Case | Options | Linear | Data]:
         options = OPTIONS if full else EACH_ALONE
         added = [case for case in MEASURES if case.name == walkthrough.QUANTITY]
         sections = {"rows": MEASURES, "tables": TABLES, "options": options, "walkthrough": added}
+        if self.section == "data":
+            return [case for case in DATA if (case.size, case.dtype) == (self.size, self.dtype)]
         return sections.get(self.section, LINEAR)
 
 
@@ -80,6 +83,7 @@ def parts(full: bool, device: str) -> Iterator[Part]:
     yield Part("rows", middle, memory=True)
     yield Part("options", losses[-1], memory=True)
     small, large = Size((256, 256, 4096)), Size((2048, 256, 32000))
+    yield from dict.fromkeys(Part("data", case.size, case.dtype) for case in DATA)
     yield Part("linear", small)
     yield Part("linear", small, "bfloat16")
     if full:
@@ -108,7 +112,8 @@ def measure(part: Part, arguments: argparse.Namespace) -> Iterator[dict]:
     torch.set_num_threads(part.threads)
     for case in tqdm(part.cases(arguments.full), desc=str(part), leave=False, disable=None):
         work = case.work(part.size, getattr(torch, part.dtype), arguments.device)
-        for name, both in STEPS.items():
+        steps = {"forward": False} if part.section == "data" else STEPS
+        for name, both in steps.items():
             calls = {}
             for contender, function in work.calls.items():
                 if contender not in arguments.contenders or (both and contender in FORWARD_ONLY):
@@ -123,7 +128,7 @@ def measure(part: Part, arguments: argparse.Namespace) -> Iterator[dict]:
                     seconds, if_close = SECONDS_OF_OPTIONS, IF_CLOSE
                 else:
                     seconds, if_close = SECONDS, 0
-                    calls |= floors(work.inputs)
+                    calls |= {} if part.section == "data" else floors(work.inputs)
                 records = times(calls, arguments.seconds or seconds, clock, if_close)
             facts = {
                 "case": case.name,
@@ -193,7 +198,7 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=600, help="start no part after these")
     parser.add_argument("--again", action="store_true", help="measure what is there, too")
     parser.add_argument("--list", action="store_true", help="name the parts and stop")
-    everyone = ("ours", "eager", "compile", "core", "products")
+    everyone = ("ours", "eager", "compile", "core", "products", "scikit-learn")
     everyone += (*sorted(FORWARD_ONLY | OVERWRITING),)
     parser.add_argument("--contenders", nargs="+", choices=everyone, default=everyone)
     parser.add_argument("--seconds", type=float, help="for each contender, step and case")

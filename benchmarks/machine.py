@@ -10,7 +10,7 @@ import torch
 
 import torch_infotheory
 
-PACKAGES = ("torch", "numpy", "scipy", "torchmetrics", "triton", "liger-kernel")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "torchmetrics", "triton", "liger-kernel")
 
 
 def facts(path: str) -> dict[str, str]:

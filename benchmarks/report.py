@@ -266,6 +266,22 @@ def linear(parts: Sequence[dict]) -> str:
     return table([*head, *(f"MiB: {name}" for name in ("ours", "eager", "core"))], rows, words=4)
 
 
+def data(parts: Sequence[dict]) -> str:
+    """From data to a measure: the time, and the one library that does the same."""
+    rows, machines = [], {}
+    for part in parts:
+        if part["part"]["section"] != "data":
+            continue
+        machines[f"{part['machine']['processor']}, {part['date'].split()[0]}"] = None
+        found = results([part], ("data",), part["part"]["dtype"])
+        for (case, size, _), contenders in found.items():
+            for peer in sorted(set(contenders) - {"ours"}):
+                times = [time(contenders.get(name)) for name in ("ours", peer)]
+                rows.append([case, str(size), peer, *times, times_ours(contenders, peer)])
+    head = ["function", "size", "peer", "ours", "the peer", "the peer / ours"]
+    return f"On {'; '.join(machines)}.\n\n" + table(head, sorted(rows), words=3)
+
+
 def noise(parts: Sequence[dict]) -> str:
     rows = []
     for part in parts:
@@ -425,6 +441,12 @@ included. [linear.md](linear.md) says how the loss goes by blocks.
 
 """
 
+DATA = """\
+From labels, samples and counts to a number, forward. The size of labels is pairs x classes x
+classes. The peers get NumPy arrays of the same memory.
+
+"""
+
 OPTIONS = """\
 How many times as long as ours torch takes, forward / forward + backward; below 1 in bold. Memory as
 above.
@@ -442,6 +464,8 @@ def chapters(parts: Sequence[dict]) -> Iterator[tuple[str, str]]:
     yield "Memory", MEMORY + memory(parts)
     if any(part["part"]["section"] == "linear" for part in parts):
         yield "Losses from hidden states", LINEAR + linear(parts)
+    if any(part["part"]["section"] == "data" for part in parts):
+        yield "From data", DATA + data(parts)
     for dtype in DTYPES:
         if results(parts, ("options",), dtype):
             yield f"Options of the drop-in losses, {dtype}", OPTIONS + options(parts, dtype)

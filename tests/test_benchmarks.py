@@ -17,6 +17,7 @@ import measure  # noqa: E402
 import report  # noqa: E402
 import walkthrough  # noqa: E402
 from cases import MEASURES, TABLES, Case, Size  # noqa: E402
+from data import DATA, PAIRS, Data  # noqa: E402
 from options import OPTIONS, Options  # noqa: E402
 from targets import target  # noqa: E402
 
@@ -54,6 +55,17 @@ def test_peers_of_the_tables(case: Case, threads: None) -> None:
 def test_options_of_the_losses(options: Options) -> None:
     for size in ROWS:
         assert_all_the_same(options, size)
+
+
+@pytest.mark.parametrize("case", DATA, ids=lambda case: case.name)
+def test_peers_of_the_functions_of_data(case: Data) -> None:
+    size = Size(
+        (500, 6, 5) if case.size == PAIRS else (20, 30) if len(case.size.shape) > 1 else (500,)
+    )
+    work = case.work(size, getattr(torch, case.dtype), "cpu")
+    ours, theirs = (np.asarray(work.calls[name](*work.inputs)) for name in ("ours", case.peer))
+    assert np.abs(ours).max() > 1e-2
+    np.testing.assert_allclose(ours, theirs, rtol=2e-5)
 
 
 class SteppingClock:
@@ -228,6 +240,13 @@ def test_the_table_of_the_readme_is_that_of_the_records(tmp_path: Path) -> None:
     assert "entropy of logits" not in readme.read_text()  # neither times nor peaks
     report.write_headlines(parts, readme)
     assert readme.read_text() == text
+
+
+def test_the_report_has_the_functions_of_data() -> None:
+    part = part_of(Size((50000,)), {"ours": (1e-3, 1e-3), "scipy": (4e-3, 4e-3)})
+    part["part"]["section"] = "data"
+    *_, row = report.data([part]).splitlines()
+    assert row == "| entropy | 50000 | scipy | 1 ms (1 ms) | 4 ms (4 ms) | 4.00x |"
 
 
 def test_seconds() -> None:

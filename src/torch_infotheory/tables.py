@@ -108,7 +108,8 @@ def joint_table(
         _check_weight(weight, columns[0], dim)
         *columns, weight = _broadcast(*columns, weight.movedim(dim, -1))
     counted = [_size_of(labels, size) for labels, size in zip(columns, sizes, strict=True)]
-    left_out, beyond = _outside(columns, counted)
+    checked = weight is None and _are_pairs_on_cpu(columns)
+    left_out, beyond = (None, None) if checked else _outside(columns, counted)
     table = count(columns, counted, weight, left_out, beyond)
     if dtype is None and weight is not None:
         dtype = weight.dtype
@@ -125,8 +126,10 @@ def count(
     """Return the table of labels that are known to be below the sizes.
 
     The two masks, if any, say which samples do not count, and which have a label that they must not
-    have.
+    have. Pairs on the CPU are checked as they are counted.
     """
+    if weight is None and left_out is None and _are_pairs_on_cpu(columns):
+        return torch.ops.torch_infotheory._count_pairs(*columns, *sizes)
     batch = columns[0].shape[:-1]
     cells = batch.numel()
     for size in sizes:
@@ -214,6 +217,10 @@ def _size_of(labels: Tensor, size: int | None) -> int:
     if size < 0:
         raise ValueError(f"joint_table: a number of classes cannot be {size}")
     return size
+
+
+def _are_pairs_on_cpu(columns: Sequence[Tensor]) -> bool:
+    return len(columns) == 2 and columns[0].device.type == "cpu"
 
 
 def _outside(
