@@ -99,7 +99,11 @@ def assert_near(
     least = torch.finfo(actual.dtype).smallest_normal * torch.finfo(actual.dtype).eps
     rtol, atol = TOLERANCE[dtype or actual.dtype]
     torch.testing.assert_close(
-        actual.detach().cpu().double(), expected, rtol=rtol, atol=atol * largest + least
+        actual.detach().cpu().double(),
+        expected,
+        rtol=rtol,
+        atol=atol * largest + least,
+        equal_nan=True,
     )
 
 

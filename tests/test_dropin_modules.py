@@ -5,7 +5,7 @@ import inspect
 import io
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -182,24 +182,24 @@ def test_ours_is_torchs_class_with_its_signature(name: str) -> None:
     ours, theirs = getattr(nn, name), getattr(torch.nn, name)
     assert issubclass(ours, theirs) and ours is not theirs
     assert ours.__constants__ == theirs.__constants__
-    parameters = list(inspect.signature(ours).parameters.values())
-    assert [p.name for p in parameters[-2:]] == ["dtype", "validate"]
-    assert all(p.kind is p.KEYWORD_ONLY for p in parameters[-2:])
-    expected = inspect.signature(theirs).parameters.values()
-    assert [(p.name, p.kind, p.default) for p in parameters[:-2]] == [
-        (p.name, p.kind, p.default) for p in expected
-    ]
+    assert_signature(ours, theirs)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS.values())
 def test_our_function_has_torchs_signature(name: str) -> None:
-    parameters = list(inspect.signature(getattr(nn.functional, name)).parameters.values())
-    assert [p.name for p in parameters[-2:]] == ["dtype", "validate"]
-    assert all(p.kind is p.KEYWORD_ONLY for p in parameters[-2:])
-    expected = inspect.signature(getattr(torch.nn.functional, name)).parameters.values()
-    assert [(p.name, p.kind, p.default) for p in parameters[:-2]] == [
+    assert_signature(getattr(nn.functional, name), getattr(torch.nn.functional, name))
+
+
+def assert_signature(ours: Callable[..., Any], theirs: Callable[..., Any]) -> None:
+    """That of torch, and a few keywords behind it."""
+    parameters = list(inspect.signature(ours).parameters.values())
+    expected = list(inspect.signature(theirs).parameters.values())
+    shared, own = parameters[: len(expected)], parameters[len(expected) :]
+    assert [(p.name, p.kind, p.default) for p in shared] == [
         (p.name, p.kind, p.default) for p in expected
     ]
+    assert [p.name for p in own if p.name != "temperature"] == ["dtype", "validate"]
+    assert all(p.kind is p.KEYWORD_ONLY for p in own)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -264,9 +264,9 @@ def test_state_moves_between_torchs_module_and_ours(name: str) -> None:
 
 def test_repr_of_our_own_modules() -> None:
     assert repr(nn.EntropyLoss()) == "EntropyLoss(dim=-1, kind='logits', reduction='mean')"
-    assert (
-        repr(nn.JSDivLoss(base=2)) == "JSDivLoss(dim=-1, kind='logits', base=2, reduction='mean')"
-    )
+    expected = "JSDivLoss(dim=-1, kind='logits', base=2, reduction='mean', weight=0.5)"
+    assert repr(nn.JSDivLoss(base=2)) == expected
+    assert "temperature=2.0" in repr(nn.EntropyLoss(temperature=2.0))
 
 
 @pytest.mark.parametrize("name", ["EntropyLoss", "JSDivLoss"])
@@ -277,7 +277,8 @@ def test_our_own_modules_are_their_functions(name: str) -> None:
     torch.testing.assert_close(
         getattr(nn, name)(**options)(*inputs), function(*inputs, **options), rtol=0, atol=0
     )
-    parameters = [p for p in inspect.signature(function).parameters.values()]
+    # The mask is of a call.
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "mask"]
     assert str(inspect.Signature(parameters[len(inputs) :])) == str(
         inspect.signature(getattr(nn, name)).replace(return_annotation=inspect.Signature.empty)
     )
@@ -357,11 +358,11 @@ def test_tensor_subclasses_override_the_function(name: str) -> None:
 
 
 def test_every_other_name_is_torchs() -> None:
-    ours = {"CrossEntropyLoss", "NLLLoss", "KLDivLoss", "functional", "modules"}
+    ours = {*NAMES, "LinearCrossEntropyLoss", "functional", "modules"}
     for name in set(dir(torch.nn)) - ours:
         if not name.startswith("__"):
             assert getattr(nn, name) is getattr(torch.nn, name), name
-    replaced = {"cross_entropy", "nll_loss", "kl_div"}
+    replaced = {"cross_entropy", "nll_loss", "kl_div", "linear_cross_entropy"}
     shared = {"Any", "TYPE_CHECKING", "warnings", "torch", "Tensor"}
     for name in set(dir(torch.nn.functional)) - replaced - shared:
         if not name.startswith("__"):

@@ -79,9 +79,9 @@ def soft_joint_histogram(
     Example:
         The second sample is halfway between two cells in x, and in the last cell of y.
 
-        >>> import torch
+        >>> import torch, torch_infotheory
         >>> x, y = torch.tensor([0.0, 1.5]), torch.tensor([0.0, 2.0])
-        >>> soft_joint_histogram(x, y, 3, (0, 2), kernel="linear")
+        >>> torch_infotheory.soft_joint_histogram(x, y, 3, (0, 2), kernel="linear")
         tensor([[0.5000, 0.0000, 0.0000],
                 [0.0000, 0.0000, 0.2500],
                 [0.0000, 0.0000, 0.2500]])
