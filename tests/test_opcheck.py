@@ -31,15 +31,15 @@ def is_sample(case: Case) -> bool:
 SAMPLES = [case for case in CASES if is_sample(case)]
 
 SCHEMAS = """
-entropy(Tensor p, int[1] dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
-cross_entropy(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
-kl_divergence(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
-js_divergence(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None, float weight=0.5) -> Tensor
+entropy(Tensor p, int[1] dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None, float temperature=1.0) -> Tensor
+cross_entropy(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None, float temperature=1.0) -> Tensor
+kl_divergence(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None, float temperature=1.0) -> Tensor
+js_divergence(Tensor p, Tensor q, int[1] dim=-1, *, str kind="probs", str? q_kind=None, float? base=None, bool keepdim=False, ScalarType? dtype=None, float weight=0.5, float temperature=1.0) -> Tensor
 joint_entropy(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
 conditional_entropy(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
 mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
 variation_of_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
-cross_entropy_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, float label_smoothing=0.0, *, ScalarType? dtype=None) -> Tensor
+cross_entropy_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, float label_smoothing=0.0, *, ScalarType? dtype=None, float temperature=1.0) -> Tensor
 nll_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, *, ScalarType? dtype=None) -> Tensor
 kl_div(Tensor input, Tensor target, int reduction=1, *, bool log_target=False, ScalarType? dtype=None) -> Tensor
 """  # noqa: E501
