@@ -420,8 +420,8 @@ class Case:
         """`actual` is the gradient by the input of that number, for `cotangent`."""
         expected = self.gradient[number]
         assert actual.shape == expected.shape
-        # By a logit, a gradient is of the size of its probability. That of a Tsallis entropy is what
-        # is left of terms as large as the probability, of the likely classes too.
+        # By a logit, a gradient is of the size of its probability. That of a Tsallis entropy is
+        # what is left of terms as large as the probability, of the likely classes too.
         likely = 4 if self.op.name == "tsallis_entropy" else 1
         assert_near(actual, expected, terms=likely / self.classes)
 
