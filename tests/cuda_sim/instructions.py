@@ -41,7 +41,8 @@ KERNELS = {
     "entropy": Kernel(f"forward_rows<Entropy, {{type}}, {LOGITS}, {LOGITS}>", 1, 14),
     "cross_entropy": Kernel(f"forward_rows<CrossEntropy, {{type}}, {LOGITS}, {LOGITS}>", 1, 13),
     "kl_divergence": Kernel(f"forward_rows<KlDivergence, {{type}}, {LOGITS}, {LOGITS}>", 1, 13),
-    "js_divergence": Kernel(f"forward_rows<JsDivergence, {{type}}, {LOGITS}, {LOGITS}>", 2, 46),
+    # Three branches, of which a call takes one: equal weights, other weights, and a weight of 0.
+    "js_divergence": Kernel(f"forward_rows<JsDivergence, {{type}}, {LOGITS}, {LOGITS}>", 2, 130),
 }
 
 
