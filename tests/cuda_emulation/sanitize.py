@@ -19,7 +19,8 @@ ROOT = emulate.HERE.parents[1]
 # Tests and a choice among them: every op and kind, and each way to the memory.
 TABLE = {
     "address": (
-        ["tests/test_values.py", "tests/test_gradients.py", "tests/test_cuda.py"],
+        # The tests of gradients run forward, too.
+        ["tests/test_gradients.py", "tests/test_cuda.py"],
         "rows or shifted or stepped or inner_rest or 1025 or broadcast_513 or tables or odd "
         "or mean or weighted or smoothed or parts or padded or labels or bad_label",
     ),
