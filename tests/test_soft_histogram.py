@@ -480,3 +480,29 @@ def test_loss_says_what_it_takes():
         "MutualInformationLoss(bins=16, kernel='linear', normalized='studholme', range=(0, 1), "
         "batch_dims=0, reduction='mean')"
     )
+
+
+def test_the_ops_below_refuse_what_would_be_read_beyond_its_end() -> None:
+    """They can be called without the function that prepares their arguments."""
+    ops = torch.ops.torch_infotheory
+    x, short = torch.rand(2, 9), torch.rand(2, 8)
+    limits, table = torch.tensor([[0.0, 1.0, 0.0, 1.0]]).expand(2, 4), torch.rand(2, 8, 8)
+    assert ops._soft_histogram(x, x, None, None, limits, 8, 1, 0, 0).sum() > 0
+    assert ops._soft_histogram_gather(x, x, None, limits, table, 1, 0, 0, torch.float32).sum() > 0
+    for arguments in (
+        (x, short, None, None, limits),
+        (x, x, short, None, limits),
+        (x, x, None, short > 0, limits),
+        (x, x, None, x, limits),
+        (x, x, None, None, limits[:1]),
+        (x, x, None, None, limits[:, :2]),
+    ):
+        with pytest.raises(RuntimeError, match="soft histogram: expected"):
+            ops._soft_histogram(*arguments, 8, 1, 0, 0)
+    for wrong in (table[:1], table[:, :7], table[:, :2, :2], table[0]):
+        with pytest.raises(RuntimeError, match="expected a square table"):
+            ops._soft_histogram_gather(x, x, None, limits, wrong, 1, 0, 0, torch.float32)
+    labels = torch.tensor([0, 1, 1])
+    assert ops._count_pairs(labels, labels, 2, 2).tolist() == [[1, 0], [0, 2]]
+    with pytest.raises(RuntimeError, match="joint_table: expected labels of one shape"):
+        ops._count_pairs(labels, labels[:2], 2, 2)

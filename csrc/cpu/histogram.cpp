@@ -92,6 +92,7 @@ Tensor gather(const Tensor& x, const Tensor& y, const optional<Tensor>& mask, co
               const Tensor& table, int64_t window, int64_t order_x, int64_t order_y,
               ScalarType dtype) {
   check_histogram(x, y, {}, mask, range, window, order_x, order_y);
+  check_table(x, table, window);
   const Tensor cells = table.to(at::kDouble).contiguous(),
                range_of_rows = range.to(at::kDouble).contiguous(),
                out = at::empty(x.sizes(), x.options().dtype(dtype));

@@ -12,7 +12,11 @@ namespace {
 
 using at::Tensor;
 
-Tensor table_of(const Tensor& x, const c10::SymInt& num_x, const c10::SymInt& num_y) {
+Tensor table_of(const Tensor& x, const Tensor& y, const c10::SymInt& num_x,
+                const c10::SymInt& num_y) {
+  TORCH_CHECK(x.dim() > 0 && x.sym_sizes().equals(y.sym_sizes()),
+              "joint_table: expected labels of one shape, got ", x.sym_sizes(), " and ",
+              y.sym_sizes());
   c10::SymDimVector shape(x.sym_sizes().slice(0, x.dim() - 1));
   shape.push_back(num_x);
   shape.push_back(num_y);
@@ -23,7 +27,7 @@ Tensor table_of(const Tensor& x, const c10::SymInt& num_x, const c10::SymInt& nu
 Tensor count_pairs(const Tensor& x, const Tensor& y, int64_t num_x, int64_t num_y) {
   const at::ScalarType type =
       c10::promoteTypes(at::promoteTypes(x.scalar_type(), y.scalar_type()), at::kByte);
-  const Tensor table = table_of(x, num_x, num_y), xs = x.to(type).contiguous(),
+  const Tensor table = table_of(x, y, num_x, num_y), xs = x.to(type).contiguous(),
                ys = y.to(type).contiguous();
   const int64_t n = x.size(-1), rows = n ? x.numel() / n : 0;
   AT_DISPATCH_INTEGRAL_TYPES(type, "joint_table", [&] {
@@ -46,8 +50,8 @@ Tensor count_pairs(const Tensor& x, const Tensor& y, int64_t num_x, int64_t num_
   });
   return table;
 }
-Tensor count_pairs_meta(const Tensor& x, const Tensor&, c10::SymInt num_x, c10::SymInt num_y) {
-  return table_of(x, num_x, num_y);
+Tensor count_pairs_meta(const Tensor& x, const Tensor& y, c10::SymInt num_x, c10::SymInt num_y) {
+  return table_of(x, y, num_x, num_y);
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {

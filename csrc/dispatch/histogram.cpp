@@ -74,6 +74,7 @@ Tensor gather(const Tensor& x, const Tensor& y, const optional<Tensor>& mask, co
               const Tensor& table, int64_t window, int64_t order_x, int64_t order_y,
               ScalarType dtype) {
   check_histogram(x, y, {}, mask, range, window, order_x, order_y);
+  check_table(x, table, window);
   const ScalarType type = exact_type(x, y, table);
   const Tensor cells = table.to(type).flatten();
   Tensor out = at::zeros(x.sizes(), x.options().dtype(type));
@@ -92,9 +93,10 @@ Tensor scatter_meta(const Tensor& x, const Tensor& y, const optional<Tensor>& we
   return at::empty_symint({x.sym_size(0), bins, bins}, x.options().dtype(exact_type(x, y, weight)));
 }
 Tensor gather_meta(const Tensor& x, const Tensor& y, const optional<Tensor>& mask,
-                   const Tensor& range, const Tensor&, int64_t window, int64_t order_x,
+                   const Tensor& range, const Tensor& table, int64_t window, int64_t order_x,
                    int64_t order_y, ScalarType dtype) {
   check_histogram(x, y, {}, mask, range, window, order_x, order_y);
+  check_table(x, table, window);
   return at::empty_symint(x.sym_sizes(), x.options().dtype(dtype));
 }
 

@@ -45,9 +45,20 @@ inline void check_histogram(const Tensor& x, const Tensor& y, const optional<Ten
   TORCH_CHECK_NOT_IMPLEMENTED(
       window != kGaussianWindow || std::max(order_x, order_y) <= kMaxOrder,
       "soft_joint_histogram: the Gaussian window has derivatives up to order ", kMaxOrder);
-  TORCH_CHECK(x.dim() == 2 && y.dim() == 2 && range.dim() == 2 && (!weight || weight->dim() == 2) &&
-                  (!mask || mask->dim() == 2),
-              "soft histogram: expected rows of samples");
+  const auto rows = x.sym_sizes();
+  TORCH_CHECK(x.dim() == 2 && y.sym_sizes().equals(rows) &&
+                  (!weight || weight->sym_sizes().equals(rows)) &&
+                  (!mask || mask->sym_sizes().equals(rows)),
+              "soft histogram: expected rows of samples of one shape");
+  TORCH_CHECK(!mask || mask->scalar_type() == at::kBool,
+              "soft histogram: expected a mask of booleans");
+  TORCH_CHECK(range.dim() == 2 && range.sym_size(0) == rows[0] && range.sym_size(1) == 4,
+              "soft histogram: expected four limits for each row, got ", range.sym_sizes());
+}
+inline void check_table(const Tensor& x, const Tensor& table, int64_t window) {
+  TORCH_CHECK(table.dim() == 3 && table.sym_size(0) == x.sym_size(0) &&
+                  table.sym_size(1) == table.sym_size(2) && table.sym_size(2) >= support_of(window),
+              "soft histogram: expected a square table for each row, got ", table.sym_sizes());
 }
 inline void check_bins(int64_t bins, int64_t window) {
   TORCH_CHECK(bins >= support_of(window), "soft histogram: expected at least ", support_of(window),
