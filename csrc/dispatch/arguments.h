@@ -11,7 +11,7 @@
 #include <cmath>
 #include <string_view>
 
-#include "dispatch/shapes.h"
+#include "dispatch/reference.h"
 
 namespace torch_infotheory {
 
@@ -59,6 +59,18 @@ inline double unit_of(const char* op, optional<double> base) {
   TORCH_CHECK_VALUE(std::isfinite(*base) && *base > 0 && *base != 1, op,
                     ": expected base to be a finite number above 0 other than 1, got ", *base);
   return 1 / std::log(*base);
+}
+
+// The type computed with.
+inline ScalarType exact_type(ScalarType type) {
+  return type == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+inline void check_mask(const char* op, const Tensor& mask, c10::SymIntArrayRef rows) {
+  TORCH_CHECK_TYPE(mask.scalar_type() == at::kBool, op, ": expected a mask of booleans, got ",
+                   mask.scalar_type());
+  TORCH_CHECK(mask.sym_sizes().equals(rows), op, ": expected a mask of shape ", rows, ", got ",
+              mask.sym_sizes());
 }
 
 inline void check_temperature(const char* op, double temperature) {
@@ -160,11 +172,9 @@ inline bool is_plain_tensor(const Tensor& t) {
 inline void check_class_indices(const char* op, const Tensor& index, const c10::SymInt& classes,
                                 optional<int64_t> ignore_index = {}) {
   if (!index.is_cpu() || !is_plain_tensor(index) || index.numel() == 0) return;
-  Tensor wrong = (index < 0).logical_or_(index >= classes.expect_int());
-  if (ignore_index) wrong.logical_and_(index != *ignore_index);
-  if (wrong.any().item<bool>())
-    TORCH_CHECK_INDEX(false, op, ": class ", index.masked_select(wrong)[0].item<int64_t>(),
-                      " is out of bounds for ", classes, " classes");
+  const auto wrong = first_outside(index, classes.expect_int(), ignore_index);
+  TORCH_CHECK_INDEX(!wrong, op, ": class ", wrong.value_or(0), " is out of bounds for ", classes,
+                    " classes");
 }
 
 // Several dimensions, one after the other, as one.

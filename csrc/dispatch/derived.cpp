@@ -9,8 +9,6 @@
 namespace torch_infotheory {
 namespace {
 
-ScalarType exact_type(ScalarType type) { return type == at::kDouble ? at::kDouble : at::kFloat; }
-
 Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool keepdim,
                   optional<ScalarType> dtype, double temperature) {
   const char* op = "perplexity";

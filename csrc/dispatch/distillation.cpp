@@ -43,11 +43,9 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
               ": expected at least one class, got input ", input.sym_sizes());
   const ScalarType type = result_type(
       input.device(), c10::promoteTypes(input.scalar_type(), target.scalar_type()), dtype);
-  const auto divided = [&](const Tensor& x) {
-    return temperature == 1 ? x : widened(x) / temperature;
-  };
-  Kind of_target = kind_of(op, kind, "'probs', 'log_probs' or 'logits'");
-  Tensor model = divided(input), teacher = target;
+  const bool states_logits = kind_of(op, kind, "'probs', 'log_probs' or 'logits'") == kLogits;
+  const string_view model_kind = "logits", teacher_kind = target_classes ? "log_probs" : kind;
+  Tensor model = tempered(input, temperature), teacher = target;
   if (target_classes) {
     check_dense(op, "target indices", *target_classes);
     TORCH_CHECK_TYPE(at::isIntegralType(target_classes->scalar_type(), /*includeBool=*/false), op,
@@ -61,7 +59,6 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
         op, ": expected target to be a pair of shapes (..., k) for input ", input.sym_sizes(),
         ", got ", target_classes->sym_sizes(), " and ", target.sym_sizes());
     check_class_indices(op, *target_classes, input.sym_size(-1));
-    of_target = kLogProbs;
     if (expected.back() == input.sym_size(-1)) {  // nothing is left
       model = model.gather(-1, target_classes->to(at::kLong));
     } else {
@@ -72,11 +69,9 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
     TORCH_CHECK(target.sym_sizes().equals(input.sym_sizes()), op,
                 ": expected input and target of one shape, got ", input.sym_sizes(), " and ",
                 target.sym_sizes());
-    if (of_target == kLogits) teacher = divided(target);
+    if (states_logits) teacher = tempered(target, temperature);
   }
   const RowMask rows(op, mask, input, {input.dim() - 1});
-  const string_view kinds[] = {"probs", "log_probs", "logits"};
-  const string_view teacher_kind = kinds[of_target], model_kind = "logits";
   model = rows.clean(model), teacher = rows.clean(teacher);
   const Options o{.reduction = rows.reduction(reduction), .scale = unit, .parameter = weight};
   static constexpr int64_t kLast = -1;

@@ -152,11 +152,8 @@ class Head {
 void check_labels(const LinearTensors& x, const LinearOptions& o) {
   const Tensor& labels = x[kTarget];
   if (!o.has_labels() || !labels.is_cpu()) return;
-  const Tensor wrong =
-      (labels < 0).logical_or_(labels >= x[kWeight].size(0)).logical_and_(labels != o.ignore_index);
-  if (wrong.any().item<bool>())
-    TORCH_CHECK_INDEX(false, "Target ", labels.masked_select(wrong)[0].item<int64_t>(),
-                      " is out of bounds.");
+  const auto wrong = first_outside(labels, x[kWeight].size(0), o.ignore_index);
+  TORCH_CHECK_INDEX(!wrong, "Target ", wrong.value_or(0), " is out of bounds.");
 }
 
 // Without `g` the value, and the gradients of the sum; with it, one number per distribution, the

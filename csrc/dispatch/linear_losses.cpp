@@ -146,11 +146,9 @@ struct States {
          optional_tensor mask)
       : leading(input.sym_sizes().slice(0, std::max<int64_t>(input.dim() - 1, 0))) {
     put(op, kStates, "input", input, "linear_weight", weight, "linear_bias", bias);
-    TORCH_CHECK_TYPE(!mask || mask->scalar_type() == at::kBool, op,
-                     ": expected a mask of booleans, got ", mask->scalar_type());
-    TORCH_CHECK(!mask || mask->sym_sizes().equals(leading), op, ": expected a mask of shape ",
-                leading, ", got ", mask->sym_sizes());
-    if (mask) x[kMask] = mask->reshape(-1);
+    if (!mask) return;
+    check_mask(op, *mask, leading);
+    x[kMask] = mask->reshape(-1);
   }
   // Hidden states and what makes logits of them, in the operands from `first` on.
   void put(const char* op, size_t first, const char* name, const Tensor& states,

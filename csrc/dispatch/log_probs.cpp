@@ -24,9 +24,6 @@ struct LogProbsOptions {
   Options of_entropy() const { return {.dim = dim, .p_kind = kLogits}; }
 };
 
-ScalarType exact_type(const Tensor& x) {
-  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
 Tensor gathered(const Tensor& x, const Tensor& classes, int64_t dim) {
   return x.gather(dim, classes.unsqueeze(dim)).squeeze(dim);
 }
@@ -34,7 +31,7 @@ Tensor gathered(const Tensor& x, const Tensor& classes, int64_t dim) {
 // ---- the composition ----
 
 LogProbs composed(const Tensor& logits, const Tensor& index, const LogProbsOptions& o) {
-  const ScalarType exact = exact_type(logits);
+  const ScalarType exact = exact_type(logits.scalar_type());
   const Tensor counts = index != o.ignore_index;
   // What an ignored row holds must not enter a gradient.
   const Tensor x = at::where(counts.unsqueeze(o.dim), widened(logits), 0.);
@@ -64,14 +61,15 @@ Tensor gradient_of(const Tensor& x, const Tensor& index, const Tensor& saved,
                        : at::zeros(index.sizes(), saved.options());
   };
   const Tensor of_log_prob = by(0), of_entropy = by(1), shift = of_log_prob - by(2);
-  const double negligible = exact_type(x) == at::kDouble ? 0x1p-70 : 0x1p-36;
+  const ScalarType exact = exact_type(x.scalar_type());
+  const double negligible = exact == at::kDouble ? 0x1p-70 : 0x1p-36;
   const Tensor least = shift.abs() * negligible;
   const Tensor factor = at::where(of_entropy.abs() < least, least, of_entropy);
   const Tensor total = saved[kTotal],
                log_p = gathered(x, classes, o.dim).to(at::kDouble) - saved[kHigh] - saved[kLogSum];
   const Tensor moved = total + at::where(factor == 0, 0., shift / factor);
   Tensor gradient =
-      call_backward<Entropy>(factor.to(exact_type(x)), {x, {}, {}},
+      call_backward<Entropy>(factor.to(exact), {x, {}, {}},
                              at::stack({saved[kHigh], saved[kLogSum], moved}), o.of_entropy(), 0);
   // The class of the index once more, so that it is rounded once.
   const Tensor p = log_p.exp();
@@ -90,17 +88,18 @@ struct LogProbsBackward final : FormulaNode<LogProbsBackward, LogProbsOptions, 1
 
   static variable_list run(const variable_list& by_results, const Tensors& t,
                            const LogProbsOptions& o, const Needed&) {
-    variable_list results, given;
     if (!at::GradMode::is_enabled()) return {gradient_of(t[0], t[1], t[2], o, by_results)};
+    variable_list results, cotangents;
     const Tensor x = to_differentiate_by(t[0], /*create_graph=*/true);
     const auto [log_prob, entropy, logsumexp] = composed(x, t[1], o);
     const Tensor all[] = {log_prob, entropy, logsumexp};
     for (size_t i = 0; i < by_results.size(); ++i) {
       if (!by_results[i].defined()) continue;
       results.push_back(all[i]);
-      given.push_back(by_results[i].to(all[i].scalar_type()));
+      cotangents.push_back(by_results[i].to(all[i].scalar_type()));
     }
-    return torch::autograd::grad(results, {x}, given, /*retain_graph=*/true, /*create_graph=*/true);
+    return torch::autograd::grad(results, {x}, cotangents, /*retain_graph=*/true,
+                                 /*create_graph=*/true);
   }
 };
 
@@ -112,7 +111,8 @@ LogProbs from_one_reading(const Tensor& x, const Tensor& index, const LogProbsOp
     node->set_next_edges(torch::autograd::collect_next_edges(x));
   }
   at::AutoDispatchBelowADInplaceOrView below;
-  const auto [entropy, saved] = call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact_type(x));
+  const auto [entropy, saved] =
+      call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact_type(x.scalar_type()));
   const Tensor counts = index != o.ignore_index;
   const Tensor chosen = gathered(x, at::where(counts, index, 0).to(at::kLong), o.dim);
   const auto finished = [&](const Tensor& result) {
@@ -154,8 +154,7 @@ LogProbs log_probs(const Tensor& logits, const Tensor& index, int64_t dim, doubl
               index.sym_sizes());
   check_class_indices(op, index, logits.sym_size(dims[0]), ignore_index);
   const ScalarType type = result_type(logits.device(), logits.scalar_type(), dtype);
-  // Widened first, so that the gradient is rounded once.
-  const Tensor x = temperature == 1 ? logits : widened(logits) / temperature;
+  const Tensor x = tempered(logits, temperature);
   const LogProbsOptions o{dims[0], ignore_index};
   if (is_plain_tensor(x) && is_plain_tensor(index) && !has_tangent(x))
     return from_one_reading(x, index, o, type);

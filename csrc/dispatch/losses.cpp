@@ -92,7 +92,7 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
     const optional<Tensor> wide = weight ? optional(widened(*weight)) : weight;
     const ScalarType promoted =
         labels ? input.scalar_type() : c10::promoteTypes(input.scalar_type(), target.scalar_type());
-    return cross_entropy_loss(widened(input) / temperature, target, wide, reduction, ignore_index,
+    return cross_entropy_loss(tempered(input, temperature), target, wide, reduction, ignore_index,
                               label_smoothing, result_type(input.device(), promoted, dtype), 1);
   }
   TORCH_CHECK(!(label_smoothing > 1), op,

@@ -14,13 +14,10 @@ class RowMask {
           const std::vector<int64_t>& class_dims)
       : dims(class_dims) {
     if (!mask) return;
-    TORCH_CHECK_TYPE(mask->scalar_type() == at::kBool, op, ": expected a mask of booleans, got ",
-                     mask->scalar_type());
     c10::SymDimVector rows;
     for (int64_t d = 0; d < input.dim(); ++d)
       if (std::find(dims.begin(), dims.end(), d) == dims.end()) rows.push_back(input.sym_size(d));
-    TORCH_CHECK(mask->sym_sizes().equals(rows), op, ": expected a mask of shape ", rows, ", got ",
-                mask->sym_sizes());
+    check_mask(op, *mask, rows);
     counts = *mask;
   }
   // Nothing that a row left out holds may enter a gradient. Ones state something in every kind.
@@ -35,9 +32,7 @@ class RowMask {
   Tensor reduce(Value value, int64_t asked, optional<ScalarType> dtype, ScalarType promoted) const {
     if (!counts.defined()) return value(dtype);
     const ScalarType type = result_type(counts.device(), promoted, dtype);
-    Tensor v = at::where(
-        counts, value(promoted == at::kDouble || type == at::kDouble ? at::kDouble : at::kFloat),
-        0.);
+    Tensor v = at::where(counts, value(exact_type(c10::promoteTypes(promoted, type))), 0.);
     if (asked != kNone) v = v.sum();
     if (asked == kMean) v = v / counts.sum();
     return v.to(type);

@@ -10,8 +10,7 @@
 namespace torch_infotheory {
 namespace {
 
-// The temperature of logits, by which they are divided before anything else; widened first, so that
-// the gradient is rounded once.
+// The temperature of logits, by which they are divided before anything else.
 class Temperature {
  public:
   Temperature(const char* op, double temperature, string_view kind, string_view other_kind)
@@ -22,7 +21,7 @@ class Temperature {
                       "'");
   }
   Tensor divide(const Tensor& x, string_view kind) const {
-    return divisor == 1 || kind != "logits" ? x : widened(x) / divisor;
+    return kind == "logits" ? tempered(x, divisor) : x;
   }
   // Of a result, which a widened input must not change.
   optional<ScalarType> type(const Tensor& x, ScalarType promoted,

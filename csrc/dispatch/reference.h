@@ -83,6 +83,20 @@ inline Tensor widened(const Tensor& x) {
   return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
 }
 
+// The first of the class indices on the CPU that is none of the classes, if there is one.
+inline optional<int64_t> first_outside(const Tensor& index, int64_t classes,
+                                       optional<int64_t> ignore_index) {
+  Tensor outside = (index < 0).logical_or_(index >= classes);
+  if (ignore_index) outside.logical_and_(index != *ignore_index);
+  if (!outside.any().item<bool>()) return {};
+  return index.masked_select(outside)[0].item<int64_t>();
+}
+
+// Divided by a temperature: widened first, so that the gradient is rounded once.
+inline Tensor tempered(const Tensor& x, double temperature) {
+  return temperature == 1 ? x : widened(x) / temperature;
+}
+
 // `x` as it enters a calculation with `other`: in the wider of the two types.
 inline Tensor widened_like(const Tensor& x, const Tensor& other) {
   return x.to(c10::promoteTypes(widened(x).scalar_type(), other.scalar_type()));
