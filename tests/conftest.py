@@ -33,7 +33,7 @@ def pytest_report_header() -> str:
 # What depends on the kernels themselves. Other tests would try once more, on `cuda_emulated`, what
 # stands above them.
 OF_KERNELS = {"test_values", "test_gradients", "test_edges", "test_near_equal", "test_cuda"}
-OF_KERNELS |= {"test_batches", "test_far_from_zero", "test_language_models"}
+OF_KERNELS |= {"test_batches", "test_far_from_zero", "test_language_models", "test_soft_histogram"}
 OF_AUTOGRAD = {"test_gradcheck", "test_gradgradcheck"}
 
 

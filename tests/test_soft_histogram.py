@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from ops import moved
 from scipy.interpolate import BSpline
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
@@ -191,11 +192,11 @@ def test_gaussian_has_derivatives_up_to_order_8():
         below = gather(x, y, None, range, h, 2, order, 0, torch.float64)
         (slope,) = torch.autograd.grad(below.sum(), x)
         step = 1e-5
-        moved = [
+        beside = [
             gather(x.detach() + s, y, None, range, h, 2, order, 0, torch.float64)
             for s in (step, -step)
         ]
-        assert_close(slope, (moved[0] - moved[1]) / (2 * step), rtol=1e-6, atol=1e-6)
+        assert_close(slope, (beside[0] - beside[1]) / (2 * step), rtol=1e-6, atol=1e-6)
     with pytest.raises(NotImplementedError, match="up to order 8"):
         op(x, y, None, None, range, 8, 2, 9, 0)
 
@@ -295,6 +296,69 @@ def test_operations_of_torch_give_the_same(kernel: str, masked: bool):
         op = torch.ops.torch_infotheory._soft_histogram_gather.default
         arguments = (x, y, mask, range, h, number, *orders, torch.float64)
         assert_close(op._op_dk(FALLBACK, *arguments), op(*arguments))
+
+
+# Rows, samples and bins: on both sides of a block of samples and of several parts; tables of the
+# least size, and beyond shared memory.
+SIZES = [(1, 1, 6), (2, 31, 7), (3, 33, 8), (1, 1025, 20), (2, 3100, 12), (1, 700, 78)]
+
+
+@pytest.mark.parametrize("rows, n, bins", SIZES)
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64, torch.bfloat16), ids=str)
+def test_kernels(rows: int, n: int, bins: int, kernel: str, dtype: torch.dtype, device: str):
+    x, y = samples(rows, 2 * n, dtype=dtype)
+    x, y = x[:, ::2], y[:, n:]  # a step, and lines that are farther apart than long
+    generator = torch.Generator().manual_seed(bins)
+    mask = torch.rand(n, generator=generator).expand(rows, n) < 0.8
+    mask[:, 0] = True
+    x, y = torch.where(mask, x, math.nan), y.clone()
+    ends = (
+        (-1.3171, 1.1294),
+        (-2.0333, 2.5417),
+    )  # no sample is on a cell, where windows have kinks
+    range = torch.tensor([[*ends[0], *ends[1]]], dtype=torch.float64).expand(rows, 4)
+    weight = torch.randn(rows, n, generator=generator, dtype=torch.float64)
+    h = torch.randn(rows, bins, bins, generator=generator, dtype=torch.float64)
+    ops, number = torch.ops.torch_infotheory, KERNELS.index(kernel)
+    a, b, m, r, w, t = (moved(v, device) for v in (x, y, mask, range, weight, h))
+    exact = {"rtol": 1e-11, "atol": 1e-11}
+    rounded = {"rtol": 2e-6, "atol": 2e-6}
+
+    wide_x, wide_y = (v.double().requires_grad_() for v in (x, y))
+    counts = mask.sum(-1).view(-1, 1, 1)
+    expected = dense(wide_x.nan_to_num(0.0), wide_y, bins, ends, kernel, mask) * counts
+    table = ops._soft_histogram(a, b, None, m, r, bins, number, 0, 0)
+    assert table.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert_close(table.cpu().double(), expected, **(exact if dtype == torch.float64 else rounded))
+    slopes = torch.autograd.grad((expected * h).sum(), (wide_x, wide_y))
+    inside = mask & (x.double() != ends[0][0]) & (x.double() != ends[0][1])
+    for i, slope in enumerate(slopes):
+        read = ops._soft_histogram_gather(a, b, m, r, t, number, 1 - i, i, torch.float64)
+        assert_close(read.cpu()[inside], slope[inside], **exact)
+    for orders in ((0, 0), (1, 0), (0, 1), (2, 1)):
+        op = ops._soft_histogram.default
+        composed = op._op_dk(FALLBACK, x, y, weight, mask, range, bins, number, *orders)
+        table = op(a, b, w, m, r, bins, number, *orders)
+        assert table.abs().max() > 0 or max(orders) > 0
+        scale = composed.abs().max().item()
+        assert_close(table.cpu(), composed, rtol=1e-10, atol=1e-12 * scale)
+        op = ops._soft_histogram_gather.default
+        composed = op._op_dk(FALLBACK, x, y, mask, range, h, number, *orders, torch.float64)
+        read = op(a, b, m, r, t, number, *orders, torch.float64)
+        assert_close(read.cpu(), composed, rtol=1e-10, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("bins", (6, 78))
+def test_a_sample_that_is_no_number_makes_none_of_its_row(bins: int, device: str):
+    x, y = samples(4, 1100, dtype=torch.float32)
+    x[1, 1050], y[3, 0] = math.nan, math.nan
+    range = torch.tensor([[-1.0, 1.0, -1.0, 1.0]]).double().expand(4, 4)
+    given = (*(moved(v, device) for v in (x, y)), None, None, moved(range, device), bins, 2, 0, 0)
+    table = torch.ops.torch_infotheory._soft_histogram(*given).cpu()
+    assert table[[1, 3]].isnan().all()
+    expected = dense(x[[0, 2]], y[[0, 2]], bins, ((-1.0, 1.0),) * 2, "gaussian") * 1100
+    assert_close(table[[0, 2]].double(), expected, rtol=2e-6, atol=2e-5)
 
 
 def test_opcheck():
@@ -463,8 +527,8 @@ def test_loss(normalized):
 def test_loss_is_least_where_the_images_agree():
     x = samples(400)[0].view(20, 20)
     loss = nn.MutualInformationLoss(8)
-    moved = torch.stack([loss(x.roll(step, 0), x**3) for step in (-2, -1, 0, 1, 2)])
-    assert moved.argmin() == 2
+    shifted = torch.stack([loss(x.roll(step, 0), x**3) for step in (-2, -1, 0, 1, 2)])
+    assert shifted.argmin() == 2
 
 
 def test_loss_says_what_it_takes():

@@ -32,7 +32,7 @@ COMPOSED = [
     "distillation.cpp",
 ]
 # Where kernels meet tensors: the dispatch keys of the devices implement the ops of dispatch/.
-KEYS = {CSRC / "cpu/cpu.cpp", CSRC / "cpu/histogram.cpp", CSRC / "cuda/cuda.cu"}
+KEYS = {CSRC / x for x in ("cpu/cpu.cpp", "cpu/histogram.cpp", "cuda/cuda.cu", "cuda/histogram.cu")}
 
 FORMULAS = "|".join(
     name
@@ -51,7 +51,7 @@ MUST_NOT_KNOW = [
     ("core/formulas.h", r"\b(float|softmax|Kind|Operand|Rows)\b", "memory or dtypes", ()),
     ("cpu/*", TORCH, "PyTorch", ["cpu.cpp", "histogram.cpp", "parallel.h", "memory.h"]),
     ("cpu/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
-    ("cuda/*", TORCH, "PyTorch", ["cuda.cu", "stream.h"]),
+    ("cuda/*", TORCH, "PyTorch", ["cuda.cu", "histogram.cu", "stream.h"]),
     ("cuda/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("dispatch/*", LOGARITHMS, "arithmetic", COMPOSED),
     ("*/**/*", PYTHON, "Python", ()),

@@ -116,6 +116,35 @@ inline int64_t support_of(int64_t window) {
   return with_window(window, [](auto w) -> int64_t { return decltype(w)::support; });
 }
 
+// A variable's range, whose ends lie so far inside the table that no window reaches over its edge:
+// `bases` cells in a row can be the first one of a window.
+struct Axis {
+  double low, high, span, scale, slope = 1;  // d^order t = slope
+
+  TI_LANE Axis(const double* range, int64_t bases, int64_t order)
+      : low(range[0]), high(range[1]), span(double(bases)) {
+    scale = high == low ? 0 : span / (high - low);
+    for (int64_t k = 0; k < order; ++k) slope *= scale;
+  }
+};
+// Where a sample lies: the first cell of its window, how far behind its center, and the factor of
+// the window's derivative. A NaN stays one, and so does the place of a sample in a range of NaN.
+struct Place {
+  int cell;
+  double fraction, factor;
+
+  TI_LANE Place(const Axis& axis, int64_t order, double sample) {
+    const double above = sample < axis.low ? axis.low : sample,
+                 inside = above > axis.high ? axis.high : above;
+    double t = (inside - axis.low) * axis.scale;
+    t = t > axis.span ? axis.span : t;  // by rounding, which would make a weight negative
+    const double last = t < axis.span - 1 ? t : axis.span - 1;
+    cell = int(last > 0 ? last : 0);
+    fraction = t - cell;
+    factor = order == 0 || sample == inside ? axis.slope : 0;
+  }
+};
+
 }  // namespace
 
 // Numbers in rows: one for each sample.
@@ -141,7 +170,7 @@ struct Histogram {
   // Few long rows are cut into parts, by sizes alone, so that results do not depend on the number
   // of threads.
   int64_t parts = 1;
-  int64_t samples_per_part() const { return (samples + parts - 1) / parts; }
+  TI_LANE int64_t samples_per_part() const { return (samples + parts - 1) / parts; }
 
   // Samples that lie close to each other would wait for each other's sums: where there are many,
   // each first cell has cells of its own, which are added up in the end. So many cells; 0: none.

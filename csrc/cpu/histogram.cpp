@@ -1,8 +1,6 @@
 // histogram.cpp -- the CPU key of soft histograms: instruction set, threads, and the sum of parts.
 //
 // Knows tensors and the border struct; must not know windows. Read first: histogram.inl.
-#include "dispatch/histogram.h"
-
 #include <torch/library.h>
 
 #include <algorithm>
@@ -10,8 +8,8 @@
 
 #include "cpu/memory.h"
 #include "cpu/parallel.h"
-#include "dispatch/call.h"
 #include "dispatch/devices.h"
+#include "dispatch/histogram_call.h"
 
 namespace torch_infotheory {
 namespace {
@@ -29,28 +27,6 @@ const HistogramKernels& kernels() {
   return best;
 }
 
-Samples samples_of(const Tensor& t) {
-  return {t.const_data_ptr(), type_of(t), t.stride(0), t.stride(1)};
-}
-Histogram call_of(const Tensor& x, const Tensor& y, const optional<Tensor>& mask,
-                  const Tensor& range, int64_t bins, int64_t window, int64_t order_x,
-                  int64_t order_y) {
-  Histogram h{.rows = x.size(0),
-              .samples = x.size(1),
-              .bins = bins,
-              .window = window,
-              .orders = {order_x, order_y},
-              .variables = {samples_of(x), samples_of(y)},
-              .range = range.const_data_ptr<double>()};
-  if (mask) {
-    h.mask = mask->const_data_ptr<bool>();
-    h.mask_row_stride = mask->stride(0), h.mask_stride = mask->stride(1);
-  }
-  // A part has a table of its own, which is to cost less than its samples.
-  const int64_t least = std::max(kSamplesPerPart, 4 * bins * bins);
-  h.parts = std::clamp<int64_t>(h.samples / least, 1, kMostParts);
-  return h;
-}
 void run(HistogramKernel kernel, const Histogram& h, int64_t scratch) {
   const int64_t grain = std::max<int64_t>(1, kSamplesPerThread / (h.samples_per_part() + 1));
   parallel_for(h.rows * h.parts, grain, [&](int64_t begin, int64_t end) {
@@ -77,15 +53,14 @@ Tensor scatter(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
                int64_t order_x, int64_t order_y) {
   check_histogram(x, y, weight, mask, range, window, order_x, order_y);
   check_bins(bins, window);
-  const Tensor range_of_rows = range.to(at::kDouble).contiguous();
-  Histogram h = call_of(x, y, mask, range_of_rows, bins, window, order_x, order_y);
-  if (weight) h.weight = samples_of(*weight);
-  const Tensor parts = at::empty({h.rows, h.parts, bins, bins}, x.options().dtype(at::kDouble)),
-               table = at::empty({h.rows, bins, bins}, x.options().dtype(exact_type(x, y, weight)));
-  h.table = parts.mutable_data_ptr<double>();
+  HistogramCall call(x, y, mask, range, bins, window, order_x, order_y);
+  // A part has a table of its own, which is to cost less than its samples.
+  call.scatter(weight, std::max(kSamplesPerPart, 4 * bins * bins), kMostParts);
+  const Histogram& h = call.h;
   run(kernels().scatter, h, h.copies());
   add_parts(h);
-  return table.copy_(parts.select(1, 0));
+  const Tensor table = call.cells.select(1, 0);
+  return table.to(exact_type(x, y, weight), /*non_blocking=*/false, /*copy=*/true);
 }
 
 Tensor gather(const Tensor& x, const Tensor& y, const optional<Tensor>& mask, const Tensor& range,
@@ -93,14 +68,11 @@ Tensor gather(const Tensor& x, const Tensor& y, const optional<Tensor>& mask, co
               ScalarType dtype) {
   check_histogram(x, y, {}, mask, range, window, order_x, order_y);
   check_table(x, table, window);
-  const Tensor cells = table.to(at::kDouble).contiguous(),
-               range_of_rows = range.to(at::kDouble).contiguous(),
-               out = at::empty(x.sizes(), x.options().dtype(dtype));
+  const Tensor out = at::empty(x.sizes(), x.options().dtype(dtype));
   advise_huge_pages(out);
-  Histogram h = call_of(x, y, mask, range_of_rows, table.size(-1), window, order_x, order_y);
-  h.table = const_cast<double*>(cells.const_data_ptr<double>());
-  h.out = samples_of(out);
-  run(kernels().gather, h, 0);
+  HistogramCall call(x, y, mask, range, table.size(-1), window, order_x, order_y);
+  call.gather(table, out);
+  run(kernels().gather, call.h, 0);
   return out;
 }
 

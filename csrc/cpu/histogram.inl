@@ -28,21 +28,13 @@ struct Placed {
     else
       load_numbers(x, n, [&](int64_t j) { return start + j * from.stride; }, value);
   }
-  // A NaN stays one, and so does the place of a sample in a range of NaN.
   TI_LANE void place(const double* range, int64_t bins, int64_t order, int64_t n) {
-    const double low = range[0], high = range[1], span = double(bins - support + 1);
-    const double scale = high == low ? 0 : span / (high - low);
-    double power = 1;
-    for (int64_t k = 0; k < order; ++k) power *= scale;
+    const Axis axis(range, bins - support + 1, order);
     for (int64_t j = 0; j < n; ++j) {
-      const double v = value[j], above = v < low ? low : v, inside = above > high ? high : above;
-      double t = (inside - low) * scale;
-      t = t > span ? span : t;  // by rounding, which would make a weight negative
-      const double last = t < span - 1 ? t : span - 1;
-      const int cells = int(last > 0 ? last : 0);
-      cell[j] = cells;
-      fraction[j] = t - cells;
-      factor[j] = order == 0 || v == inside ? power : 0;
+      const Place at(axis, order, value[j]);
+      cell[j] = at.cell;
+      fraction[j] = at.fraction;
+      factor[j] = at.factor;
     }
     for (int64_t j = n; j % Pack<double>::width; ++j) fraction[j] = factor[j] = 0;
     switch (order) {  // constants, so that nothing depends on them within the loop

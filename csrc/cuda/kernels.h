@@ -3,6 +3,7 @@
 // Compiled without torch, one file for each direction. Knows formulas by their position in
 // core/formulas.h; must not know tensors. Read next: kernels_forward.cu.
 #pragma once
+#include "core/histogram.h"
 #include "cuda/device.h"
 #include "cuda/device_rows.h"
 #include "cuda/plan.h"
@@ -29,5 +30,9 @@ inline BlockTotals* take_totals(Scratch& scratch, int64_t numbers) {
 // weights alone, to `weights`. `totals` has one for each block.
 void reduce_rows(const DeviceRows& d, int64_t numbers, bool weigh, double factor,
                  BlockTotals* totals, double* weights, device::Stream stream);
+
+// Soft histograms: the parts of `table` are added up to `out`; `out` from `table`.
+void scatter_samples(const Histogram& h, device::Stream stream);
+void gather_cells(const Histogram& h, device::Stream stream);
 
 }  // namespace torch_infotheory

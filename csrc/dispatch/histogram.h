@@ -50,12 +50,17 @@ inline void check_histogram(const Tensor& x, const Tensor& y, const optional<Ten
                   (!weight || weight->sym_sizes().equals(rows)) &&
                   (!mask || mask->sym_sizes().equals(rows)),
               "soft histogram: expected rows of samples of one shape");
+  const auto is_beside_x = [&](const Tensor& t) { return t.device() == x.device(); };
+  TORCH_CHECK(is_beside_x(y) && is_beside_x(range) && (!weight || is_beside_x(*weight)) &&
+                  (!mask || is_beside_x(*mask)),
+              "soft histogram: expected tensors of one device");
   TORCH_CHECK(!mask || mask->scalar_type() == at::kBool,
               "soft histogram: expected a mask of booleans");
   TORCH_CHECK(range.dim() == 2 && range.sym_size(0) == rows[0] && range.sym_size(1) == 4,
               "soft histogram: expected four limits for each row, got ", range.sym_sizes());
 }
 inline void check_table(const Tensor& x, const Tensor& table, int64_t window) {
+  TORCH_CHECK(table.device() == x.device(), "soft histogram: expected tensors of one device");
   TORCH_CHECK(table.dim() == 3 && table.sym_size(0) == x.sym_size(0) &&
                   table.sym_size(1) == table.sym_size(2) && table.sym_size(2) >= support_of(window),
               "soft histogram: expected a square table for each row, got ", table.sym_sizes());

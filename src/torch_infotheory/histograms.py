@@ -61,14 +61,15 @@ def soft_joint_histogram(
 
     Domain:
         A sample outside of ``range`` counts as one at its nearer end. Constant samples lie at the
-        lower end. Without any sample, and with a sample that is NaN, the table is NaN. On the CPU
-        sums are taken in float64, and repeat bit for bit whatever the number of threads.
+        lower end. Without any sample, and with a sample that is NaN, the table is NaN. Sums are
+        taken in float64 and repeat bit for bit, on the CPU whatever the number of threads.
 
     Gradient:
         By x and y, of any order and in forward mode, with no memory but that of the gradients and
         of a few tables; 0 outside of ``range``. Of the windows, ``"linear"`` has a first derivative
         that jumps, and ``"gaussian"`` has derivatives up to order 8. On devices other than the CPU
-        the table is composed of torch's operations, which take a few numbers for each sample.
+        and CUDA the table is composed of torch's operations, which take a few numbers for each
+        sample.
 
     Raises:
         TypeError: x or y is no floating tensor, ``mask`` is no tensor of booleans.

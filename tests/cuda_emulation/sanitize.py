@@ -20,14 +20,15 @@ ROOT = emulate.HERE.parents[1]
 TABLE = {
     "address": (
         # The tests of gradients run forward, too.
-        ["tests/test_gradients.py", "tests/test_cuda.py"],
-        "rows or shifted or stepped or inner_rest or 1025 or broadcast_513 or tables or odd "
-        "or mean or weighted or smoothed or parts or padded or labels or bad_label",
+        ["tests/test_gradients.py", "tests/test_cuda.py", "tests/test_soft_histogram.py"],
+        "test_kernels or rows or shifted or stepped or inner_rest or 1025 or broadcast_513 "
+        "or tables or odd or mean or weighted or smoothed or parts or padded or labels "
+        "or bad_label",
     ),
     "thread": (
-        ["tests/test_cuda.py"],
+        ["tests/test_cuda.py", "tests/test_soft_histogram.py"],
         "not bad_label and not repeat and "
-        "(lanes_33 or block_4099 or parts_of_two or padded_odd or 1000)",
+        "(lanes_33 or block_4099 or parts_of_two or padded_odd or 1000 or float64-cubic)",
     ),
 }
 RUNTIMES = {"address": ["libasan.so", "libubsan.so"], "thread": ["libtsan.so"]}

@@ -1,4 +1,5 @@
 // kernels.cu -- one kernel of every skeleton, for test_faults.py to compile with faults.
+#include "cuda/histogram.cuh"
 #include "cuda/rows.cuh"
 #include "cuda/tables.cuh"
 
@@ -14,6 +15,7 @@ KERNEL merge_parts<JsDivergence, Merge::kSums> ROWS;
 KERNEL merge_parts<JsDivergence, Merge::kRefined> ROWS;
 KERNEL merge_parts<CrossEntropy, Merge::kMoments> ROWS;
 KERNEL refine_rows<JsDivergence> ROWS;
+KERNEL add_samples<CubicWindow>(const __grid_constant__ Histogram, bool);
 
 }  // namespace
 }  // namespace torch_infotheory

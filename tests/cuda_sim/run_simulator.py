@@ -24,6 +24,7 @@ WORK = cuda_build.ROOT / "build" / "cuda_sim"
 SIMULATOR = Path(os.environ.get("PTXSIM") or cuda_build.ROOT.parent / "shared" / "ptxsim")
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 TABLE = ["tests/test_values.py", "tests/test_gradients.py", "tests/test_cuda.py"]
+HISTOGRAMS = ["tests/test_soft_histogram.py"]
 AUTOCAST = ["tests/test_citizen.py", "tests/test_dtypes.py", "tests/test_dropin_grid.py"]
 # They try the wiring of autograd by hundreds of calls; on the CPU, as the kernels do not matter.
 NOT_IN_SIMULATOR = "not gradcheck and not gradgradcheck"
@@ -92,6 +93,7 @@ def main() -> None:
     workers = ("-n", cuda_build.JOBS)
     sm_80, sm_90 = modules["sm_80"], modules["sm_90"]
     test("the table on sm_80", sm_80, *TABLE, *workers, "-k", NOT_IN_SIMULATOR)
+    test("soft histograms", sm_80, *HISTOGRAMS, *workers, "-k", "test_kernels or no_number")
     test("autocast", sm_80, *AUTOCAST, *workers, "-k", "autocast")
     test(
         "the table on sm_90, threads in random order, approximate instructions off by their error",

@@ -120,6 +120,18 @@ def cross_entropy(x: torch.Tensor, labels: torch.Tensor) -> None:
     torch.testing.assert_close(found.cpu().double(), expected, rtol=1e-5, atol=1e-6)
 
 
+def histogram(x: torch.Tensor) -> None:
+    ends = torch.tensor([[-1.0, 1.0] * 2]).double().expand(x.shape[0], 4)
+    arguments = (None, None, moved(ends, "cuda"), 8, 1, 0, 0)  # the cubic window
+    on_card = moved(x, "cuda")
+    found = torch.ops.torch_infotheory._soft_histogram(on_card, on_card, *arguments)
+    for row, table in zip(x.double(), found.cpu().double(), strict=True):
+        places = 1 + (row.clamp(-1, 1) + 1) / 2 * 5
+        d = (places.unsqueeze(1) - torch.arange(8)).abs()
+        spline = torch.where(d < 1, 2 / 3 - d**2 + d**3 / 2, (2 - d).clamp(min=0) ** 3 / 6)
+        torch.testing.assert_close(table, spline.T @ spline, rtol=1e-5, atol=1e-5)
+
+
 def exercise() -> None:
     """A call of every skeleton: of a part of a warp, a block, several parts; large offsets."""
     simulator.limit_blocks(2)  # so that a block has several turns
@@ -129,6 +141,7 @@ def exercise() -> None:
         js(x[:, 1:], y[:, 1:])
         cross_entropy(x, torch.arange(rows) * 2 % classes)
     cross_entropy(random(67, 10).float(), torch.arange(67) % 10)
+    histogram(random(3, 40).float())
     wide = torch.empty_strided((3, 40), (2**30, 1), device="cuda")  # the last row begins at 2^31
     for row, numbers in zip(wide, random(3, 40).float(), strict=True):
         row.copy_(numbers)
