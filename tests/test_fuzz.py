@@ -18,13 +18,15 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import count
 from typing import Any
 
 import pytest
 import reference
+import test_language_models
+import test_linear
 import torch
 from composites import Traced
 from ops import (
@@ -42,6 +44,9 @@ from ops import (
     state,
 )
 from torch import Tensor
+
+import torch_infotheory
+from torch_infotheory.nn import functional
 
 # Of ATEN_CPU_CAPABILITY, which a process reads once; up to what this machine has.
 CAPABILITIES = ["default", "avx2", "avx512"]
@@ -97,6 +102,8 @@ class Random(random.Random):
     def placed(self, x: Tensor, rows: Sequence[int], order: Sequence[int] | None = None) -> Tensor:
         """The numbers of `x` elsewhere in memory: permuted, stepped, padded, shifted; and perhaps
         the first of a dimension of `rows` in the place of all others, without a stride."""
+        if x.dtype == torch.bool:
+            return self.placed(x.byte(), rows, order).view(torch.bool)
         dims = list(range(x.dim()))
         order = order or self.sample(dims, len(dims))
         rarely = 0.0 if self.chance(0.4) else 0.1
@@ -152,9 +159,13 @@ class Call:
 
     def on(self, device: str, arguments: list[Tensor], g: Tensor) -> "Results":
         *there, g = (moved(x, DEVICES[device]) for x in (*arguments, g))
+        options = {
+            name: moved(x, DEVICES[device]) if isinstance(x, Tensor) else x
+            for name, x in self.options.items()
+        }
         torch.set_num_threads(self.threads)
         with emulating(device):
-            return self.of(lambda *inputs: self.op.function(*inputs, **self.options), there, g)
+            return self.of(lambda *inputs: self.op.function(*inputs, **options), there, g)
 
     def check(self, device: str) -> None:
         expected = self.of(self.reference, list(map(exact, self.arguments)), exact(self.g))
@@ -192,12 +203,17 @@ def part(x: Tensor, dim: int | None) -> Tensor:
     return x if dim is None else x.narrow(dim, x.shape[dim] // 3, (x.shape[dim] + 1) // 2)
 
 
+def reduced(each: Tensor, reduction: str, count: Tensor | int) -> Tensor:
+    return each if reduction == "none" else each.sum() / (count if reduction == "mean" else 1)
+
+
 def draw(draws: Random) -> Call:
-    op = draws.choice(DRAWN)
+    op = draws.choice([*DRAWN, *OTHERS])
     most = draws.choices([*BUDGETS], BUDGETS.values())[0]
     sizes = [draws.size(most)]
     sizes.append(draws.size(most // sizes[0]))
-    return (draw_measure if op.kinds else draw_loss)(draws, op, *draws.sample(sizes, 2))
+    draw_call = OTHERS.get(op) or (draw_measure if op.kinds else draw_loss)
+    return draw_call(draws, op, *draws.sample(sizes, 2))
 
 
 def draw_dtypes(draws: Random, number: int, among: Sequence[torch.dtype]) -> list[torch.dtype]:
@@ -232,7 +248,7 @@ def terms_of(x: Tensor, kind: str, dims: tuple[int, ...], op: Op) -> tuple[float
 
 
 def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
-    kinds = tuple(draws.choice(KINDS) for _ in op.kinds[0])
+    kinds = tuple(draws.choice((*KINDS, *KINDS, "counts")) for _ in op.kinds[0])
     classes = max(classes, 2 if "normalized" in op.options else 1)  # log 1 divides nothing
     named = [("rows", size) for size in draws.factors(rows, 3)] if rows > 1 else []
     left = classes
@@ -257,6 +273,7 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
         draws.choice(shapes)[d] = draws.choice((1, shape[d]))
     layout = Layout("fuzz", tuple(shapes[0]), layout_dims, q_shape=tuple(shapes[-1]))
     case = measure_case(op, kinds, layout)
+    without_reduction = measure_case(replace(op, options={}), kinds, layout)
 
     spread, middle = draws.choice((0.5, 1, 3)), draws.choice((0, 0, 50, -50))
     constant = [at[name] for name in op.dims] if len(op.dims) == 2 else [[]]
@@ -264,29 +281,52 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
         spread * draws.normal(*(1 if d in dims else n for d, n in enumerate(shape)))
         for dims in constant
     )
+    # Powers of two, because the quotients of others are rounded.
+    tempered = op.takes("temperature") and "logits" in kinds and draws.chance(0.2)
+    heat = draws.choice((0.5, 2.0, 4.0)) if tempered else 1.0
     order = draw_order(draws, rank, at["rows"])
     arguments: list[Tensor] = []
     terms: list[tuple[float, float]] = []
     for kind, dtype, total, own in zip(kinds, dtypes, TOTALS, shapes, strict=False):
         x = common + 0.01 * draws.normal(*shape) if close else spread * draws.normal(*shape)
         x = state(x + middle, case.axes, kind, 1 if close else total)
-        x = x.clamp_min(2**-20) if kind == "probs" else x  # not 0 in float16
+        x = x.clamp_min(2**-20) if kind in ("probs", "counts") else x  # not 0 in float16
         for d, n in enumerate(own):
             x = x.narrow(d, 0, n)
         own_order = order if draws.chance(0.6) else draw_order(draws, rank, at["rows"])
         may_expand = range(rank) if kind == "logits" else at["rows"]
         arguments.append(draws.placed(x.to(dtype), may_expand, own_order))
-        terms.append(terms_of(arguments[-1], kind, case.axes, op))
+        terms.append(
+            terms_of(arguments[-1] / (heat if kind == "logits" else 1), kind, case.axes, op)
+        )
 
     options: dict[str, Any] = {}
     if op.takes("base") and "normalized" not in op.options and draws.chance(0.2):
         options["base"] = draws.choice((2, 10, 0.5))
     if op.takes("keepdim") and draws.chance(0.2):
         options["keepdim"] = True
+    if tempered:
+        options["temperature"] = heat
     reduction = case.options.get("reduction", "none")
-    few = rows if reduction == "mean" else 1
+    mask = None
+    if op.takes("mask") and at["rows"] and not broadcast and draws.chance(0.4):
+        mask = draws.normal(*(shape[d] for d in at["rows"])) < draws.choice((-0.5, 0.5))
+        mask.view(-1)[0] = True  # a mean of nothing is no number
+        mask = options["mask"] = draws.placed(mask, range(mask.dim()))
+    few = (rows if mask is None else int(mask.sum())) if reduction == "mean" else 1
+
+    def expected(*inputs: Tensor) -> Tensor:
+        scaled = [
+            x / heat if kind == "logits" else x for x, kind in zip(inputs, kinds, strict=True)
+        ]
+        rest = {name: options[name] for name in options.keys() & {"base", "keepdim"}}
+        if mask is None:
+            return case.evaluate(*map(Traced, scaled), **rest).tensor
+        each = without_reduction.evaluate(*map(Traced, scaled), **rest).tensor
+        return reduced(torch.where(mask, each, 0.0), reduction, mask.sum())
+
     matching = None
-    if at["rows"] and not broadcast and reduction == "none":
+    if at["rows"] and not broadcast and reduction == "none" and mask is None:
         d = draws.choice(at["rows"])
         kept = op.elementwise or "keepdim" in options
         matching = [d] * len(kinds), d if kept else at["rows"].index(d)
@@ -295,9 +335,9 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
         op,
         arguments,
         case.options | options,
-        lambda *inputs: case.evaluate(*map(Traced, inputs), **options).tensor,
+        expected,
         [True] * len(kinds),
-        [rows if reduction == "sum" else terms[0][0], *(x / few for _, x in terms)],
+        [rows if reduction == "sum" else terms[0][0], *(x / few / heat for _, x in terms)],
         matching,
         close,
     )
@@ -369,6 +409,127 @@ def draw_loss(draws: Random, op: Op, classes: int, rows: int) -> Call:
         [rows if reduction == "sum" else one, *(x / few for x in terms)],
         matching,
     )
+
+
+def draw_log_probs(draws: Random, op: Op, classes: int, rows: int) -> Call:
+    shape = draws.factors(rows, 3)
+    dim = draws.randrange(len(shape) + 1)
+    shape.insert(dim, classes)
+    rows_at = [d for d in range(len(shape)) if d != dim]
+    heat = draws.choice((1.0, 1.0, 0.5, 2.0))
+    logits = (draws.choice((1, 3)) * draws.normal(*shape)).to(draws.choice(DTYPES))
+    logits = draws.placed(logits, rows_at, draw_order(draws, len(shape), rows_at))
+    index = (1000 * draws.normal(*(shape[d] for d in rows_at))).long() % classes
+    index[index % 3 == 1] = -100
+    index = draws.placed(index.to(draws.choice((torch.int32, torch.int64))), range(index.dim()))
+    matching = None
+    if rows_at:
+        d = draws.choice(rows_at)
+        matching = [d, d - (d > dim)], d - (d > dim) + 1
+
+    def expected(x: Tensor, index: Tensor) -> Tensor:
+        counts = index != -100
+        z = torch.where(counts.unsqueeze(dim), x / heat, 0.0)
+        log_p, label = z.log_softmax(dim), torch.where(counts, index, 0).unsqueeze(dim)
+        results = (
+            log_p.gather(dim, label).squeeze(dim),
+            -(log_p.exp() * log_p).sum(dim),
+            z.logsumexp(dim),
+        )
+        return torch.where(counts, torch.stack(results), 0.0)
+
+    options = {"dim": dim, "temperature": heat}
+    by = terms_of(logits / heat, "logits", (dim,), op)[1] / heat
+    return finish(
+        draws, op, [logits, index], options, expected, [True, False], [1.0, 3 * by, 0.0], matching
+    )
+
+
+def draw_linear(draws: Random, op: Op, classes: int, rows: int) -> Call:
+    """A case of test_linear.py at other sizes, in other places of memory."""
+    case = test_linear.NAMED[op.name]
+    states = draws.size(min(64, 200_000 // (classes * rows) + 1))
+    # Totals of half types are not those of distributions.
+    stated = case.target in ("probs", "log_probs", "class_probs")
+    dtype = draws.choice(DTYPES[:2] if stated else DTYPES)
+    x = case.tensors(dtype, n=max(rows, 4), h=states, c=classes)
+    if case.target in ("labels", "some"):
+        x["target"][0] = 0  # counts, for a mean of nothing is no number
+    names, by = list(x), case.by(x)
+    arguments = [
+        draws.placed(t.byte(), []).view(torch.bool)
+        if t.dtype == torch.bool
+        else draws.placed(t, [])
+        for t in x.values()
+    ]
+    reduction = draws.choice(("none", "mean", "sum"))
+    options = case.options | {"reduction": reduction}
+
+    def named(function: Callable[..., Tensor], *inputs: Tensor, **options: Any) -> Tensor:
+        return function(**dict(zip(names, inputs, strict=True)), **options)
+
+    terms = 8.0 * (1 if reduction == "mean" else len(x["input"]))
+    return finish(
+        draws,
+        replace(op, function=partial(named, case.ours)),
+        arguments,
+        options,
+        lambda *inputs: named(case.theirs, *inputs, **options),
+        [name in by for name in names],
+        [terms] * (len(names) + 1),
+        None,
+    )
+
+
+def draw_distillation(draws: Random, op: Op, classes: int, rows: int) -> Call:
+    shape = [*draws.factors(rows, 3), classes]
+    rows_at = range(len(shape) - 1)
+    kind = draws.choice(KINDS)
+    # Totals that are rounded otherwise than the values would show.
+    first, second = draw_dtypes(draws, 2, DTYPES)
+    first, second = (first, second) if kind == "logits" else (draws.choice(DTYPES[:2]),) * 2
+    heat = draws.choice((1.0, 0.5, 2.0))
+    weight, divergence = draws.choice((0.5, 0.25)), draws.choice(("kl", "reverse_kl", "js"))
+    reduction = draws.choice(("none", "mean", "sum"))
+    x = draws.placed((2 * draws.normal(*shape)).to(first), rows_at)
+    y = state(2 * draws.normal(*shape), -1, kind).to(second)
+    y = draws.placed(y.clamp_min(2**-20) if kind == "probs" else y, rows_at)
+    mask = torch.ones(shape[:-1], dtype=torch.bool)
+    if draws.chance(0.4):
+        mask = draws.normal(*shape[:-1]) < 0.5
+        mask.view(-1)[0] = True
+    mask = draws.placed(mask, range(mask.dim()))
+
+    def expected(x: Tensor, y: Tensor) -> Tensor:
+        log_t = y if kind == "log_probs" else y.log()
+        log_t = (y / heat).log_softmax(-1) if kind == "logits" else log_t
+        each = test_language_models.distilled(x / heat, log_t, divergence, weight)
+        return reduced(torch.where(mask, each, 0.0), reduction, mask.sum())
+
+    options = {
+        "divergence": divergence,
+        "kind": kind,
+        "weight": weight,
+        "temperature": heat,
+        "reduction": reduction,
+        "mask": mask,
+    }
+    terms = 4.0 * (1 if reduction == "mean" else rows) / heat
+    return finish(
+        draws, op, [x, y], options, expected, [True, False], [terms, terms, 0.0], None, close=True
+    )
+
+
+def stacked(*arguments: Tensor, **options: Any) -> Tensor:
+    return torch.stack(torch_infotheory.log_probs(*arguments, **options))
+
+
+# Calls that are no row of the table of ops, and who draws them.
+OTHERS = {
+    Op("log_probs", stacked, reference.entropy): draw_log_probs,
+    Op("distillation_loss", functional.distillation_loss, reference.entropy): draw_distillation,
+    **{Op(case.name, case.ours, reference.entropy): draw_linear for case in test_linear.CASES[::3]},
+}
 
 
 def finish(
