@@ -116,6 +116,12 @@ def of_logits(name: str, operands: int) -> Case:
     )
 
 
+def log_probs(x: Tensor, index: Tensor) -> Tensor:
+    """All three results are used."""
+    read = torch_infotheory.log_probs(x, index, 1)
+    return read.log_prob + read.entropy + read.logsumexp
+
+
 MEASURES: tuple[Case, ...] = (
     Case(
         "cross_entropy",
@@ -135,6 +141,7 @@ MEASURES: tuple[Case, ...] = (
         {"liger": partial(peers.liger_cross_entropy, label_smoothing=0.1)},
         labelled=True,
     ),
+    Case("log_probs", log_probs, peers.log_probs, labelled=True),
     of_logits("entropy", 1),
     of_logits("kl_divergence", 2),
     of_logits("js_divergence", 2),

@@ -46,6 +46,12 @@ def cross_entropy(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> 
     return -(p * log_q).sum(dim)
 
 
+def log_probs(x: Tensor, index: Tensor) -> Tensor:
+    log_p = x.log_softmax(1)
+    entropy = -(log_p.exp() * log_p).sum(1)
+    return log_p.gather(1, index.unsqueeze(1)).squeeze(1) + entropy + x.logsumexp(1)
+
+
 def kl_divergence(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
     p, log_p = probability_and_logarithm(p, dim, kind)
     _, log_q = probability_and_logarithm(q, dim, kind)
