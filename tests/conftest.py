@@ -17,6 +17,8 @@ hypothesis.settings.load_profile("repeatable")
 def pytest_configure(config: pytest.Config) -> None:
     # kl_div warns about its mean, as torch does.
     config.addinivalue_line("filterwarnings", "ignore:reduction. 'mean' divides")
+    # What ops.composing means to do.
+    config.addinivalue_line("filterwarnings", "ignore:Warning only once for all operators")
     config.addinivalue_line(
         "markers",
         "transform(name): the column of docs/transforms.md that the test fills for its `case`",
@@ -30,22 +32,23 @@ def pytest_report_header() -> str:
     )
 
 
-# What depends on the kernels themselves. Other tests would try once more, on `cuda_emulated`, what
-# stands above them.
+# What depends on the kernels themselves. Other tests would try once more, on `composed` and on
+# `cuda_emulated`, what stands above them.
 OF_KERNELS = {"test_values", "test_gradients", "test_edges", "test_near_equal", "test_cuda"}
 OF_KERNELS |= {"test_batches", "test_far_from_zero", "test_language_models", "test_soft_histogram"}
 OF_AUTOGRAD = {"test_gradcheck", "test_gradgradcheck"}
 
 
-def is_emulated(item: pytest.Item) -> bool:
-    callspec = getattr(item, "callspec", None)
-    return callspec is not None and callspec.params.get("device") == "cuda_emulated"
+def emulated(item: pytest.Item) -> str:
+    """The device of the test, if it is one that the CPU plays."""
+    device = getattr(item, "callspec", None) and item.callspec.params.get("device")
+    return device if device in ("composed", "cuda_emulated") else ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def is_wanted(item: pytest.Item) -> bool:
         name = getattr(item, "originalname", item.name)
-        return not is_emulated(item) or (item.path.stem in OF_KERNELS and name not in OF_AUTOGRAD)
+        return not emulated(item) or (item.path.stem in OF_KERNELS and name not in OF_AUTOGRAD)
 
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
     items[:] = [item for item in items if is_wanted(item)]
@@ -53,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    with emulating("cuda_emulated" if is_emulated(item) else ""):
+    with emulating(emulated(item)):
         return (yield)
 
 

@@ -8,6 +8,7 @@ import ctypes
 import inspect
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,14 +24,16 @@ from torch import Tensor
 import torch_infotheory
 from torch_infotheory.nn import functional
 
-# The devices of the tests and how torch calls them. `cuda_emulated` is CPU memory under the CUDA
-# kernels, see cuda_emulation/engine.h. Without TORCH_INFOTHEORY_DEVICES, those that are there.
+# The devices of the tests and how torch calls them. `composed` is CPU memory without kernels,
+# `cuda_emulated` CPU memory under the CUDA kernels, see cuda_emulation/engine.h. Without
+# TORCH_INFOTHEORY_DEVICES, those that are there.
 EMULATION = Path(
     os.environ.get("TORCH_INFOTHEORY_EMULATION")
     or Path(__file__).parents[1] / "build" / "cuda_emulation.so"
 )
 IS_THERE = {
     "cpu": True,
+    "composed": True,
     "cuda_emulated": EMULATION.is_file(),
     "cuda": torch.cuda.is_available(),
 }
@@ -45,9 +48,35 @@ DEVICES = {
 }
 
 
+# The ops that have kernels, by the names of the dispatcher.
+KERNEL_OPS = [
+    name
+    for name in sorted(torch._C._dispatch_get_registrations_for_dispatch_key("CPU"))
+    if re.match("torch_infotheory::_(?!linear_loss|count_pairs)", name)
+]
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """What is called on CPU tensors goes where a device without kernels sends it."""
+    library = torch.library.Library("torch_infotheory", "IMPL")
+    elsewhere = torch._C.DispatchKey.CompositeExplicitAutograd
+    for name in KERNEL_OPS:
+        op = getattr(torch.ops.torch_infotheory, name.partition("::")[2]).default
+        library.impl(op, partial(op._op_dk, elsewhere), "CPU", allow_override=True)
+    try:
+        yield
+    finally:
+        library._destroy()
+
+
 @contextmanager
 def emulating(device: str) -> Iterator[None]:
     """On `cuda_emulated`, what is called on CPU tensors goes to the CUDA kernels."""
+    if device == "composed":
+        with composing():
+            yield
+        return
     if device != "cuda_emulated":
         yield
         return

@@ -145,7 +145,7 @@ struct TableDims {
 // integers keep their digits and the sum of a half type does not overflow. A negative count makes
 // all of its distribution NaN.
 inline Tensor shares(const Tensor& counts, at::IntArrayRef dims) {
-  const Tensor wide = counts.to(at::kDouble), x = at::where(wide < 0, NAN, wide);
+  const Tensor wide = counts.to(widest_type(counts.device())), x = at::where(wide < 0, NAN, wide);
   Tensor total = x;
   for (const int64_t d : dims) total = total.sum(d, /*keepdim=*/true);
   return x / total;

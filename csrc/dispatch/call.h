@@ -8,30 +8,6 @@
 namespace torch_infotheory {
 namespace {
 
-Type type_of(const Tensor& t) {
-  switch (t.scalar_type()) {
-    case at::kFloat:
-      return kFloat;
-    case at::kDouble:
-      return kDouble;
-    case at::kBFloat16:
-      return kBFloat16;
-    case at::kHalf:
-      return kHalf;
-    case at::kByte:
-      return kUInt8;
-    case at::kChar:
-      return kInt8;
-    case at::kShort:
-      return kInt16;
-    case at::kInt:
-      return kInt32;
-    case at::kLong:
-      return kInt64;
-    default:
-      TORCH_CHECK_TYPE(false, "torch_infotheory: no kernel for ", t.scalar_type());
-  }
-}
 bool needs_double(const Operands& x) {
   return x.p.scalar_type() == at::kDouble || (x.q && x.q->scalar_type() == at::kDouble);
 }

@@ -2,7 +2,6 @@
 //
 // Compositions of row ops and operations of torch. Knows tensors; must not know how a row is
 // reduced. Read first: measures.cpp.
-#include "dispatch/call.h"
 #include "dispatch/measures.h"
 #include "dispatch/reference.h"
 
@@ -15,7 +14,7 @@ Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool k
   check_distribution(op, "p", p, kind);
   const Temperature t(op, temperature, kind, kind);
   check_dtype(op, dtype);
-  const ScalarType exact = are_counts(kind) ? at::kDouble : exact_type(p.scalar_type());
+  const ScalarType exact = are_counts(kind) ? widest_type(p.device()) : exact_type(p.scalar_type());
   const Tensor value =
       unary_value<Entropy>(op, t.divide(p, kind), dim, kind, {}, keepdim, exact).exp();
   return value.to(result_type(p.device(), stated_type(p), dtype));
@@ -33,7 +32,7 @@ Tensor root_of(const char* op, const Pair& x, optional<ScalarType> dtype, Square
   check_distribution(op, "q", x.q, x.kind_of_q());
   check_dtype(op, dtype);
   const ScalarType promoted = stated_type(x.p, x.q),
-                   exact = x.any_counts() ? at::kDouble : exact_type(promoted);
+                   exact = x.any_counts() ? widest_type(x.p.device()) : exact_type(promoted);
   return root(square(exact)).to(result_type(x.p.device(), promoted, dtype));
 }
 Tensor hellinger_distance(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string_view kind,
@@ -129,7 +128,7 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
   const auto dims = wrapped_dims(op, dim, "p", p, "q", q);
   const auto [p_read, q_read] = as_read(p, kind, q, kind_of_q, dims, dtype);
   const Kind of_p = kind_of(op, p_read.kind), of_q = kind_of(op, q_read.kind);
-  optional<ScalarType> exact = at::kDouble;
+  optional<ScalarType> exact = widest_type(p.device());
   const Tensor wide_p = p_read.t.to(*exact), wide_q = q_read.t.to(*exact);
   const auto [x, y] = broadcast(op, wide_p, wide_q, dims, exact);
   check_classes(op, x, dims);
@@ -152,7 +151,7 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
     value = std::get<0>((at::where(gone, -INFINITY, a.log() - b.log())).max(a.dim));
   } else if (std::abs(alpha - 1) <= 1e-3) {
     const Tensor divergence = pair_value<AlphaDivergence>(op, {x, y, dim, p_read.kind, q_read.kind},
-                                                          {.parameter = alpha}, false, at::kDouble);
+                                                          {.parameter = alpha}, false, *exact);
     const Tensor mean = (divergence * alpha - literal) / total;
     value = alpha == 1 ? mean : at::log1p(mean * (alpha - 1)) / (alpha - 1);
   } else {
@@ -192,20 +191,21 @@ Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef 
                 ": expected one weight for each distribution along mixture_dim, got weights ",
                 weights->sym_sizes(), " and p ", p.sym_sizes());
   }
+  const ScalarType widest = widest_type(p.device());
   std::vector<c10::SymInt> shape(p.dim(), 1);
   shape[mixture] = n;
-  const Tensor w = weights ? weights->to(at::kDouble).view_symint(shape)
+  const Tensor w = weights ? weights->to(widest).view_symint(shape)
                            : at::full_symint({}, at::Scalar(c10::SymFloat(1.) / c10::SymFloat(n)),
-                                             p.options().dtype(at::kDouble));
+                                             p.options().dtype(widest));
   const Temperature t(op, temperature, kind, kind);
   const AsRead read = as_read(p, kind, dims, dtype);
-  const Tensor x = t.divide(read.t.to(at::kDouble), kind),
+  const Tensor x = t.divide(read.t.to(widest), kind),
                each = probability(x, kind_of(op, read.kind), dims).p.t,
                m = (w * each).sum(mixture, /*keepdim=*/true);
   // The alpha divergence of order 1 is D(p || m) - sum p + sum m, of which no term is below 0.
   const Tensor divergence = pair_value<AlphaDivergence>(op, {x, m, dim, read.kind, "probs"},
                                                         {.scale = unit, .parameter = 1},
-                                                        /*keepdim=*/true, at::kDouble);
+                                                        /*keepdim=*/true, widest);
   std::vector<int64_t> reduced = dims;
   reduced.push_back(mixture);
   Tensor value = (w * divergence).sum(reduced);

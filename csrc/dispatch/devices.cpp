@@ -1,13 +1,16 @@
-// devices.cpp -- which devices this build has kernels for, and what the row ops say on any other.
+// devices.cpp -- which devices this build has kernels for, and what is to be known of the others.
 //
 // setup.py and CMakeLists.txt define TI_CUDA, the architectures of the CUDA kernels, or
 // TI_WITHOUT_CUDA, why there are none. Must not know how a row is reduced.
 #include "dispatch/devices.h"
 
+#include <ATen/ATen.h>
 #include <torch/headeronly/version.h>
-#include <torch/library.h>
 
-#include "dispatch/ops.h"
+#include <array>
+#include <atomic>
+
+#include "dispatch/arguments.h"
 #include "torch_infotheory/build.h"
 
 #if !defined(TI_CUDA)
@@ -31,35 +34,47 @@ Build build() {
 
 namespace {
 
-// "kl_divergence" of the op "torch_infotheory::_kl_divergence_backward".
-std::string quantity(std::string op) {
-  const std::string backward = "_backward";
-  op.erase(0, op.find("::") + 3);
-  const size_t end = op.size() - std::min(op.size(), backward.size());
-  return op.compare(end, backward.size(), backward) == 0 ? op.substr(0, end) : op;
+// Below every transform, and below the modes that would give a tensor without memory.
+const c10::DispatchKeySet kAbove = c10::autograd_dispatch_keyset_with_ADInplaceOrView |
+                                   c10::functorch_transforms_ks | c10::python_ks |
+                                   c10::DispatchKeySet(c10::DispatchKey::Functionalize);
+
+bool computes_in_double(at::DeviceType device) {
+  const c10::impl::ExcludeDispatchKeyGuard plain(kAbove);
+  try {
+    at::ones({1}, at::TensorOptions(device).dtype(at::kDouble)).neg();
+    return true;
+  } catch (const std::exception&) {  // of any kind, as backends see fit
+    return false;
+  }
 }
 
-// The dispatcher comes here where a device has no kernel of its own. Its own message would list
-// the keys that have one.
-void refuse(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  const auto& first = torch::jit::peek(*stack, 0, op.schema().arguments().size());
-  const at::Device device = first.toTensor().device();
-  const std::string name = quantity(op.schema().name());
-  TORCH_CHECK_NOT_IMPLEMENTED(
-      !device.is_cuda(), name, ": torch_infotheory was built without CUDA kernels, because ",
-      TI_WITHOUT_CUDA, "; install the CUDA toolkit that fits torch.version.cuda, let CUDA_HOME ",
-      "name it, and build again: pip install --no-build-isolation --no-cache-dir .");
-  TORCH_CHECK_NOT_IMPLEMENTED(false, name, ": torch_infotheory has no kernels for ", device.type(),
-                              " tensors; move them to the CPU");
-}
-
-TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
-  each_formula([&](auto formula) {
-    using F = typename decltype(formula)::type;
-    for (const std::string& name : {forward_name<F>(), backward_name<F>()})
-      m.impl(name.c_str(), torch::CppFunction::makeFromBoxedFunction<&refuse>());
-  });
-}
+constexpr size_t kDevices = at::COMPILE_TIME_MAX_DEVICE_TYPES;
 
 }  // namespace
+
+at::ScalarType probed_widest_type(at::DeviceType device) {
+  enum Answer { kUnknown, kRefuses, kComputes };
+  static std::array<std::atomic<Answer>, kDevices> answers{};
+  auto& answer = answers[size_t(device)];
+  if (answer == kUnknown) answer = computes_in_double(device) ? kComputes : kRefuses;
+  return answer == kComputes ? at::kDouble : at::kFloat;
+}
+
+void warn_without_kernel(const char* op, const Tensor& of) {
+  static std::array<std::atomic_flag, kDevices> warned;
+  const at::Device device = of.device();
+  const bool has_kernels = device.is_cpu() || device.is_meta() || (device.is_cuda() && *TI_CUDA);
+  if (has_kernels || !is_plain_tensor(of) || warned[size_t(device.type())].test_and_set()) return;
+  const std::string why =
+      !device.is_cuda()
+          ? c10::str("has no kernels for ", device.type(), " tensors")
+          : c10::str("was built without CUDA kernels, because ", TI_WITHOUT_CUDA,
+                     " (to have them, install the CUDA toolkit that fits torch.version.cuda, let "
+                     "CUDA_HOME name it, and build again: pip install --no-build-isolation "
+                     "--no-cache-dir .)");
+  TORCH_WARN(op, ": torch_infotheory ", why, "; operations of torch give the same results, and ",
+             "take more time and memory");
+}
+
 }  // namespace torch_infotheory

@@ -12,7 +12,7 @@ namespace {
 
 // The teacher's best classes and what is left of its distribution, as one class more.
 Tensor with_rest(const Tensor& log_probs) {
-  const Tensor x = log_probs.to(at::kDouble);
+  const Tensor x = log_probs.to(widest_type(log_probs.device()));
   const Tensor rest = at::log1p(-x.exp().sum(-1, /*keepdim=*/true).clamp_max(1));
   return at::cat({x, rest}, -1);
 }
@@ -102,7 +102,8 @@ Tensor kl_estimate(const Tensor& log_p, const Tensor& log_q, string_view estimat
   check_distribution(op, "log_q", log_q);
   TORCH_CHECK(log_p.device() == log_q.device(), op, ": expected one device, got ", log_p.device(),
               " and ", log_q.device());
-  const Tensor p = log_p.to(at::kDouble), q = log_q.to(at::kDouble), d = q - p;
+  const ScalarType widest = widest_type(log_p.device());
+  const Tensor p = log_p.to(widest), q = log_q.to(widest), d = q - p;
   const auto value = [&]() -> Tensor {
     if (estimator == "k1") return -d;
     if (estimator == "k2") return d * d / 2;

@@ -44,7 +44,7 @@ void each_cell(const Tensor& x, const Tensor& y, const Tensor& range, int64_t bi
   with_window(window, [&](auto w) {
     const auto a = PlacedTensor::of(w, x, range.narrow(1, 0, 2), bins, order_x, type),
                b = PlacedTensor::of(w, y, range.narrow(1, 2, 2), bins, order_y, type);
-    const Tensor row = at::arange(x.size(0), a.cell.options()).unsqueeze(1);
+    const Tensor row = at::arange(at::Scalar(x.sym_size(0)), a.cell.options()).unsqueeze(1);
     const Tensor first = (row * bins + a.cell) * bins + b.cell;
     for (int64_t k = 0; k < w.support; ++k)
       for (int64_t l = 0; l < w.support; ++l)
@@ -61,12 +61,12 @@ Tensor scatter(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
   check_histogram(x, y, weight, mask, range, window, order_x, order_y);
   check_bins(bins, window);
   const ScalarType type = exact_type(x, y, weight);
-  Tensor table = at::zeros({x.size(0) * bins * bins}, x.options().dtype(type));
+  Tensor table = at::zeros_symint({x.sym_size(0) * bins * bins}, x.options().dtype(type));
   each_cell(x, y, range, bins, window, order_x, order_y, type, [&](const Tensor& cell, Tensor w) {
     if (weight) w = w * weight->to(type);
     table.index_put_({cell}, where_counted(mask, w).flatten(), /*accumulate=*/true);
   });
-  table = table.view({x.size(0), bins, bins});
+  table = table.view_symint({x.sym_size(0), bins, bins});
   return at::where(table.sum({1, 2}, /*keepdim=*/true).isnan(), NAN, table);
 }
 
@@ -77,10 +77,10 @@ Tensor gather(const Tensor& x, const Tensor& y, const optional<Tensor>& mask, co
   check_table(x, table, window);
   const ScalarType type = exact_type(x, y, table);
   const Tensor cells = table.to(type).flatten();
-  Tensor out = at::zeros(x.sizes(), x.options().dtype(type));
+  Tensor out = at::zeros_symint(x.sym_sizes(), x.options().dtype(type));
   each_cell(x, y, range, table.size(-1), window, order_x, order_y, type,
             [&](const Tensor& cell, const Tensor& w) {
-              out.add_(w * cells.index_select(0, cell).view(w.sizes()));
+              out.add_(w * cells.index_select(0, cell).view_symint(w.sym_sizes()));
             });
   return where_counted(mask, out).to(dtype);
 }
@@ -110,10 +110,13 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
       "int window, int order_x, int order_y, ScalarType dtype) -> Tensor",
       kTags);
 }
-TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
+void register_compositions(torch::Library& m) {
   m.impl(kSoftHistogram, &scatter);
   m.impl(kSoftHistogramGather, &gather);
 }
+TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) { register_compositions(m); }
+// What torch.export takes where it is to leave nothing but torch's own operators.
+TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutograd, m) { register_compositions(m); }
 TORCH_LIBRARY_IMPL(torch_infotheory, Meta, m) {
   m.impl(kSoftHistogram, &scatter_meta);
   m.impl(kSoftHistogramGather, &gather_meta);

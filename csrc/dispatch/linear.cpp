@@ -160,7 +160,7 @@ void check_labels(const LinearTensors& x, const LinearOptions& o) {
 // gradients alone.
 template <class F>
 LinearResults in_blocks(const LinearTensors& x, const LinearOptions& o, const Tensor& g) {
-  const ScalarType exact = exact_type(x);
+  const ScalarType exact = exact_type(x), widest = widest_type(x[kStates].device());
   const auto options = x[kStates].options().dtype(exact);
   const int64_t all = x[kStates].size(0);
   check_labels(x, o);
@@ -176,8 +176,8 @@ LinearResults in_blocks(const LinearTensors& x, const LinearOptions& o, const Te
 
   const bool sums = !g.defined() && o.reduction != kNone;
   const Options rows = o.of_rows(sums ? kSum : kNone);
-  Tensor value = sums ? at::zeros({}, options.dtype(at::kDouble))
-                      : block.all(shape_of_values<int64_t>(x), options);
+  Tensor value =
+      sums ? at::zeros({}, options.dtype(widest)) : block.all(shape_of_values<int64_t>(x), options);
   Tensor by_target;
   const bool by_literal = !teacher && o.wants(kTarget);
   if (by_literal) by_target = block.all(x[kTarget].sizes(), options);
@@ -190,7 +190,7 @@ LinearResults in_blocks(const LinearTensors& x, const LinearOptions& o, const Te
     if (by_literal) target = target.to(exact);  // so that its gradient is rounded once
     if (divides) target = target / o.temperature;
     const RowPair pair = RowPair::of<F>(x, o, model.logits(block), target);
-    const auto [v, saved] = call_forward<F>(pair.operands(), rows, sums ? at::kDouble : exact);
+    const auto [v, saved] = call_forward<F>(pair.operands(), rows, sums ? widest : exact);
     if (sums)
       value.add_(v);
     else
@@ -273,7 +273,7 @@ LinearResults forward_meta(at::TensorList operands, at::IntArrayRef ints,
       at::empty_symint(o.reduction == kNone ? shape : Shape<c10::SymInt>{}, options.dtype(dtype)),
       {}};
   auto& gradients = std::get<1>(out);
-  if (o.wanted) gradients.push_back(at::empty({}, options.dtype(at::kDouble)));
+  if (o.wanted) gradients.push_back(at::empty({}, options.dtype(widest_type(options.device()))));
   each_wanted(o, [&](size_t i) {
     gradients.push_back(at::empty_symint(x[i].sym_sizes(), options.dtype(exact_type(x))));
   });
@@ -299,10 +299,14 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
       "float[] parameters) -> Tensor[]",
       kTags);
 }
-TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
+void register_blocks(torch::Library& m) {
   m.impl(kLinear, &forward);
   m.impl(kLinearBackward, &backward);
 }
+TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) { register_blocks(m); }
+// torch.compile takes an op apart on a device that has no kernel of its own (compositions.cpp).
+TORCH_LIBRARY_IMPL(torch_infotheory, CPU, m) { register_blocks(m); }
+TORCH_LIBRARY_IMPL(torch_infotheory, CUDA, m) { register_blocks(m); }
 TORCH_LIBRARY_IMPL(torch_infotheory, Meta, m) {
   m.impl(kLinear, &forward_meta);
   m.impl(kLinearBackward, &backward_meta);

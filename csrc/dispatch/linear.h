@@ -178,17 +178,18 @@ struct RowPair {
 // Which rows count, [N] booleans; undefined if nothing says that one might not.
 inline Tensor counting_rows(const LinearTensors& x, const LinearOptions& o) {
   if (!o.has_labels()) return x[kMask];
-  const Tensor counts = x[kTarget] != o.ignore_index;
+  const Tensor counts = not_ignored(x[kTarget], o.ignore_index);
   return counts.dim() == 2 ? counts.any(1) : counts;
 }
 // What a mean divides by.
 inline Tensor divisor(const LinearTensors& x, const LinearOptions& o) {
+  const ScalarType widest = widest_type(x[kStates].device());
   if (o.has_labels())
-    return label_weights(x[kTarget], maybe(x[kClassWeight]), o.ignore_index, at::kDouble).sum();
+    return label_weights(x[kTarget], maybe(x[kClassWeight]), o.ignore_index, widest).sum();
   const c10::SymInt each = x[kWeight].dim() == 3 ? x[kWeight].sym_size(1) : c10::SymInt(1);
-  const auto options = x[kStates].options().dtype(at::kDouble);
+  const auto options = x[kStates].options().dtype(widest);
   return x[kMask].defined()
-             ? x[kMask].sum().to(at::kDouble)
+             ? x[kMask].sum().to(widest)
              : at::full_symint({}, at::Scalar(x[kStates].sym_size(0) * each), options);
 }
 

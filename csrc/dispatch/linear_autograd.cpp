@@ -325,6 +325,18 @@ TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCPU, m) {
 TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCUDA, m) {
   m.impl(kLinear, &forward_autocast<c10::DeviceType::CUDA>);
 }
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastMPS, m) {
+  m.impl(kLinear, &forward_autocast<c10::DeviceType::MPS>);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastXPU, m) {
+  m.impl(kLinear, &forward_autocast<c10::DeviceType::XPU>);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastHPU, m) {
+  m.impl(kLinear, &forward_autocast<c10::DeviceType::HPU>);
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastPrivateUse1, m) {
+  m.impl(kLinear, &forward_autocast<c10::DeviceType::PrivateUse1>);
+}
 void register_vmap(torch::Library& m) {
   m.impl(kLinear, &forward_batched);
   m.impl(kLinearBackward, &backward_batched);

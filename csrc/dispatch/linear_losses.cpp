@@ -204,7 +204,7 @@ std::tuple<Tensor, Tensor, Tensor> linear_log_probs(
               states.leading, ", got ", index.sym_sizes());
   const ScalarType exact = exact_type(states.x),
                    type = result_type(input.device(), input.scalar_type(), dtype);
-  const Tensor labels = index.reshape(-1), counts = labels != ignore_index;
+  const Tensor labels = index.reshape(-1), counts = not_ignored(labels, ignore_index);
 
   LinearTensors x = states.x;
   x[kTarget] = labels;

@@ -32,7 +32,7 @@ Tensor gathered(const Tensor& x, const Tensor& classes, int64_t dim) {
 
 LogProbs composed(const Tensor& logits, const Tensor& index, const LogProbsOptions& o) {
   const ScalarType exact = exact_type(logits.scalar_type());
-  const Tensor counts = index != o.ignore_index;
+  const Tensor counts = not_ignored(index, o.ignore_index);
   // What an ignored row holds must not enter a gradient.
   const Tensor x = at::where(counts.unsqueeze(o.dim), widened(logits), 0.);
   const Operands labelled{index, x, {}};
@@ -53,11 +53,11 @@ LogProbs composed(const Tensor& logits, const Tensor& index, const LogProbsOptio
 // the rounding of the rest.
 Tensor gradient_of(const Tensor& x, const Tensor& index, const Tensor& saved,
                    const LogProbsOptions& o, const variable_list& by_results) {
-  const Tensor counts = index != o.ignore_index;
+  const Tensor counts = not_ignored(index, o.ignore_index);
   const Tensor classes = at::where(counts, index, 0).to(at::kLong);
   const auto by = [&](size_t i) {
     const Tensor& g = by_results[i];
-    return g.defined() ? at::where(counts, g.to(at::kDouble), 0.)
+    return g.defined() ? at::where(counts, g.to(saved.scalar_type()), 0.)
                        : at::zeros(index.sizes(), saved.options());
   };
   const Tensor of_log_prob = by(0), of_entropy = by(1), shift = of_log_prob - by(2);
@@ -65,8 +65,8 @@ Tensor gradient_of(const Tensor& x, const Tensor& index, const Tensor& saved,
   const double negligible = exact == at::kDouble ? 0x1p-70 : 0x1p-36;
   const Tensor least = shift.abs() * negligible;
   const Tensor factor = at::where(of_entropy.abs() < least, least, of_entropy);
-  const Tensor total = saved[kTotal],
-               log_p = gathered(x, classes, o.dim).to(at::kDouble) - saved[kHigh] - saved[kLogSum];
+  const Tensor total = saved[kTotal], log_p = gathered(x, classes, o.dim).to(saved.scalar_type()) -
+                                              saved[kHigh] - saved[kLogSum];
   const Tensor moved = total + at::where(factor == 0, 0., shift / factor);
   Tensor gradient =
       call_backward<Entropy>(factor.to(exact), {x, {}, {}},
@@ -113,13 +113,13 @@ LogProbs from_one_reading(const Tensor& x, const Tensor& index, const LogProbsOp
   at::AutoDispatchBelowADInplaceOrView below;
   const auto [entropy, saved] =
       call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact_type(x.scalar_type()));
-  const Tensor counts = index != o.ignore_index;
+  const Tensor counts = not_ignored(index, o.ignore_index);
   const Tensor chosen = gathered(x, at::where(counts, index, 0).to(at::kLong), o.dim);
   const auto finished = [&](const Tensor& result) {
     return at::where(counts, result, 0.).to(dtype);
   };
   variable_list out{
-      finished(chosen.to(at::kDouble) - saved[kHigh] - saved[kLogSum]),
+      finished(chosen.to(saved.scalar_type()) - saved[kHigh] - saved[kLogSum]),
       finished(entropy),
       finished(saved[kHigh] + saved[kLogSum]),
   };

@@ -61,26 +61,6 @@ Tensor pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
                     : pmi<PointwiseMutualInformation>(x.t, dims, o, dtype);
 }
 
-template <class F>
-std::tuple<Tensor, Tensor> forward(const Operands& x, const Options& o,
-                                   optional<ScalarType> dtype) {
-  check_operands<F, c10::SymInt>(x, o);
-  return {Reference<F>(x, o).value(value_type(x, o, dtype)),
-          std::get<1>(allocate<F, c10::SymInt>(x, o, dtype))};
-}
-template <class F>
-Tensor backward(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
-                int64_t wrt) {
-  check_backward_operands<F, c10::SymInt>(g, saved, x, o, wrt);
-  return Reference<F>(x, o).gradient(g, false);
-}
-TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) {
-  each(Maps{}, [&](auto formula) {
-    using F = typename decltype(formula)::type;
-    register_row_op<F, &forward<F>, &backward<F>>(m);
-  });
-}
-
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
   m.def("_shares(Tensor counts, int[1] dim) -> Tensor", kTags);
   define(m,

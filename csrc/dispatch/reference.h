@@ -1,5 +1,5 @@
-// reference.h -- the same formulas once more, on whole tensors: ATen composites for forward AD and
-// for every derivative beyond the first.
+// reference.h -- the same formulas once more, on whole tensors: ATen composites for forward AD, for
+// every derivative beyond the first, and for devices without kernels (compositions.cpp).
 //
 // A Lane is a tensor (or a plain number) that answers to the verbs of core/lanes.h. Knows tensors;
 // formulas only through their list. Every where() below stands twice: once for the value, once to
@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <limits>
 
 #include "core/sources.h"
 #include "dispatch/shapes.h"
@@ -44,6 +45,7 @@ inline Tensor operator!=(const Lane& a, const Lane& b) {
   return b.plain() ? a.t != b.c : a.t != b.t;
 }
 inline Tensor operator<(const Lane& a, const Lane& b) { return a.t < b.c; }
+inline Tensor operator>(const Lane& a, const Lane& b) { return a.t > b.c; }
 inline Lane select(const Tensor& test, const Lane& a, const Lane& b) {
   if (a.plain() && b.plain()) return at::where(test, a.c, b.c);
   if (b.plain()) return at::where(test, a.t, b.c);
@@ -83,13 +85,24 @@ inline Tensor widened(const Tensor& x) {
   return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
 }
 
-// The first of the class indices on the CPU that is none of the classes, if there is one.
+// Which class indices are not ignored. Compared as int64: torch compares in the type of the tensor,
+// where -100 may be a class of uint8.
+inline Tensor not_ignored(const Tensor& index, int64_t ignore_index) {
+  return index.to(at::kLong) != ignore_index;
+}
+// Which class indices are none of the classes.
+inline Tensor outside(const Tensor& index, const c10::SymInt& classes,
+                      optional<int64_t> ignore_index) {
+  const Tensor wide = index.to(at::kLong);
+  const Tensor beyond = at::logical_or(wide < 0, wide >= at::Scalar(classes));
+  return ignore_index ? at::logical_and(beyond, wide != *ignore_index) : beyond;
+}
+// The first of them on the CPU, if there is one.
 inline optional<int64_t> first_outside(const Tensor& index, int64_t classes,
                                        optional<int64_t> ignore_index) {
-  Tensor outside = (index < 0).logical_or_(index >= classes);
-  if (ignore_index) outside.logical_and_(index != *ignore_index);
-  if (!outside.any().item<bool>()) return {};
-  return index.masked_select(outside)[0].item<int64_t>();
+  const Tensor beyond = outside(index, classes, ignore_index);
+  if (!beyond.any().item<bool>()) return {};
+  return index.masked_select(beyond)[0].item<int64_t>();
 }
 
 // Divided by a temperature: widened first, so that the gradient is rounded once.
@@ -107,6 +120,15 @@ inline Tensor log_softmax(const Tensor& x, at::IntArrayRef dims) {
   return at::log_softmax(x.flatten(dims.front(), dims.back()), dims.front())
       .view_symint(x.sym_sizes());
 }
+// log sum e^x in two parts, as the kernels save it: their sum would round where x lies far from 0.
+struct LogNormalizer {
+  Tensor high, log;
+  LogNormalizer(const Tensor& x, at::IntArrayRef dims)
+      : high(x.amax(dims, /*keepdim=*/true).clamp_min(-std::numeric_limits<float>::max())),
+        log((x - high).exp().sum(dims).log()) {
+    high = high.view_symint(log.sym_sizes());
+  }
+};
 inline Prob<Lane> probability(const Tensor& memory, Kind kind, at::IntArrayRef dims) {
   const Tensor x = widened(memory);
   if (kind == kLogits || kind == kLogProbs) {
@@ -128,11 +150,12 @@ inline Prob<Lane> still_at_zero(const Prob<Lane>& x) { return still_where(x.p.t 
 // classes are 0.
 inline Tensor one_hot(const Tensor& labels, const Tensor& q, int64_t dim, int64_t ignore_index,
                       ScalarType dtype) {
-  if (q.dim() == 0) return at::logical_and(labels == 0, labels != ignore_index).to(dtype);
+  if (q.dim() == 0)
+    return at::logical_and(labels == 0, not_ignored(labels, ignore_index)).to(dtype);
   // Counted on a tensor of q's own class, for a DTensor meets none but its like.
   const Tensor classes = at::ones_like(q, q.options().dtype(at::kLong)).cumsum(dim) - 1;
   const Tensor row = labels.unsqueeze(dim);
-  return at::logical_and(classes == row, row != ignore_index).to(dtype);
+  return at::logical_and(classes == row, not_ignored(row, ignore_index)).to(dtype);
 }
 inline Tensor along(const Tensor& weight, const Tensor& x, int64_t dim) {
   std::vector<c10::SymInt> shape(x.dim(), 1);
@@ -142,10 +165,11 @@ inline Tensor along(const Tensor& weight, const Tensor& x, int64_t dim) {
 // What a row counts in the weighted mean of labels: its label's weight, 0 where it is ignored.
 inline Tensor label_weights(const Tensor& labels, const optional<Tensor>& weight,
                             int64_t ignore_index, ScalarType dtype) {
-  const Tensor counts = labels != ignore_index;
+  const Tensor counts = not_ignored(labels, ignore_index);
   if (!weight) return counts.to(dtype);
-  return at::where(counts, weight->to(dtype).index({at::where(counts, labels, 0).to(at::kLong)}),
-                   0.);
+  const Tensor classes = at::where(counts, labels, 0).to(at::kLong);
+  const Tensor inside = classes.clamp(0, at::Scalar(weight->sym_size(0) - 1));
+  return at::where(counts, weight->to(dtype).index({inside}), 0.);
 }
 
 // A target with class weights and label smoothing, as core/sources.h states them. `o.dim` is
@@ -157,7 +181,8 @@ inline Tensor adjusted(Tensor target, const Operands& x, const Options& o) {
     target = target * (1 - o.label_smoothing) +
              at::Scalar(c10::SymFloat(o.label_smoothing) / c10::SymFloat(classes));
   if (x.weight) target = target * along(x.weight->to(target.scalar_type()), full, o.dim);
-  return o.has_labels() && full.dim() ? target * (x.p != o.ignore_index).unsqueeze(o.dim) : target;
+  return o.has_labels() && full.dim() ? target * not_ignored(x.p, o.ignore_index).unsqueeze(o.dim)
+                                      : target;
 }
 
 template <class F>
@@ -165,23 +190,33 @@ struct Reference {
   Operands x;
   Options o;
   F f;
+  double rounding;  // within which totals count as equal
+  Tensor kept;      // what forward has saved of the rows; undefined: computed anew
   int64_t rank;
   std::vector<int64_t> dims;  // of the classes
   Prob<Lane> p{Lane(0), Lane(0)}, q{Lane(0), Lane(0)};
   Tensor lx, ly;  // of a joint table
 
   Reference(const Operands& operands, const Options& options)
-      : x(operands), o(options), f(formula<F>(o.parameter)) {
+      : Reference(operands, options, rounding_of(operands, options)) {}
+  // With operands that have been widened, and what their own types round to.
+  Reference(const Operands& operands, const Options& options, double rounding_of_operands,
+            const Tensor& saved = {})
+      : x(operands),
+        o(options),
+        f(formula<F>(o.parameter)),
+        rounding(rounding_of_operands),
+        kept(o.saves_rows() ? saved : Tensor()) {
     const Tensor& full = x.full(o);
     rank = full.dim();
     o.dim = wrapped_dim(full, o.dim);
     for (int64_t d = 0; d < rank; ++d)
       if (is_class_dim<F>(d, o.dim, rank)) dims.push_back(d);
-    if (x.q) q = probability(*x.q, Kind(o.q_kind), dims);
+    if (x.q) q = stated(*x.q, Kind(o.q_kind), true);
     if (o.has_labels())
       p.p = Lane(one_hot(x.p, *x.q, o.dim, o.ignore_index, q.p.t.scalar_type()));
     else
-      p = probability(x.p, Kind(o.p_kind), dims);
+      p = stated(x.p, Kind(o.p_kind), false);
     if (!x.q) q = p;
     if (o.label_smoothing != 0 || x.weight) p.p = adjusted(widened_like(p.p.t, q.p.t), x, o);
     if constexpr (is_table<F>) {
@@ -207,6 +242,56 @@ struct Reference {
     return sum / at::Scalar(rows);
   }
 
+  // A number of the rows of p or q that forward has saved, with the class dimensions.
+  Tensor kept_of(bool by_q, Saved number, const Tensor& like) const {
+    Tensor t = kept.select(0, by_q * kSavedNumbers + number).to(like.scalar_type());
+    for (const int64_t d : dims) t = t.unsqueeze(d);
+    return t;
+  }
+  Prob<Lane> stated(const Tensor& memory, Kind kind, bool by_q) const {
+    if (!kept.defined() || kind != kLogits) return probability(memory, kind, dims);
+    const Tensor t = widened(memory);
+    const Tensor log = t - kept_of(by_q, kHigh, t) - kept_of(by_q, kLogSum, t);
+    return {log.exp(), log};
+  }
+
+  static double rounding_of(const Operands& x, const Options& o) {
+    const auto of = [](const Tensor& t, int64_t kind) {
+      return rounding_of_totals({.kind = Kind(kind), .type = type_of(t)});
+    };
+    return o.has_labels() ? 0 : std::max(of(x.p, o.p_kind), x.q ? of(*x.q, o.q_kind) : 0.);
+  }
+
+  Tensor sum(const Tensor& of_classes) const { return rank ? of_classes.sum(dims) : of_classes; }
+
+  // A divergence of rows whose totals agree is the sum of its centered terms. Its derivative is that
+  // of the literal sum.
+  Tensor centered(const Tensor& literal) const {
+    const auto total = [&](const Lane& of, int64_t kind) {
+      return kind == kLogits ? at::ones_like(literal.detach()) : sum(of.t.detach());
+    };
+    const Prob<Lane> a{p.p.t.detach(), p.log.t.detach()};
+    Prob<Lane> b{q.p.t.detach(), q.log.t.detach()};
+    Tensor total_a = total(a.p, o.p_kind), total_b;
+    if constexpr (is_table<F>) {
+      b.log = (lx + ly).detach();
+      b.p = exp(b.log);
+      total_b = total_a.square();
+    } else {
+      total_b = total(b.p, o.q_kind);
+    }
+    const Tensor agree = (total_a - total_b).abs() <= at::maximum(total_a, total_b) * rounding;
+    const Tensor exact = sum(f.centered(a, b).t).clamp_min(0), v = literal.detach();
+    const Tensor moved = at::where(at::logical_and(agree, v.isfinite()), exact - v, 0.);
+    return literal + moved;
+  }
+  // Rows that state no distribution, or labels that are no classes: nothing plausible comes of them.
+  Tensor wrong_rows() const {
+    if (o.has_labels())
+      return outside(x.p, rank ? x.q->sym_size(o.dim) : c10::SymInt(1), o.ignore_index);
+    return sum(x.q ? p.p.t.detach() + q.p.t.detach() : p.p.t.detach()).isnan();
+  }
+
   Tensor value(ScalarType dtype) const {
     Tensor v;
     if constexpr (is_table<F>)
@@ -214,27 +299,39 @@ struct Reference {
     else
       v = f.term(p, q).t;
     if (o.reduction != kTerms) {
-      if (rank) v = v.sum(dims);
-      const Tensor mass =
-          (x.q && !o.has_labels() ? p.p.t.detach() + q.p.t.detach() : p.p.t.detach());
-      v = at::where(at::isnan(rank ? mass.sum(dims) : mass), NAN,
-                    v);  // a NaN must show even where its factor is 0
+      v = sum(v);
+      if constexpr (F::divergence)
+        if (!o.is_elementwise() && !o.has_labels()) v = centered(v);
+      v = at::where(wrong_rows(), NAN, v);  // a NaN must show even where its factor is 0
     }
     if (o.reduction == kMean) v = divided_by_rows(v.sum());
     if (o.reduction == kSum || o.reduction == kSumOfTerms) v = v.sum();
     return (v * o.scale).to(dtype);
   }
 
-  template <Kind kind>
-  Tensor by_kind(bool by_q) const {
-    const auto total = [&](const Lane& w) { return Lane(rank ? w.t.sum(dims, true) : w.t); };
+  // d / d log of p or q.
+  Tensor by_log(bool by_q) const {
     if constexpr (is_table<F>) {
       const Lane slope = F::score(p.log, Lane(lx), Lane(ly)) + F::score(Lane(1), Lane(1), Lane(1));
-      return gradient_by_cell<F, kind>(p, Lane(lx), Lane(ly), total(times0(p.p, slope))).t;
+      return times0(p.p, slope).t;
     } else {
       if constexpr (F::arity == 2)
-        if (by_q) return gradient_by_q<kind>(f, p, q, total(f.d_lq(p, q))).t;
-      return gradient_by_p<kind>(f, p, q, total(d_lp(f, p, q))).t;
+        if (by_q) return f.d_lq(p, q).t;
+      return d_lp(f, p, q).t;
+    }
+  }
+  template <Kind kind>
+  Tensor by_kind(bool by_q) const {
+    const auto total_of = [&] {
+      const Tensor w = by_log(by_q);
+      return kept.defined() ? kept_of(by_q, kTotal, w) : rank ? w.sum(dims, true) : w;
+    };
+    const Lane total(kind == kLogits ? total_of() : Tensor());
+    if constexpr (is_table<F>) return gradient_by_cell<F, kind>(p, Lane(lx), Lane(ly), total).t;
+    if constexpr (!is_table<F>) {
+      if constexpr (F::arity == 2)
+        if (by_q) return gradient_by_q<kind>(f, p, q, total).t;
+      return gradient_by_p<kind>(f, p, q, total).t;
     }
   }
   // d sum(g value) / d p or d q.
@@ -253,9 +350,31 @@ struct Reference {
     if (!by_q && o.p_kind == kWeights && o.label_smoothing != 0) dx = dx * (1 - o.label_smoothing);
     if (!by_q && x.weight) dx = dx * along(x.weight->to(dx.scalar_type()), x.full(o), o.dim);
     if (o.reduction == kMean) g = divided_by_rows(g);
-    if (o.reduction == kNone)
+    if (o.has_labels()) g = at::where(wrong_rows(), NAN, g);
+    if (o.reduction == kNone || o.has_labels())
       for (const int64_t d : dims) g = g.unsqueeze(d);
     return (g * dx * o.scale).to((by_q ? *x.q : x.p).scalar_type());
+  }
+
+  // What the kernels save of each row, see Saved in core/rows.h.
+  Tensor saved(ScalarType dtype) const {
+    const Tensor& full = x.full(o);
+    const Tensor zero =
+        at::zeros_symint(row_shape<F, c10::SymInt>(full, o.dim), full.options().dtype(dtype));
+    std::vector<Tensor> numbers;
+    for (const bool of_q : {false, true}) {
+      if (of_q && F::arity == 1) break;
+      const bool normalized = (of_q ? o.q_kind : o.p_kind) == kLogits;
+      if (normalized) {
+        const LogNormalizer z(widened(of_q ? *x.q : x.p), dims);
+        numbers.insert(numbers.end(), {z.high, z.log});
+      } else {
+        numbers.insert(numbers.end(), {zero, zero});
+      }
+      numbers.push_back(!of_q && o.has_labels() ? zero : sum(by_log(of_q)));
+    }
+    for (Tensor& n : numbers) n = n.to(dtype);
+    return at::stack(numbers);
   }
 };
 

@@ -8,6 +8,7 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/SymIntArrayRef.h>
 
+#include "dispatch/devices.h"
 #include "dispatch/ops.h"
 
 namespace torch_infotheory {
@@ -34,6 +35,31 @@ void check_same(const c10::SymInt& a, const c10::SymInt& b, const What& what) {
 // What the kernels compute with. at::isFloatingType holds of narrower types too.
 inline bool is_computed_with(ScalarType t) {
   return t == at::kFloat || t == at::kDouble || t == at::kBFloat16 || t == at::kHalf;
+}
+
+inline Type type_of(const Tensor& t) {
+  switch (t.scalar_type()) {
+    case at::kFloat:
+      return kFloat;
+    case at::kDouble:
+      return kDouble;
+    case at::kBFloat16:
+      return kBFloat16;
+    case at::kHalf:
+      return kHalf;
+    case at::kByte:
+      return kUInt8;
+    case at::kChar:
+      return kInt8;
+    case at::kShort:
+      return kInt16;
+    case at::kInt:
+      return kInt32;
+    case at::kLong:
+      return kInt64;
+    default:
+      TORCH_CHECK_TYPE(false, "torch_infotheory: no kernel for ", t.scalar_type());
+  }
 }
 
 template <class Int>
@@ -112,6 +138,14 @@ inline ScalarType value_type(const Operands& t, const Options& o, optional<Scala
   return c10::promoteTypes(t.p.scalar_type(), t.q->scalar_type());
 }
 
+// `x` has the class dimension.
+template <class F, class Int>
+Shape<Int> saved_shape(const Tensor& x, const Options& o) {
+  Shape<Int> shape = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
+  shape.insert(shape.begin(), Int(saved_numbers<F>(o)));
+  return shape;
+}
+
 // Fresh contiguous results: the value, and what is saved of each row.
 template <class F, class Int>
 std::tuple<Tensor, Tensor> allocate(const Operands& t, const Options& o,
@@ -119,13 +153,11 @@ std::tuple<Tensor, Tensor> allocate(const Operands& t, const Options& o,
   check_dtype(F::name, dtype);
   const Tensor& x = t.full(o);
   const Shape<Int> rows = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
-  Shape<Int> saved{Int(saved_numbers<F>(o))};
-  saved.append(rows.begin(), rows.end());
   const auto options = x.options().dtype(value_type(t, o, dtype));
   Tensor value = o.reduction == kTerms ? new_empty(sizes_of(x, static_cast<Int*>(nullptr)), options)
                  : o.reduction == kNone ? new_empty(rows, options)
                                         : new_empty(Shape<Int>{}, options);
-  return {value, new_empty(saved, x.options().dtype(at::kDouble))};
+  return {value, new_empty(saved_shape<F, Int>(x, o), x.options().dtype(widest_type(x.device())))};
 }
 // g has the shape of the value, saved the shape forward gave it: kernels read them without looking
 // again.
@@ -146,11 +178,10 @@ void check_backward_operands(const Tensor& g, const Tensor& saved, const Operand
     for (int64_t d = 0; d < got.dim(); ++d)
       check_same(sizes_of(got, static_cast<Int*>(nullptr))[d], expected[d], mismatch);
   };
-  Shape<Int> stats{Int(saved_numbers<F>(o))};
-  stats.append(rows.begin(), rows.end());
-  check("saved", saved, stats);
-  TORCH_CHECK_TYPE(saved.scalar_type() == at::kDouble, F::name,
-                   " backward: expected saved in float64, got ", saved.scalar_type());
+  check("saved", saved, saved_shape<F, Int>(x, o));
+  TORCH_CHECK_TYPE(saved.scalar_type() == widest_type(saved.device()), F::name,
+                   " backward: expected saved in ", widest_type(saved.device()), ", got ",
+                   saved.scalar_type());
   TORCH_CHECK_TYPE(is_computed_with(g.scalar_type()), F::name,
                    " backward: expected floating point g, got ", g.scalar_type());
   if (o.reduction == kTerms)

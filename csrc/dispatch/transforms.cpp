@@ -50,6 +50,12 @@ TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCPU, m) { register_autocast<c10::De
 TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCUDA, m) {
   register_autocast<c10::DeviceType::CUDA>(m);
 }
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastMPS, m) { register_autocast<c10::DeviceType::MPS>(m); }
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastXPU, m) { register_autocast<c10::DeviceType::XPU>(m); }
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastHPU, m) { register_autocast<c10::DeviceType::HPU>(m); }
+TORCH_LIBRARY_IMPL(torch_infotheory, AutocastPrivateUse1, m) {
+  register_autocast<c10::DeviceType::PrivateUse1>(m);
+}
 
 }  // namespace
 }  // namespace torch_infotheory

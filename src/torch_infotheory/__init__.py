@@ -10,7 +10,7 @@ imported by its own name alone.
 
 import torch as _torch  # noqa: F401  (loads the libraries that _C is linked with)
 
-from torch_infotheory import _extension, _when_imported
+from torch_infotheory import _export, _extension, _when_imported
 
 _extension.find(__path__)
 
@@ -39,6 +39,7 @@ def _register_sharding() -> None:
 
 
 _when_imported.when_imported("torch.distributed.tensor", _register_sharding)
+_export.register()
 
 __version__ = "0.1.0"
 __all__ = [
