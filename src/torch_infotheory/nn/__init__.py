@@ -5,7 +5,8 @@
 can stand in place of ``from torch import nn``. `CrossEntropyLoss`, `NLLLoss`, `KLDivLoss`,
 `LinearCrossEntropyLoss` and their functions in `nn.functional` are ours, `EntropyLoss`,
 `JSDivLoss`, `DistillationLoss`, `LinearEntropyLoss`, `LinearKLDivLoss`, `LinearJSDivLoss` and
-`MutualInformationLoss` are new, and every other name is torch's, looked up when it is used.
+`MutualInformationLoss` are new, and every other name is torch's, looked up when it is used. `patch`
+gives torch's own modules, and all other code of the process, our functions.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from torch_infotheory.nn import functional, modules
+from torch_infotheory.nn._patch import Patch, patch
 from torch_infotheory.nn.modules import (
     CrossEntropyLoss,
     DistillationLoss,
@@ -39,8 +41,10 @@ __all__ = [
     "LinearKLDivLoss",
     "MutualInformationLoss",
     "NLLLoss",
+    "Patch",
     "functional",
     "modules",
+    "patch",
 ]
 
 if TYPE_CHECKING:
