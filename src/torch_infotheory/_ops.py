@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
-from torch_infotheory import _C, _arguments, _validation
+from torch_infotheory import _C, _arguments, _jagged, _validation
 
 
 class Ops(SimpleNamespace):
@@ -90,8 +90,11 @@ def _function(name: str, called: str, validates: bool) -> Callable[..., Tensor]:
                 if result is not NotImplemented:
                     return result
             values = read(values)
+            given = dict(zip(arguments, values, strict=True))
+            if _jagged.concerns(given):
+                return _jagged.call(called, call, given)
             if validates:
-                _validation.check(called, name, dict(zip(arguments, values, strict=True)))
+                _validation.check(called, name, given)
         return op(**dict(zip(arguments, values, strict=True)))
 
     return call

@@ -53,7 +53,8 @@ Raises:
     TypeError: An argument has a wrong type; a distribution is a tensor of integers that are not
         said to be counts, of booleans or complex numbers, or of a floating-point type narrower than
         16 bits.
-    NotImplementedError: A distribution is a sparse or a nested tensor.
+    NotImplementedError: A distribution is a sparse tensor; or a nested one, unless it is jagged and
+        ``dim`` its last dimension. The result then is jagged, too, with the same offsets.
     IndexError: A dimension is out of range.
     RuntimeError: Shapes do not broadcast; devices differ; a dimension is named twice; the class
         dimension is empty.
