@@ -22,6 +22,7 @@ from torch.fx import GraphModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import torch_infotheory
 from torch_infotheory.nn import functional
 
 # As logits: how an input states its distribution is a number to every compiler. Other layouts than
@@ -287,6 +288,31 @@ def test_export(case: Case, device: str) -> None:
         expected = pair.theirs(*inputs)
         torch.testing.assert_close(program.module()(*inputs), expected)
         torch.testing.assert_close(decomposed.module()(*inputs), expected)
+
+
+# What is made of several row ops, or of none.
+X, W, NAMED = random(3, 6).float(), random(5, 6, seed=1).float(), torch.tensor([1, -100, 4])
+OTHERS: dict[str, tuple[Callable[..., Any], Inputs]] = {
+    "log_probs": (torch_infotheory.log_probs, (X, NAMED)),
+    "linear_cross_entropy": (functional.linear_cross_entropy, (X, W, NAMED)),
+    "linear_entropy": (functional.linear_entropy, (X, W)),
+    "soft_joint_histogram": (
+        lambda x, y: torch_infotheory.soft_joint_histogram(x, y, 8, ((-3.0, 3.0), (-3.0, 3.0))),
+        (X, X.flip(0)),
+    ),
+    "joint_table": (lambda x: torch_infotheory.joint_table(x, x, 5, 5), (NAMED,)),
+    "counts": (lambda x: torch_infotheory.entropy(x, kind="counts"), (W.abs(),)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_decompositions_of_other_functions(name: str) -> None:
+    function, inputs = OTHERS[name]
+    program = torch.export.export(Module(function), inputs).run_decompositions()
+    assert not calls_of_ours(program)
+    expected = function(*inputs)
+    torch.testing.assert_close(program.module()(*inputs), expected)
+    assert all(x.abs().sum() > 0 for x in tree_leaves(expected))
 
 
 @pytest.mark.transform("AOTInductor")

@@ -4,6 +4,7 @@ The one place that counts labels. What a table tells is for the measures to say.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import overload
 
 import torch
@@ -230,18 +231,31 @@ def _outside(
 
     On the CPU a label that is too large is an error. Elsewhere nobody waits to see.
     """
+    if columns[0].device.type != "cpu":
+        return _marked(columns, sizes)
     left_out = beyond = None
     for labels, size in zip(columns, sizes, strict=True):
-        if labels.device.type != "cpu":
-            left_out = _either(left_out, labels < 0)
-            beyond = _either(beyond, labels >= size)
-        elif labels.numel():
+        if labels.numel():
             least, most = (int(bound) for bound in labels.aminmax())
             if most >= size:
                 raise IndexError(f"joint_table: label {most} is out of bounds: {size} classes")
             if least < 0:
                 left_out = _either(left_out, labels < 0)
     return left_out, beyond
+
+
+def _marked(columns: Sequence[Tensor], sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    wide = [labels.to(torch.int64) for labels in columns]
+    left_out = [labels < 0 for labels in wide]
+    beyond = [labels >= size for labels, size in zip(wide, sizes, strict=True)]
+    return reduce(torch.logical_or, left_out), reduce(torch.logical_or, beyond)
+
+
+@torch.library.impl("torch_infotheory::_count_pairs", "CompositeImplicitAutograd")
+def _count_pairs(x: Tensor, y: Tensor, num_x: int, num_y: int) -> Tensor:
+    """What torch.export takes where it is to leave nothing but torch's own operators."""
+    columns, sizes = (x, y), (num_x, num_y)
+    return count(columns, sizes, None, *_marked(columns, sizes))
 
 
 def _either(mask: Tensor | None, other: Tensor) -> Tensor:
