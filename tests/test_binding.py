@@ -14,9 +14,18 @@ from torch_infotheory.nn import functional
 
 LOSSES = ["cross_entropy_loss", "nll_loss", "kl_div", "entropy_loss", "js_div"]
 OTHERS = ["distillation_loss", "kl_estimate"]
+# The functions of more variables take lists of lists, which no op does.
+OF_TABLES = [
+    "conditional_mutual_information",
+    "normalized_mutual_information",
+    "lautum_information",
+    "positive_pointwise_mutual_information",
+    "binary_entropy",
+]
 LINEAR = ["linear_cross_entropy", "linear_entropy", "linear_kl_div", "linear_js_div"]
-NAMES = [*measures.__all__, *divergences.__all__, *LOSSES, *LINEAR, *OTHERS]
+NAMES = [*measures.__all__, *divergences.__all__, *LOSSES, *LINEAR, *OTHERS, *OF_TABLES]
 P = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+TABLE = torch.stack([P, P.T]) / 4
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,6 +35,7 @@ def test_takes_the_arguments_of_the_op(name: str) -> None:
     of_labels = name in ("cross_entropy_loss", "nll_loss")
     required = {"q": P.flip(0), "target": labels if of_labels else P.flip(0)}
     required |= {"alpha": 1.5, "mixture_dim": 0, "log_q": P.flip(0)}
+    required |= {"joint": TABLE if name in OF_TABLES else P}
     given = {
         argument.name: argument.default_value
         if argument.has_default_value()

@@ -30,6 +30,7 @@ COMPOSED = [
     "derived.cpp",
     "log_probs.cpp",
     "distillation.cpp",
+    "multivariate.h",
 ]
 # Where kernels meet tensors: the dispatch keys of the devices implement the ops of dispatch/.
 KEYS = {CSRC / x for x in ("cpu/cpu.cpp", "cpu/histogram.cpp", "cuda/cuda.cu", "cuda/histogram.cu")}

@@ -21,11 +21,6 @@ Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool k
 }
 
 // ---- roots: distances whose squares are divergences ----
-// The square root with derivative 0 at 0, where the distance has its minimum.
-Tensor root(const Tensor& x) {
-  const Tensor zero = x == 0;
-  return at::where(zero, 0., at::where(zero, 1., x).sqrt());
-}
 template <class Square>
 Tensor root_of(const char* op, const Pair& x, optional<ScalarType> dtype, Square square) {
   check_distribution(op, "p", x.p, x.kind);

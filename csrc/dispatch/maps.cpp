@@ -1,4 +1,5 @@
-// maps.cpp -- the public self-information and pointwise mutual information.
+// maps.cpp -- the public measures of single entries: self-information, binary entropy, pointwise
+// mutual information.
 #include "dispatch/maps.h"
 
 #include <torch/library.h>
@@ -40,6 +41,27 @@ Tensor self_information(const Tensor& p, at::IntArrayRef dim, string_view kind_n
   return unmerged(std::get<0>(call_forward<F>({merged(x.t, dims), {}, {}}, o, dtype)), p, dims);
 }
 
+Tensor binary_entropy(const Tensor& p, string_view kind, optional<double> base,
+                      optional<ScalarType> dtype) {
+  const char* op = "binary_entropy";
+  check_distribution(op, "p", p);
+  check_dtype(op, dtype);
+  TORCH_CHECK_VALUE(kind == "probs" || kind == "logits", op,
+                    ": expected kind to be 'probs' or 'logits', got '", kind, "'");
+  const double unit = unit_of(op, base);
+  const Tensor given = widened(p);
+  const Tensor sure = kind == "logits" ? given.isinf() : (given == 0).logical_or(given == 1);
+  Tensor x = at::where(sure, 0.5, given), value;
+  if (kind == "probs") {
+    value = -x * x.log() - (1 - x) * at::log1p(-x);
+  } else {
+    // It is even. Of the two sides this one loses no digits, and is smooth where they meet.
+    x = at::where(x < 0, x, -x);
+    value = at::log1p(x.exp()) - x * x.sigmoid();
+  }
+  return (at::where(sure, 0., value) * unit).to(result_type(p.device(), p.scalar_type(), dtype));
+}
+
 template <class F>
 Tensor pmi(const Tensor& joint, const TableDims& dims, const Options& o,
            optional<ScalarType> dtype) {
@@ -47,11 +69,9 @@ Tensor pmi(const Tensor& joint, const TableDims& dims, const Options& o,
                value = std::get<0>(call_forward<F>({table, {}, {}}, o, dtype));
   return table.is_same(joint) ? value : unmerged(value, joint, dims.x_then_y());
 }
-Tensor pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
-                                    at::IntArrayRef y_dim, string_view kind_name,
-                                    optional<double> base, bool normalized,
-                                    optional<ScalarType> dtype) {
-  const char* op = PointwiseMutualInformation::name;
+Tensor pmi(const char* op, const Tensor& joint, at::IntArrayRef x_dim, at::IntArrayRef y_dim,
+           string_view kind_name, optional<double> base, bool normalized,
+           optional<ScalarType> dtype) {
   check_distribution(op, "joint", joint, kind_name);
   const TableDims dims(op, joint, x_dim, y_dim);
   check_classes(op, joint, dims.both);
@@ -60,9 +80,20 @@ Tensor pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
   return normalized ? pmi<NormalizedPmi>(x.t, dims, o, dtype)
                     : pmi<PointwiseMutualInformation>(x.t, dims, o, dtype);
 }
+Tensor pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
+                                    at::IntArrayRef y_dim, string_view kind, optional<double> base,
+                                    bool normalized, optional<ScalarType> dtype) {
+  return pmi(PointwiseMutualInformation::name, joint, x_dim, y_dim, kind, base, normalized, dtype);
+}
+Tensor positive_pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
+                                             at::IntArrayRef y_dim, string_view kind,
+                                             optional<double> base, optional<ScalarType> dtype) {
+  return pmi("positive_pointwise_mutual_information", joint, x_dim, y_dim, kind, base,
+             /*normalized=*/false, dtype)
+      .clamp_min(0);
+}
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
-  m.def("_shares(Tensor counts, int[1] dim) -> Tensor", kTags);
   define(m,
          "self_information(Tensor p, int[1] dim=-1, *, str kind=\"probs\", float? base=None, "
          "ScalarType? dtype=None) -> Tensor");
@@ -70,11 +101,19 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
          "pointwise_mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str "
          "kind=\"probs\", float? base=None, "
          "bool normalized=False, ScalarType? dtype=None) -> Tensor");
+  define(m,
+         "positive_pointwise_mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, "
+         "str kind=\"probs\", float? base=None, ScalarType? dtype=None) -> Tensor");
+  define(
+      m,
+      "binary_entropy(Tensor p, *, str kind=\"probs\", float? base=None, ScalarType? dtype=None) "
+      "-> Tensor");
 }
 void register_maps(torch::Library& m) {
-  m.impl("_shares", &shares);
   m.impl("self_information", &self_information);
+  m.impl("binary_entropy", &binary_entropy);
   m.impl("pointwise_mutual_information", &pointwise_mutual_information);
+  m.impl("positive_pointwise_mutual_information", &positive_pointwise_mutual_information);
 }
 TI_COMPOSITES(register_maps)
 

@@ -81,6 +81,12 @@ Tensor pair_value(const char* op, const Pair& x, Options o, bool keepdim,
   return keepdim && rank ? kept_dims(value, dims) : value;
 }
 
+// The square root with derivative 0 at 0, which is the least that a distance or an entropy can be.
+inline Tensor root(const Tensor& x) {
+  const Tensor zero = x == 0;
+  return at::where(zero, 0., at::where(zero, 1., x).sqrt());
+}
+
 inline void check_order(const char* op, double alpha) {
   TORCH_CHECK_VALUE(alpha >= 0, op, ": expected alpha to be 0 or above, got ", alpha);
 }

@@ -17,6 +17,7 @@ from torch import Tensor
 
 KINDS = "'probs', 'log_probs', 'logits' or 'counts'"
 _KINDS_OF_A_TEACHER = "'probs', 'log_probs' or 'logits'"
+_KINDS_OF_AN_EVENT = "'probs' or 'logits'"
 
 # For tensors that were given to one argument and meant for another.
 _HINTS = {
@@ -81,6 +82,12 @@ def number(function: str, name: str, x: object) -> float:
     raise error(function, name, "a number", x)
 
 
+def numbers(function: str, name: str, x: object) -> list[float]:
+    if not isinstance(x, tuple | list):
+        raise error(function, name, "a tuple of numbers", x)
+    return [number(function, name, item) for item in x]
+
+
 def nats_in(function: str, base: object) -> float:
     """How many nats the unit of ``base`` has, for functions that are no ops."""
     x = math.e if base is None else number(function, "base", base)
@@ -107,12 +114,22 @@ def kind(function: str, name: str, x: object, allowed: str = KINDS) -> str:
     raise error(function, name, allowed, x)
 
 
+def string(function: str, name: str, x: object) -> str:
+    if isinstance(x, str):
+        return x  # likewise
+    raise error(function, name, "a string", x)
+
+
 def _kind_of_two(function: str, name: str, x: object) -> str:
     return kind(function, name, x, f"{KINDS}, or a pair of these")
 
 
 def _kind_of_a_teacher(function: str, name: str, x: object) -> str:
     return kind(function, name, x, _KINDS_OF_A_TEACHER)
+
+
+def _kind_of_an_event(function: str, name: str, x: object) -> str:
+    return kind(function, name, x, _KINDS_OF_AN_EVENT)
 
 
 def data_type(function: str, name: str, x: object) -> torch.dtype:
@@ -136,13 +153,15 @@ _CHECKS: dict[str, Check] = {
     "Tensor": tensor,
     "Optional[Tensor]": _optional(tensor),
     "List[int]": dims,
+    "Optional[List[int]]": _optional(dims),
+    "Optional[List[float]]": _optional(numbers),
     "int": integer,
     "Optional[int]": _optional(integer),
     "float": number,
     "Optional[float]": _optional(number),
     "bool": flag,
-    "str": kind,
-    "Optional[str]": _optional(kind),
+    "str": string,
+    "Optional[str]": _optional(string),
     "Optional[ScalarType]": _optional(data_type),
 }
 
@@ -154,15 +173,19 @@ def reader(
     kinds = [
         x.name for x in schema.arguments if x.name.endswith("kind") and "str" in str(x.real_type)
     ]
+    of_kinds: Check = kind
+    if schema.name.startswith("torch_infotheory::linear_"):
+        of_kinds = _kind_of_a_teacher
+    elif schema.name == "torch_infotheory::binary_entropy":
+        of_kinds = _kind_of_an_event
     checks: list[tuple[str, Check]] = []
     for x in schema.arguments:
         if len(kinds) > 1 and x.name in kinds:  # one argument of the function, two of the op
             checks.append(("kind", _kind_of_two))
+        elif x.name in kinds:
+            checks.append((x.name, of_kinds))
         else:
             checks.append((x.name, _CHECKS[str(x.real_type)]))
-
-    if schema.name.startswith("torch_infotheory::linear_"):
-        checks = [(name, _kind_of_a_teacher if check is kind else check) for name, check in checks]
 
     def read(values: Sequence[object]) -> tuple[object, ...]:
         return tuple(

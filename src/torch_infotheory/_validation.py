@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Where a call says how a tensor states distributions. torch's losses fix it.
+# Where a call says how a tensor states distributions. Losses of torch fix it.
 _KIND_OF = {"p": "kind", "q": "q_kind", "joint": "kind", "input": "kind", "target": "target_kind"}
-_KIND_IN_LOSS = {
+_FIXED_KINDS = {
     "cross_entropy_loss": {"input": "logits", "target": "probs"},
     "nll_loss": {"input": "log_probs", "target": "labels"},
     "kl_div": {"input": "log_probs"},
+    "binary_entropy": {},  # each entry is a distribution of its own
 }
+_DIMS = ("dim", "x_dim", "y_dim", "z_dim", "dims")
 
 
 def check(called: str, op: str, given: dict[str, Any]) -> None:
@@ -33,14 +35,14 @@ def check(called: str, op: str, given: dict[str, Any]) -> None:
 def _kind(op: str, name: str, given: dict[str, Any]) -> str | None:
     if op == "kl_div" and name == "target":
         return "log_probs" if given["log_target"] else "probs"
-    if op in _KIND_IN_LOSS:
-        return _KIND_IN_LOSS[op].get(name)
+    if op in _FIXED_KINDS:
+        return _FIXED_KINDS[op].get(name)
     return given.get(_KIND_OF[name]) or given.get("kind")
 
 
 def _dims(op: str, given: dict[str, Any]) -> list[int]:
     """The class dimensions of a call."""
-    dims = [d for name in ("dim", "x_dim", "y_dim") for d in given.get(name, ())]
+    dims = [d for name in _DIMS for d in given.get(name, ())]
     # torch's losses have the classes in the second dimension; kl_div has none, and is used with the
     # last one.
     return dims or [1 if op != "kl_div" and given["input"].dim() > 1 else -1]

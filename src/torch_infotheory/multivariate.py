@@ -11,17 +11,16 @@ dimension, or the tuple of dimensions, of each variable.
 The gradient by a zero cell that states a probability, and by a logit of -inf, is 0.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import combinations
-from typing import cast
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from torch_infotheory import measures
+from torch_infotheory import _arguments, measures
 from torch_infotheory._docstrings import explain_arguments as _explain_arguments
-from torch_infotheory.estimators._arguments import nats_in, wide
-from torch_infotheory.measures import Dim, Kind
+from torch_infotheory._ops import functions as _functions
+from torch_infotheory.measures import Dim
 
 __all__ = [
     "binary_entropy",
@@ -33,6 +32,19 @@ __all__ = [
     "positive_pointwise_mutual_information",
     "total_correlation",
 ]
+
+Average: TypeAlias = Literal["arithmetic", "geometric", "min", "max", "joint", "studholme"]
+
+_ops = _functions(__all__)
+
+
+def _variables(function: str, dims: object) -> tuple[list[int], list[int]]:
+    """The dimensions of all variables in a row, and how many each has."""
+    if not isinstance(dims, Sequence) or isinstance(dims, str):
+        allowed = "a dimension, or a tuple of dimensions, for each variable"
+        raise _arguments.error(function, "dims", allowed, dims)
+    groups = [_arguments.dims(function, "dims", dim) for dim in dims]
+    return [dim for group in groups for dim in group], [len(group) for group in groups]
 
 
 def conditional_mutual_information(
@@ -85,9 +97,9 @@ def conditional_mutual_information(
         `torch_infotheory.mutual_information`, without Z; `torch_infotheory.co_information`, the
         difference of the two.
     """
-    name = "conditional_mutual_information"
-    table = _Table(name, joint, kind, [x_dim, y_dim, z_dim])
-    return table.result(_conditional(table, [0], [1], [2], base), keepdim, dtype)
+    return _ops.conditional_mutual_information(
+        joint, x_dim, y_dim, z_dim, kind, base, keepdim, dtype
+    )
 
 
 def total_correlation(
@@ -138,11 +150,8 @@ def total_correlation(
     See also:
         `torch_infotheory.dual_total_correlation`; `torch_infotheory.mutual_information`, for two.
     """
-    table = _Table("total_correlation", joint, kind, dims)
-    value = table.zero()
-    for i in range(1, table.variables):
-        value = value + _conditional(table, list(range(i)), [i], [], base)
-    return table.result(value, keepdim, dtype)
+    every, lengths = _variables("total_correlation", dims)
+    return _ops.total_correlation(joint, every, lengths, kind, base, keepdim, dtype)
 
 
 def dual_total_correlation(
@@ -194,11 +203,8 @@ def dual_total_correlation(
     See also:
         `torch_infotheory.total_correlation`; `torch_infotheory.mutual_information`, for two.
     """
-    table = _Table("dual_total_correlation", joint, kind, dims)
-    value, n = table.zero(), table.variables
-    for i in range(1, n):
-        value = value + _conditional(table, list(range(i)), [i], list(range(i + 1, n)), base)
-    return table.result(value, keepdim, dtype)
+    every, lengths = _variables("dual_total_correlation", dims)
+    return _ops.dual_total_correlation(joint, every, lengths, kind, base, keepdim, dtype)
 
 
 def co_information(
@@ -252,15 +258,8 @@ def co_information(
     See also:
         `torch_infotheory.conditional_mutual_information`; `torch_infotheory.total_correlation`.
     """
-    table = _Table("co_information", joint, kind, dims)
-    if table.variables < 2:
-        raise ValueError(f"co_information: dims: expected at least 2 variables, got {dims!r}")
-    value = table.zero()
-    for size in range(table.variables - 1):
-        for given in combinations(range(2, table.variables), size):
-            term = _conditional(table, [0], [1], list(given), base)
-            value = value - term if size % 2 else value + term
-    return table.result(value, keepdim, dtype)
+    every, lengths = _variables("co_information", dims)
+    return _ops.co_information(joint, every, lengths, kind, base, keepdim, dtype)
 
 
 def normalized_mutual_information(
@@ -268,7 +267,7 @@ def normalized_mutual_information(
     x_dim: Dim = -2,
     y_dim: Dim = -1,
     *,
-    average: str = "arithmetic",
+    average: Average = "arithmetic",
     kind: str = "probs",
     keepdim: bool = False,
     dtype: torch.dtype | None = None,
@@ -320,21 +319,7 @@ def normalized_mutual_information(
     See also:
         `torch_infotheory.estimators.normalized_mutual_information_score`, from labels.
     """
-    name = "normalized_mutual_information"
-    if average not in AVERAGES:
-        names = ", ".join(map(repr, AVERAGES))
-        raise ValueError(f"{name}: average: expected one of {names}, got {average!r}")
-    table = _Table(name, joint, kind, [x_dim, y_dim])
-    shared = _conditional(table, [0], [1], [], None)
-    h_x, h_y = (table.entropy([variable]) for variable in (0, 1))
-    divisor = AVERAGES[average](h_x, h_y, lambda: table.entropy([0, 1]))
-    divided = divisor > 0
-    ratio = shared / torch.where(divided, divisor, 1.0)
-    if average == "studholme":
-        ratio = 1 + ratio
-    sure = (h_x == 0) & (h_y == 0)
-    value = torch.where(divided | divisor.isnan() | shared.isnan(), ratio, 0.0)
-    return table.result(torch.where(sure, 1.0, value), keepdim, dtype)
+    return _ops.normalized_mutual_information(joint, x_dim, y_dim, average, kind, keepdim, dtype)
 
 
 def lautum_information(
@@ -384,14 +369,7 @@ def lautum_information(
     See also:
         `torch_infotheory.mutual_information`, the divergence in the other direction.
     """
-    table = _Table("lautum_information", joint, kind, [x_dim, y_dim])
-    product = table.marginal([0]) * table.marginal([1])
-    if table.logs is None:
-        value = measures.kl_divergence(product, table.values, (-2, -1), base=base)
-    else:  # finite where the smallest probabilities are 0
-        kinds: tuple[Kind, Kind] = ("probs", "log_probs")
-        value = measures.kl_divergence(product, table.logs, (-2, -1), kind=kinds, base=base)
-    return table.result(value, keepdim, dtype)
+    return _ops.lautum_information(joint, x_dim, y_dim, kind, base, keepdim, dtype)
 
 
 def positive_pointwise_mutual_information(
@@ -443,10 +421,7 @@ def positive_pointwise_mutual_information(
     See also:
         `torch_infotheory.pointwise_mutual_information`.
     """
-    value = measures.pointwise_mutual_information(
-        joint, x_dim, y_dim, kind=cast(Kind, kind), base=base, dtype=dtype
-    )
-    return value.clamp_min(0)
+    return _ops.positive_pointwise_mutual_information(joint, x_dim, y_dim, kind, base, dtype)
 
 
 def binary_entropy(
@@ -493,148 +468,7 @@ def binary_entropy(
     See also:
         `torch_infotheory.entropy`, of any number of classes.
     """
-    name = "binary_entropy"
-    if not isinstance(p, Tensor):
-        raise TypeError(f"{name}: p must be a Tensor, not {type(p).__name__}")
-    if not p.is_floating_point():
-        raise TypeError(f"{name}: p must have a floating dtype, got {p.dtype}")
-    if kind not in ("probs", "logits"):
-        raise ValueError(f"{name}: kind: expected 'probs' or 'logits', got {kind!r}")
-    nats = nats_in(name, base)
-    x = p.to(torch.promote_types(p.dtype, torch.float32))
-    sure = x.isinf() if kind == "logits" else (x == 0) | (x == 1)
-    x = torch.where(sure, 0.5, x)
-    if kind == "probs":
-        value = -x * x.log() - (1 - x) * torch.log1p(-x)
-    else:
-        # h is even. Of the two sides this one loses no digits, and is smooth where they meet.
-        x = torch.where(x < 0, x, -x)
-        value = torch.log1p(x.exp()) - x * x.sigmoid()
-    return (torch.where(sure, 0.0, value) / nats).to(p.dtype if dtype is None else dtype)
-
-
-# Compositions
-
-AVERAGES: dict[str, Callable[[Tensor, Tensor, Callable[[], Tensor]], Tensor]] = {
-    "arithmetic": lambda h_x, h_y, h_xy: (h_x + h_y) / 2,
-    "geometric": lambda h_x, h_y, h_xy: _geometric(h_x, h_y),
-    "min": lambda h_x, h_y, h_xy: torch.minimum(h_x, h_y),
-    "max": lambda h_x, h_y, h_xy: torch.maximum(h_x, h_y),
-    "joint": lambda h_x, h_y, h_xy: h_xy(),
-    "studholme": lambda h_x, h_y, h_xy: h_xy(),
-}
-
-
-def _geometric(h_x: Tensor, h_y: Tensor) -> Tensor:
-    product = h_x * h_y
-    return torch.where(product == 0, 0.0, torch.where(product == 0, 1.0, product).sqrt())
-
-
-def _groups(function: str, joint: object, dims: Sequence[Dim]) -> list[list[int]]:
-    """The dimensions of each variable, counted from 0."""
-    if not isinstance(joint, Tensor):
-        raise TypeError(f"{function}: joint must be a Tensor, not {type(joint).__name__}")
-    if not isinstance(dims, Sequence) or isinstance(dims, str):
-        raise TypeError(f"{function}: dims: expected a dimension for each variable, got {dims!r}")
-    groups = []
-    for dim in dims:
-        group = [dim] if isinstance(dim, int) else list(dim)
-        for d in group:
-            if not -joint.dim() <= d < joint.dim():
-                raise IndexError(
-                    f"{function}: dimension {d} is out of range for a table of shape "
-                    f"{list(joint.shape)}"
-                )
-        groups.append([d % joint.dim() for d in group])
-    named = [d for group in groups for d in group]
-    if len(set(named)) < len(named):
-        raise RuntimeError(f"{function}: a dimension is named twice in {list(dims)}")
-    return groups
-
-
-class _Table:
-    """A joint table with its batch first and one dimension for each variable: float64, and probs.
-
-    Logarithms are kept beside them.
-    """
-
-    def __init__(self, function: str, joint: Tensor, kind: str, dims: Sequence[Dim]) -> None:
-        self.groups = _groups(function, joint, dims)
-        if kind not in ("probs", "log_probs", "logits", "counts"):
-            raise ValueError(
-                f"{function}: kind: expected 'probs', 'log_probs', 'logits' or 'counts', "
-                f"got {kind!r}"
-            )
-        if joint.is_complex() or not (joint.is_floating_point() or kind == "counts"):
-            raise TypeError(f"{function}: joint: a table of {kind} cannot be of {joint.dtype}")
-        self.dtype = joint.dtype if joint.is_floating_point() else torch.float32
-        self.variables = len(self.groups)
-        self.named = [d for group in self.groups for d in group]
-        batch = [d for d in range(joint.dim()) if d not in self.named]
-        sizes = [[joint.shape[d] for d in group] for group in self.groups]
-        if any(0 in size for size in sizes):
-            raise RuntimeError(f"{function}: a variable has no classes in {list(joint.shape)}")
-        shape = [joint.shape[d] for d in batch]
-        values = joint.permute(*batch, *self.named).to(wide(joint.device))
-        self.batch = len(shape)
-        self.cells = list(range(self.batch, self.batch + self.variables))
-        values = values.reshape(*shape, *(torch.Size(size).numel() for size in sizes))
-        self.logs = None
-        if kind == "counts":
-            values = torch.ops.torch_infotheory._shares(values, self.cells)
-        elif kind == "logits":
-            self.logs = values.flatten(self.batch).log_softmax(-1).view_as(values)
-        elif kind == "log_probs":
-            self.logs = values
-        if self.logs is not None:
-            values = self.logs.exp()
-        if kind in ("probs", "log_probs"):
-            values = self._without_rounding(values, torch.finfo(joint.dtype).eps)
-        # Cells that are empty have no gradient, in whichever way they enter.
-        self.values = torch.where(values == 0, 0.0, values)
-
-    def _without_rounding(self, values: Tensor, epsilon: float) -> Tensor:
-        """Tables that sum to 1 up to the rounding of their entries do so in float64 too.
-
-        Otherwise the rounding would be taken literally, and be more than a small information.
-        """
-        total = values.detach().sum(self.cells, keepdim=True)
-        return values / torch.where((total - 1).abs() <= 8 * epsilon, total, 1.0)
-
-    def zero(self) -> Tensor:
-        return self.values.new_zeros(self.values.shape[: self.batch])
-
-    def marginal(self, kept: Sequence[int]) -> Tensor:
-        """The table of these variables; the dimensions of the others stay."""
-        summed = [self.batch + v for v in range(self.variables) if v not in kept]
-        return self.values.sum(summed, keepdim=True) if summed else self.values
-
-    def entropy(self, variables: Sequence[int]) -> Tensor:
-        return measures.entropy(self.marginal(variables).flatten(self.batch))
-
-    def result(self, value: Tensor, keepdim: bool, dtype: torch.dtype | None) -> Tensor:
-        if keepdim:
-            for dim in sorted(self.named):
-                value = value.unsqueeze(dim)
-        return value.to(self.dtype if dtype is None else dtype)
-
-
-def _conditional(
-    table: _Table, x: list[int], y: list[int], z: list[int], base: float | None
-) -> Tensor:
-    """I(X; Y | Z) of groups of variables; the others are summed out."""
-    values = table.marginal([*x, *y, *z])
-    others = [v for v in range(table.variables) if v not in (*x, *y, *z)]
-    order = [table.batch + v for v in (*z, *x, *y, *others)]
-    values = values.permute(*range(table.batch), *order)
-    sizes = values.shape[table.batch :]
-    of_z, of_x = sizes[: len(z)].numel(), sizes[len(z) : len(z) + len(x)].numel()
-    values = values.reshape(*values.shape[: table.batch], of_z, of_x, -1)
-    if not z:
-        return measures.mutual_information(values.squeeze(-3), base=base)
-    total = values.sum((-2, -1), keepdim=True)
-    slices = values / torch.where(total == 0, 1.0, total)
-    return (total.squeeze((-2, -1)) * measures.mutual_information(slices, base=base)).sum(-1)
+    return _ops.binary_entropy(p, kind, base, dtype)
 
 
 _explain_arguments([globals()[name] for name in __all__], measures.__doc__, __doc__)

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 namespace torch_infotheory {
 
@@ -38,6 +39,20 @@ using TwoWithWeight = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_v
 using Distance = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
                         optional<string_view>, optional<double>, bool, optional<ScalarType>,
                         double);
+
+using Variables = Tensor(const Tensor&, IntArrayRef, at::OptionalIntArrayRef, string_view,
+                         optional<double>, bool, optional<ScalarType>);
+
+// Schemas have no lists of lists: all dimensions, and how many each variable has.
+struct Dims {
+  std::vector<int64_t> all, lengths;
+  explicit Dims(at::ArrayRef<IntArrayRef> variables) {
+    for (const IntArrayRef dims : variables) {
+      all.insert(all.end(), dims.begin(), dims.end());
+      lengths.push_back(int64_t(dims.size()));
+    }
+  }
+};
 
 template <class Signature>
 c10::TypedOperatorHandle<Signature> op(const char* name) {
@@ -247,6 +262,84 @@ inline Tensor pointwise_mutual_information(const Tensor& joint, IntArrayRef x_di
   static const auto call =
       schema::op<schema::Table>("torch_infotheory::pointwise_mutual_information");
   return call.call(joint, x_dim, y_dim, kind, base, normalized, dtype);
+}
+
+// ---- measures of more variables, normalized and other forms ----
+
+inline Tensor conditional_mutual_information(const Tensor& joint, IntArrayRef x_dim = -3,
+                                             IntArrayRef y_dim = -2, IntArrayRef z_dim = -1,
+                                             string_view kind = "probs", optional<double> base = {},
+                                             bool keepdim = false,
+                                             optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef, string_view,
+                           optional<double>, bool, optional<ScalarType>);
+  static const auto call =
+      schema::op<Signature>("torch_infotheory::conditional_mutual_information");
+  return call.call(joint, x_dim, y_dim, z_dim, kind, base, keepdim, dtype);
+}
+
+// `dims` has the dimension of each variable, or several for one: {0, 1, {2, 3}}.
+inline Tensor total_correlation(const Tensor& joint, at::ArrayRef<IntArrayRef> dims,
+                                string_view kind = "probs", optional<double> base = {},
+                                bool keepdim = false, optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Variables>("torch_infotheory::total_correlation");
+  const schema::Dims d(dims);
+  return call.call(joint, d.all, d.lengths, kind, base, keepdim, dtype);
+}
+
+inline Tensor dual_total_correlation(const Tensor& joint, at::ArrayRef<IntArrayRef> dims,
+                                     string_view kind = "probs", optional<double> base = {},
+                                     bool keepdim = false, optional<ScalarType> dtype = {}) {
+  static const auto call =
+      schema::op<schema::Variables>("torch_infotheory::dual_total_correlation");
+  const schema::Dims d(dims);
+  return call.call(joint, d.all, d.lengths, kind, base, keepdim, dtype);
+}
+
+inline Tensor co_information(const Tensor& joint, at::ArrayRef<IntArrayRef> dims,
+                             string_view kind = "probs", optional<double> base = {},
+                             bool keepdim = false, optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Variables>("torch_infotheory::co_information");
+  const schema::Dims d(dims);
+  return call.call(joint, d.all, d.lengths, kind, base, keepdim, dtype);
+}
+
+inline Tensor normalized_mutual_information(const Tensor& joint, IntArrayRef x_dim = -2,
+                                            IntArrayRef y_dim = -1,
+                                            string_view average = "arithmetic",
+                                            string_view kind = "probs", bool keepdim = false,
+                                            optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, IntArrayRef, IntArrayRef, string_view, string_view, bool,
+                           optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::normalized_mutual_information");
+  return call.call(joint, x_dim, y_dim, average, kind, keepdim, dtype);
+}
+
+inline Tensor lautum_information(const Tensor& joint, IntArrayRef x_dim = -2,
+                                 IntArrayRef y_dim = -1, string_view kind = "probs",
+                                 optional<double> base = {}, bool keepdim = false,
+                                 optional<ScalarType> dtype = {}) {
+  static const auto call = schema::op<schema::Table>("torch_infotheory::lautum_information");
+  return call.call(joint, x_dim, y_dim, kind, base, keepdim, dtype);
+}
+
+inline Tensor positive_pointwise_mutual_information(const Tensor& joint, IntArrayRef x_dim = -2,
+                                                    IntArrayRef y_dim = -1,
+                                                    string_view kind = "probs",
+                                                    optional<double> base = {},
+                                                    optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, IntArrayRef, IntArrayRef, string_view, optional<double>,
+                           optional<ScalarType>);
+  static const auto call =
+      schema::op<Signature>("torch_infotheory::positive_pointwise_mutual_information");
+  return call.call(joint, x_dim, y_dim, kind, base, dtype);
+}
+
+inline Tensor binary_entropy(const Tensor& p, string_view kind = "probs",
+                             optional<double> base = {}, optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, string_view, optional<double>, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::binary_entropy");
+  return call.call(p, kind, base, dtype);
 }
 
 // ---- losses ----

@@ -7,14 +7,14 @@ reached through this module unchanged.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor
 
 from torch_infotheory.histograms import Range, soft_joint_histogram
 from torch_infotheory.measures import Dim, Kind, mutual_information
-from torch_infotheory.multivariate import AVERAGES, normalized_mutual_information
+from torch_infotheory.multivariate import Average, normalized_mutual_information
 from torch_infotheory.nn import functional as F
 
 
@@ -636,14 +636,14 @@ class MutualInformationLoss(torch.nn.Module):
         bins: int = 32,
         kernel: str = "cubic",
         *,
-        normalized: str | None = None,
+        normalized: Average | None = None,
         range: Range | None = None,
         batch_dims: int = 0,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        if normalized is not None and normalized not in AVERAGES:
-            names = ", ".join(map(repr, AVERAGES))
+        if normalized is not None and normalized not in get_args(Average):
+            names = ", ".join(map(repr, get_args(Average)))
             raise ValueError(
                 f"MutualInformationLoss: expected normalized to be None or one of {names}, "
                 f"got {normalized!r}"
