@@ -437,7 +437,7 @@ def test_half_types_add_up_in_float64(dtype: torch.dtype) -> None:
         (
             lambda: metrics.ConditionalEntropy(2, 2).update(torch.ones(3), labels(3, 1, 2)),
             TypeError,
-            "float32",
+            "got Float",
         ),
     ],
 )

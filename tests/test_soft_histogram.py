@@ -430,7 +430,7 @@ def test_bad_arguments():
     x = torch.rand(10)
     for arguments, options, error, message in [
         ((x, [1.0], 5), {}, TypeError, "expected y to be a tensor"),
-        ((x.long(), x, 5), {}, TypeError, "expected x of a floating dtype, got torch.int64"),
+        ((x.long(), x, 5), {}, TypeError, "expected x to be a floating point .*got Long"),
         ((x, x, 2.5), {}, TypeError, "expected bins to be an int"),
         ((x, x, 3), {}, ValueError, "at least 4 for kernel='cubic', got 3"),
         ((x, x, 5), {"kernel": "box"}, ValueError, "'linear', 'cubic', 'gaussian', got 'box'"),

@@ -18,11 +18,17 @@ from torch_infotheory import _C, _arguments, _jagged, _validation
 
 
 class Ops(SimpleNamespace):
-    """Ops by name. They take all arguments of the schema in its order."""
+    """Ops by name. They take all arguments of the schema in its order.
+
+    The overload "table.columns" has the name ``table_columns``.
+    """
 
     def __init__(self, names: Iterable[str], called: dict[str, str]) -> None:
         self._ways = {
-            validates: {name: _function(name, called.get(name, name), validates) for name in names}
+            validates: {
+                name.replace(".", "_"): _function(name, called.get(name, name), validates)
+                for name in names
+            }
             for validates in (False, True)
         }
         self._take(_validates)
@@ -77,8 +83,9 @@ def set_validation(on: bool) -> None:
 
 
 def _function(name: str, called: str, validates: bool) -> Callable[..., Tensor]:
-    op = getattr(torch.ops.torch_infotheory, name)
-    schema = op.default._schema
+    packet, _, overload = name.partition(".")
+    op = getattr(torch.ops.torch_infotheory, packet)
+    schema = getattr(op, overload or "default")._schema
     arguments = [argument.name for argument in schema.arguments]
     typed = None if validates else getattr(_C, name, None)
     read = _arguments.reader(called, schema)

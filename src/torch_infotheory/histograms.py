@@ -4,19 +4,16 @@ Each sample is spread over the cells around it by a window, so that the table mo
 the samples. What a table tells is for the measures to say.
 """
 
-import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from torch_infotheory import _arguments
+from torch_infotheory._ops import functions as _functions
 
 __all__ = ["soft_joint_histogram"]
 
-# Their numbers in the ops, and how many cells they reach in one dimension.
-KERNELS = {"linear": (0, 2), "cubic": (1, 4), "gaussian": (2, 6)}
-_ops = torch.ops.torch_infotheory
+_ops = _functions(__all__)
 
 Interval = tuple[float, float]
 Range = Interval | tuple[Interval | None, Interval | None]
@@ -95,45 +92,8 @@ def soft_joint_histogram(
         `torch_infotheory.mutual_information`, of the table; `torch_infotheory.joint_table`, which
         counts labels; `torch_infotheory.nn.MutualInformationLoss`.
     """
-    function = "soft_joint_histogram"
-    for name, tensor in (("x", x), ("y", y)):
-        _check_samples(function, name, _arguments.tensor(function, name, tensor))
-    bins = _arguments.integer(function, "bins", bins)
-    window, support = _kernel(function, kernel)
-    if bins < support:
-        raise ValueError(
-            f"{function}: expected bins to be at least {support} for kernel={kernel!r}, got {bins}"
-        )
-    ranges = _ranges(function, range)
-    dim = _arguments.integer(function, "dim", dim)
-    if mask is not None and (not isinstance(mask, Tensor) or mask.dtype != torch.bool):
-        raise _arguments.error(function, "mask", "a tensor of booleans", mask)
-    tensors = _rows(function, [x, y] if mask is None else [x, y, mask], dim)
-    batch, samples = tensors[0].shape[:-1], tensors[0].shape[-1]
-    wide = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
-    ends = [end for i in (0, 1) for end in _ends(tensors[i], ranges[i], tensors[2:], wide)]
-    interval = torch.stack(ends, -1)
-    rows = [rows.reshape(batch.numel(), samples) for rows in tensors]
-    counted = rows[2] if mask is not None else None
-    table = _ops._soft_histogram(
-        rows[0], rows[1], None, counted, interval.reshape(batch.numel(), 4), bins, window, 0, 0
-    )
-    total = samples if counted is None else counted.sum(-1).to(wide).view(-1, 1, 1)
-    return (table / total).reshape(*batch, bins, bins)
-
-
-def _check_samples(function: str, name: str, x: Tensor) -> None:
-    if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        raise TypeError(f"{function}: expected {name} of a floating dtype, got {x.dtype}")
-    if x.dim() == 0:
-        raise RuntimeError(f"{function}: expected samples along a dimension, got {name} without")
-
-
-def _kernel(function: str, kernel: object) -> tuple[int, int]:
-    if not isinstance(kernel, str) or kernel not in KERNELS:
-        names = ", ".join(map(repr, KERNELS))
-        raise ValueError(f"{function}: expected kernel to be one of {names}, got {kernel!r}")
-    return KERNELS[kernel]
+    ranges = _ranges("soft_joint_histogram", range)
+    return _ops.soft_joint_histogram(x, y, bins, *ranges, kernel, mask, dim)
 
 
 def _ranges(function: str, range: object) -> list[Interval | None]:
@@ -152,45 +112,5 @@ def _ranges(function: str, range: object) -> list[Interval | None]:
         if not isinstance(interval, Sequence) or len(interval) != 2:
             raise _arguments.error(function, "range", allowed, range)
         low, high = (_arguments.number(function, "range", end) for end in interval)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(
-                f"{function}: expected a finite range with low below high, got ({low:g}, {high:g})"
-            )
         intervals.append((low, high))
     return intervals
-
-
-def _rows(function: str, tensors: list[Tensor], dim: int) -> list[Tensor]:
-    """The samples last, and broadcast."""
-    devices = {tensor.device for tensor in tensors}
-    if len(devices) > 1:
-        raise RuntimeError(f"{function}: expected one device, got {sorted(map(str, devices))}")
-    moved = [tensor.movedim(dim, -1) for tensor in tensors]
-    if any(tensor.shape[-1] != moved[0].shape[-1] for tensor in moved):
-        raise RuntimeError(
-            f"{function}: expected as many samples along dim {dim}, got {_shapes(tensors)}"
-        )
-    try:
-        return list(torch.broadcast_tensors(*moved))
-    except RuntimeError:
-        raise RuntimeError(f"{function}: {_shapes(tensors)} do not broadcast") from None
-
-
-def _shapes(tensors: list[Tensor]) -> str:
-    return " and ".join(str(list(tensor.shape)) for tensor in tensors)
-
-
-def _ends(
-    x: Tensor, interval: Interval | None, mask: list[Tensor], dtype: torch.dtype
-) -> Sequence[Tensor]:
-    """The lower and the upper end of each row's range."""
-    x = x.detach()
-    rows = x.shape[:-1]
-    if interval is not None:
-        return [x.new_full(rows, end, dtype=dtype) for end in interval]
-    if x.shape[-1] == 0:
-        return [x.new_zeros(rows, dtype=dtype)] * 2
-    if not mask:
-        return [end.to(dtype) for end in torch.aminmax(x, dim=-1)]
-    low = x.masked_fill(~mask[0], math.inf).amin(-1)
-    return [low.to(dtype), x.masked_fill(~mask[0], -math.inf).amax(-1).to(dtype)]

@@ -55,8 +55,8 @@ struct Dims {
 };
 
 template <class Signature>
-c10::TypedOperatorHandle<Signature> op(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+c10::TypedOperatorHandle<Signature> op(const char* name, const char* overload = "") {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, overload).typed<Signature>();
 }
 
 }  // namespace schema
@@ -340,6 +340,42 @@ inline Tensor binary_entropy(const Tensor& p, string_view kind = "probs",
   using Signature = Tensor(const Tensor&, string_view, optional<double>, optional<ScalarType>);
   static const auto call = schema::op<Signature>("torch_infotheory::binary_entropy");
   return call.call(p, kind, base, dtype);
+}
+
+// ---- from data to joint tables ----
+
+// Counts of the pairs of labels along `dim`. The numbers of classes are one more than the largest
+// labels, for which a GPU is waited for, unless they are given.
+inline Tensor joint_table(const Tensor& x, const Tensor& y, optional<int64_t> num_x = {},
+                          optional<int64_t> num_y = {}, const optional<Tensor>& weight = {},
+                          int64_t dim = -1, optional<ScalarType> dtype = {}) {
+  using Signature = Tensor(const Tensor&, const Tensor&, optional<int64_t>, optional<int64_t>,
+                           const optional<Tensor>&, int64_t, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::joint_table");
+  return call.call(x, y, num_x, num_y, weight, dim, dtype);
+}
+
+// Of as many variables as there are sizes, whose labels have the shape (..., variables, N).
+inline Tensor joint_table(const Tensor& columns, IntArrayRef sizes,
+                          const optional<Tensor>& weight = {}, int64_t dim = -1,
+                          optional<ScalarType> dtype = {}) {
+  using Signature =
+      Tensor(const Tensor&, IntArrayRef, const optional<Tensor>&, int64_t, optional<ScalarType>);
+  static const auto call = schema::op<Signature>("torch_infotheory::joint_table", "columns");
+  return call.call(columns, sizes, weight, dim, dtype);
+}
+
+// Without a range, {low, high}, that of the samples is taken.
+inline Tensor soft_joint_histogram(const Tensor& x, const Tensor& y, int64_t bins,
+                                   optional<at::ArrayRef<double>> x_range = {},
+                                   optional<at::ArrayRef<double>> y_range = {},
+                                   string_view kernel = "cubic", const optional<Tensor>& mask = {},
+                                   int64_t dim = -1) {
+  using Range = optional<at::ArrayRef<double>>;
+  using Signature = Tensor(const Tensor&, const Tensor&, int64_t, Range, Range, string_view,
+                           const optional<Tensor>&, int64_t);
+  static const auto call = schema::op<Signature>("torch_infotheory::soft_joint_histogram");
+  return call.call(x, y, bins, x_range, y_range, kernel, mask, dim);
 }
 
 // ---- losses ----

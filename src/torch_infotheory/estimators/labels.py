@@ -17,7 +17,7 @@ from torch_infotheory.estimators.counts import (
     entropy_from_counts,
     shrink,
 )
-from torch_infotheory.tables import count
+from torch_infotheory.tables import joint_table
 
 __all__ = [
     "adjusted_mutual_information_score",
@@ -407,7 +407,7 @@ def _codes(labels: Tensor) -> tuple[Tensor, int]:
 
 
 def _counts(codes: Tensor, size: int) -> Tensor:
-    return count([codes], [size])
+    return joint_table(codes.unsqueeze(-2), (size,))
 
 
 def _only_observed(counts: Tensor) -> Tensor:
@@ -447,7 +447,7 @@ def _information(x: Tensor, y: Tensor, *given: Tensor) -> Tensor:
     columns, sizes = zip(*(_codes(labels) for labels in (*given, x, y)), strict=True)
     if not _is_dense(x.numel(), *sizes):
         return _information_of_cells(*columns[-2:], *columns[:-2])
-    table = count(columns, sizes).to(_arguments.wide(x.device))
+    table = joint_table(torch.stack(columns, -2), sizes).to(_arguments.wide(x.device))
     total = table.sum((-2, -1))
     slices = table[total > 0] / total[total > 0, None, None]
     return (total[total > 0] / x.numel() * measures.mutual_information(slices)).sum()
@@ -510,7 +510,7 @@ def _table_of_alphabet(function: str, x: Tensor, y: Tensor, alphabet: tuple[int,
                 f"{function}: alphabet: {name} has {values.numel()} classes, more than {size}"
             )
         codes.append(inverse)
-    return count(codes, alphabet)
+    return joint_table(codes[0], codes[1], *alphabet)
 
 
 def _shrunk_information(table: Tensor) -> Tensor:
@@ -544,7 +544,7 @@ class _Contingency:
         codes_y, size_y = _codes(y)
         self.labels = codes_x, codes_y
         if _is_dense(x.numel(), size_x, size_y):
-            self.take(count(self.labels, (size_x, size_y)))
+            self.take(joint_table(*self.labels, size_x, size_y))
         else:
             self.keep(
                 _counts(codes_x, size_x),
