@@ -405,6 +405,100 @@ def test_compile():
     torch.testing.assert_close(compiled(p), every(p))
 
 
+@pytest.mark.parametrize("dynamic", (False, True))
+@pytest.mark.parametrize("name", OF_THREE)
+def test_compile_with_gradients(name: str, dynamic: bool):
+    """In one graph, in which the number of tables stays open."""
+    _, arguments = OF_THREE[name]
+    torch._dynamo.reset()
+
+    def value(joint: Tensor) -> Tensor:
+        return getattr(ti, name)(joint, *arguments(1, 2, 3), kind="logits")
+
+    compiled = torch.compile(value, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    for n in (2, 5):
+        logits = tables(n, *SIZES).log().requires_grad_()
+        found = compiled(logits)
+        torch.testing.assert_close(found, value(logits))
+        (gradient,) = torch.autograd.grad(found.sum(), logits)
+        torch.testing.assert_close(gradient, torch.autograd.grad(value(logits).sum(), logits)[0])
+        assert gradient.any()
+
+
+OPS = torch.ops.torch_infotheory
+OP_CALLS = [
+    (OPS.conditional_mutual_information.default, (), {}),
+    (OPS.total_correlation.default, ([1, 2, 3],), {}),
+    (OPS.dual_total_correlation.default, ([3, 1, 2], [1, 2]), {"keepdim": True}),
+    (OPS.co_information.default, ([1, 2, 3],), {"base": 2.0}),
+    (OPS.normalized_mutual_information.default, (), {"average": "geometric"}),
+    (OPS.lautum_information.default, ([1], [2, 3]), {"dtype": torch.float32}),
+    (OPS.positive_pointwise_mutual_information.default, (), {}),
+    (OPS.binary_entropy.default, (), {}),
+]
+
+
+@pytest.mark.parametrize("op, arguments, options", OP_CALLS, ids=str)
+def test_opcheck_and_meta(op, arguments, options):
+    joint = (tables(2, *SIZES) + 0.01).requires_grad_()
+    torch.library.opcheck(op, (joint, *arguments), options)
+    value = op(joint, *arguments, **options)
+    on_meta = op(joint.detach().to("meta"), *arguments, **options)
+    assert (on_meta.shape, on_meta.dtype) == (value.shape, value.dtype)
+
+
+def test_lengths_of_the_ops():
+    """Schemas have no lists of lists: how many of the dimensions each variable has."""
+    p = tables(*SIZES)
+    expected = ti.mutual_information(p, (0, 2), 1)
+    torch.testing.assert_close(OPS.total_correlation(p, [0, 2, 1], [2, 1]), expected)
+    for lengths in ([2], [2, 2], [4, -1], []):
+        with pytest.raises(ValueError, match="^total_correlation: expected lengths to say"):
+            OPS.total_correlation(p, [0, 2, 1], lengths)
+
+
+def test_no_tables_and_constant_variables():
+    for kind in KINDS:
+        none = torch.empty(0, *SIZES, requires_grad=True)
+        for name, (_, arguments) in OF_THREE.items():
+            value = getattr(ti, name)(none, *arguments(1, 2, 3), kind=kind)
+            assert value.shape == (0,)
+            assert torch.autograd.grad(value.sum(), none)[0].shape == none.shape
+        assert ti.normalized_mutual_information(none, 1, (2, 3), kind=kind).shape == (0,)
+    p = tables(2, *SIZES).requires_grad_()
+    for value in (ti.total_correlation(p, ((1, 2, 3),)), ti.co_information(p, ((1, 2, 3), ()))):
+        assert value.tolist() == [0, 0]
+        assert not torch.autograd.grad(value.sum(), p)[0].any()
+
+
+@pytest.mark.parametrize("name", OF_THREE)
+def test_autocast_widens(name):
+    _, arguments = OF_THREE[name]
+    p = tables(2, *SIZES).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = getattr(ti, name)(p, *arguments(1, 2, 3))
+        assert ti.binary_entropy(p).dtype == torch.float32
+    assert value.dtype == torch.float32
+    expected = getattr(ti, name)(p, *arguments(1, 2, 3), dtype=torch.float32)
+    assert torch.equal(value, expected)
+
+
+def test_validation_looks_at_what_was_given():
+    p = tables(*SIZES)
+    p[:, :, 1] = 0  # a z that never occurs
+    p = p / p.sum()
+    ti.set_validation(True)
+    try:
+        ti.conditional_mutual_information(p)
+        ti.co_information(p, (0, (1, 2)))
+        ti.binary_entropy(p)
+        for name, (_, arguments) in OF_THREE.items():
+            with pytest.raises(ValueError, match=f"^{name}: the probabilities joint.* total 2"):
+                getattr(ti, name)(2 * p, *arguments(0, 1, 2))
+    finally:
+        ti.set_validation(False)
+
+
 P = torch.full((2, 2, 2), 0.125)
 BAD = [
     ("conditional_mutual_information", ([0.5],), {}, TypeError, "joint to be a tensor"),
@@ -412,6 +506,15 @@ BAD = [
     ("conditional_mutual_information", (P, 0, 1, 1), {}, RuntimeError, "named twice"),
     ("conditional_mutual_information", (P,), {"kind": "prob"}, ValueError, "kind.*'prob'"),
     ("conditional_mutual_information", (P.long(),), {}, TypeError, "got Long"),
+    ("conditional_mutual_information", (P,), {"kind": 2}, TypeError, "kind to be 'probs'"),
+    ("conditional_mutual_information", (P,), {"base": 1}, ValueError, "base to be"),
+    ("conditional_mutual_information", (P,), {"dtype": torch.int}, TypeError, "dtype to be"),
+    ("total_correlation", (P, (0, 1.0)), {}, TypeError, "dims to be an int"),
+    ("total_correlation", (P, "01"), {}, TypeError, "dims to be a dimension, or a tuple"),
+    ("dual_total_correlation", (P, ((0, 0), 1)), {}, RuntimeError, "twice in dims"),
+    ("normalized_mutual_information", (P,), {"average": 2}, TypeError, "average to be a string"),
+    ("lautum_information", (P.to_sparse(),), {}, NotImplementedError, "joint to be a dense"),
+    ("binary_entropy", (P,), {"kind": 2}, TypeError, "kind to be 'probs' or 'logits', got 2"),
     ("conditional_mutual_information", (P[:0],), {}, RuntimeError, "at least one class"),
     ("total_correlation", (P, 1), {}, TypeError, "dims"),
     ("co_information", (P, (0,)), {}, ValueError, "at least 2"),

@@ -39,6 +39,17 @@ joint_entropy(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs
 conditional_entropy(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
 mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
 variation_of_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
+conditional_mutual_information(Tensor joint, int[1] x_dim=-3, int[1] y_dim=-2, int[1] z_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
+total_correlation(Tensor joint, int[] dims, int[]? lengths=None, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
+dual_total_correlation(Tensor joint, int[] dims, int[]? lengths=None, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
+co_information(Tensor joint, int[] dims, int[]? lengths=None, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
+normalized_mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str average="arithmetic", str kind="probs", bool keepdim=False, ScalarType? dtype=None) -> Tensor
+lautum_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, bool keepdim=False, ScalarType? dtype=None) -> Tensor
+positive_pointwise_mutual_information(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, str kind="probs", float? base=None, ScalarType? dtype=None) -> Tensor
+binary_entropy(Tensor p, *, str kind="probs", float? base=None, ScalarType? dtype=None) -> Tensor
+joint_table(Tensor x, Tensor y, SymInt? num_x=None, SymInt? num_y=None, *, Tensor? weight=None, int dim=-1, ScalarType? dtype=None) -> Tensor
+joint_table.columns(Tensor columns, SymInt[] sizes, *, Tensor? weight=None, int dim=-1, ScalarType? dtype=None) -> Tensor
+soft_joint_histogram(Tensor x, Tensor y, int bins, float[]? x_range=None, float[]? y_range=None, *, str kernel="cubic", Tensor? mask=None, int dim=-1) -> Tensor
 cross_entropy_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, float label_smoothing=0.0, *, ScalarType? dtype=None, float temperature=1.0) -> Tensor
 nll_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=-100, *, ScalarType? dtype=None) -> Tensor
 kl_div(Tensor input, Tensor target, int reduction=1, *, bool log_target=False, ScalarType? dtype=None) -> Tensor
@@ -48,7 +59,8 @@ kl_div(Tensor input, Tensor target, int reduction=1, *, bool log_target=False, S
 @pytest.mark.parametrize("schema", SCHEMAS.strip().splitlines(), ids=lambda s: s.split("(")[0])
 def test_schema(schema: str) -> None:
     """The published schema, as torch prints it."""
-    overload = getattr(torch.ops.torch_infotheory, schema.split("(")[0]).default
+    name, _, overload_name = schema.split("(")[0].partition(".")
+    overload = getattr(getattr(torch.ops.torch_infotheory, name), overload_name or "default")
     assert overload._schema == torch._C.parse_schema("torch_infotheory::" + schema)
 
 

@@ -371,6 +371,9 @@ def test_opcheck():
     torch.library.opcheck(ops._soft_histogram.default, (x, y, weight, mask, range, 6, 1, 0, 0))
     torch.library.opcheck(ops._soft_histogram.default, (x, y, None, None, range, 6, 1, 0, 0))
     torch.library.opcheck(
+        ops.soft_joint_histogram.default, (x, y, 6, [-1.0, 1.0]), {"mask": mask, "kernel": "linear"}
+    )
+    torch.library.opcheck(
         ops._soft_histogram_gather.default, (x, y, mask, range, h, 1, 1, 0, torch.float64)
     )
 
@@ -437,6 +440,9 @@ def test_bad_arguments():
         ((x, x, 5, (1, 0)), {}, ValueError, r"low below high, got \(1, 0\)"),
         ((x, x, 5, (0, math.inf)), {}, ValueError, "finite range"),
         ((x, x, 5, 3), {}, TypeError, r"range to be \(low, high\)"),
+        ((x, x, 5, (0, "1")), {}, TypeError, "range to be"),
+        ((x, x, 5), {"kernel": 2}, TypeError, "kernel to be a string, got 2"),
+        ((x, x, 5), {"dim": 1}, IndexError, "dim 1 is out of range for x"),
         ((x, x, 5), {"mask": x}, TypeError, "mask to be a tensor of booleans"),
         ((x, x[:5], 5), {}, RuntimeError, r"as many samples along dim -1, got \[10\] and \[5\]"),
         ((x.expand(2, 10), x.expand(3, 10), 5), {}, RuntimeError, "do not broadcast"),

@@ -138,12 +138,55 @@ def test_entropies_of_a_table_that_was_counted():
     assert torch.equal(ti.joint_table(x[order], y[order]), ti.joint_table(x, y))
 
 
+@pytest.mark.parametrize("dynamic", (False, True))
+@pytest.mark.parametrize("weighted", (False, True))
+def test_compile(weighted: bool, dynamic: bool):
+    """In one graph: with sizes, and of pairs without."""
+    torch._dynamo.reset()
+    x, y = labels(2, 50, classes=3) - 1, labels(2, 50, classes=4, seed=1)
+    w = torch.rand(2, 50) if weighted else None
+
+    def every(x: Tensor, y: Tensor, w: Tensor | None) -> tuple[Tensor, ...]:
+        columns = torch.stack([x, y, x], -2)
+        pairs = ti.joint_table(x, y, 2, 4, weight=w)
+        more = ti.joint_table(columns, (2, 4, 2), weight=w)
+        return (pairs, more, pairs if weighted else ti.joint_table(x, y))
+
+    compiled = torch.compile(every, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    for n in (40, 50):
+        given = x[:, :n], y[:, :n], w if w is None else w[:, :n]
+        for found, expected in zip(compiled(*given), every(*given), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def test_vmap_by_labels():
+    x, y = labels(3, 20, classes=3) - 1, labels(3, 20, classes=4, seed=1)
+    w = torch.rand(3, 20)
+    table = torch.func.vmap(lambda x, y, w: ti.joint_table(x, y, 2, 4, weight=w))(x, y, w)
+    torch.testing.assert_close(table, ti.joint_table(x, y, 2, 4, weight=w))
+
+
+def test_opcheck_and_meta():
+    ops = torch.ops.torch_infotheory
+    x, y = labels(3, 20, classes=3) - 1, labels(3, 20, classes=4, seed=1)
+    w = torch.rand(3, 20, requires_grad=True)
+    torch.library.opcheck(ops.joint_table.default, (x, y, 2, 4), {"weight": w})
+    torch.library.opcheck(ops.joint_table.columns, (torch.stack([x, y, x], -2), (2, 4, 2)))
+    on_meta = [v.to("meta") for v in (x, y, w)]
+    assert ti.joint_table(*on_meta[:2], 2, 4).dtype == torch.int64
+    weighted = ti.joint_table(*on_meta[:2], 2, 4, weight=on_meta[2])
+    assert weighted.shape == (3, 2, 4) and weighted.dtype == torch.float32
+
+
 BAD = [
     ((torch.tensor([0, 3]), torch.tensor([0, 1]), 3), {}, IndexError, "label 3 .* 3 classes"),
     ((torch.tensor([0, 3]), torch.tensor([0, 1]), 4, 1), {}, IndexError, "label 1 .* 1 classes"),
     ((torch.tensor([0.5]), torch.tensor([0])), {}, TypeError, "x to have labels .*Float"),
     ((torch.tensor([0]), torch.tensor([0j])), {}, TypeError, "y to have labels .*ComplexFloat"),
     (([0], torch.tensor([0])), {}, TypeError, "x to be a tensor, got .*list"),
+    ((torch.tensor([0]), 3), {}, TypeError, "y to be a tensor of labels, or the number"),
+    ((torch.zeros(2, 3).int(), torch.zeros(4, 3).int()), {}, RuntimeError, "do not broadcast"),
+    ((torch.tensor([0]), torch.tensor([0])), {"dtype": "int64"}, TypeError, "a torch.dtype"),
     ((torch.tensor([0]), torch.tensor([0, 1])), {}, RuntimeError, r"\[1\] and \[2\]"),
     ((torch.tensor(0), torch.tensor(0)), {}, RuntimeError, "samples along a dimension"),
     ((torch.tensor([0]), torch.tensor([0]), -1), {}, ValueError, "-1"),

@@ -85,12 +85,8 @@ class JointTable {
                  logs.defined() ? "log_probs" : "probs"};
     return pair_value<KlDivergence>(op, x, {.scale = unit}, false, {});
   }
-  Tensor zero() const {
-    c10::SymDimVector batch;
-    for (int64_t d = 0; d < rank; ++d)
-      if (!std::binary_search(named.begin(), named.end(), d)) batch.push_back(values.sym_size(d));
-    return values.new_zeros_symint(batch);
-  }
+  // With a gradient, and NaN where the table has one.
+  Tensor zero() const { return (named.empty() ? values : values.sum(named)) * 0; }
   int64_t variables() const { return int64_t(groups.size()); }
   Tensor result(const Tensor& value, bool keepdim) const {
     return (keepdim && rank ? kept_dims(value, named) : value).to(type);

@@ -20,10 +20,14 @@ void check_labels(const char* argument, const Tensor& labels) {
                    ": expected ", argument, " to have labels of an integer dtype, got ",
                    labels.scalar_type());
 }
-// None: the largest label plus one, for which a GPU is waited for.
-SymInt number_of_classes(const Tensor& labels, const optional<SymInt>& given) {
-  if (!given)
-    return labels.sym_numel() == 0 ? 0 : std::max(labels.max().item<int64_t>() + 1, int64_t(0));
+// One more than the largest label. It is an op of its own, because torch.compile has to find a size
+// that depends on numbers among the results of an op.
+Tensor number_of_classes(const Tensor& labels) {
+  if (labels.sym_numel() == 0) return at::zeros({}, labels.options().dtype(at::kLong));
+  return (labels.max().to(at::kLong) + 1).clamp_min(0);
+}
+SymInt size_of(const Tensor& labels, const optional<SymInt>& given) {
+  if (!given) return number_of_classes(labels).item<int64_t>();
   TORCH_CHECK_VALUE(*given >= 0, kJointTable, ": a number of classes cannot be ", *given);
   return *given;
 }
@@ -117,8 +121,7 @@ Tensor table_of(std::vector<Tensor> columns, const std::vector<optional<SymInt>>
     columns.pop_back();
   }
   std::vector<SymInt> sizes;
-  for (size_t v = 0; v < columns.size(); ++v)
-    sizes.push_back(number_of_classes(columns[v], given[v]));
+  for (size_t v = 0; v < columns.size(); ++v) sizes.push_back(size_of(columns[v], given[v]));
   const Tensor table = counted(columns, sizes, weights);
   return dtype ? table.to(*dtype) : weight ? table.to(weight->scalar_type()) : table;
 }
@@ -145,10 +148,12 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
   const std::string rest = "*, Tensor? weight=None, int dim=-1, ScalarType? dtype=None) -> Tensor";
   define(m, "joint_table(Tensor x, Tensor y, SymInt? num_x=None, SymInt? num_y=None, " + rest);
   define(m, "joint_table.columns(Tensor columns, SymInt[] sizes, " + rest);
+  define(m, "_number_of_classes(Tensor labels) -> Tensor");
 }
 void register_tables(torch::Library& m) {
   m.impl("joint_table", &joint_table);
   m.impl("joint_table.columns", &joint_table_of_columns);
+  m.impl("_number_of_classes", &number_of_classes);
 }
 TI_COMPOSITES(register_tables)
 

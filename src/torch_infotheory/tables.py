@@ -14,7 +14,10 @@ from torch_infotheory._ops import functions as _functions
 
 __all__ = ["joint_table"]
 
-_ops = _functions(["joint_table", "joint_table.columns"], **{"joint_table.columns": "joint_table"})
+_ops = _functions(
+    ["joint_table", "joint_table.columns", "_number_of_classes"],
+    **{"joint_table.columns": "joint_table"},
+)
 
 
 @overload
@@ -109,6 +112,9 @@ def joint_table(
         `torch_infotheory.estimators.mutual_information_from_labels`.
     """
     if isinstance(y, Tensor):
+        if torch.compiler.is_compiling():  # the tracer does not look for sizes inside an op
+            num_x = int(_ops._number_of_classes(x)) if num_x is None else num_x
+            num_y = int(_ops._number_of_classes(y)) if num_y is None else num_y
         return _ops.joint_table(x, y, num_x, num_y, weight, dim, dtype)
     if num_x is not None or num_y is not None:
         raise TypeError("joint_table: num_x and num_y go with two tensors of labels")

@@ -109,6 +109,93 @@ void check_measures_of_tables() {
         dependence / -joint.log(), {joint});
 }
 
+Tensor entropy_of(const Tensor& joint, at::IntArrayRef summed_out) {
+  const Tensor p = summed_out.empty() ? joint : joint.sum(summed_out);
+  return -(p * p.log()).flatten(1).sum(-1);
+}
+
+// Sums of entropies, which the library does not take.
+void check_measures_of_more_variables() {
+  const Tensor joint = leaf(normal({2, 24}).softmax(-1).view({2, 2, 3, 4}));  // of X, Y and Z
+  const Tensor h = entropy_of(joint, {}), h_x = entropy_of(joint, {2, 3}),
+               h_y = entropy_of(joint, {1, 3}), h_z = entropy_of(joint, {1, 2}),
+               h_xy = entropy_of(joint, {3}), h_xz = entropy_of(joint, {2}),
+               h_yz = entropy_of(joint, {1}), total = joint.sum({1, 2, 3});
+  const Tensor none = total * total.log();  // 0, but for its gradient
+
+  check("conditional_mutual_information",
+        it::conditional_mutual_information(joint, -3, -2, -1, "probs", 2),
+        (h_xz + h_yz - h - h_z) / std::log(2), {joint});
+  check("conditional_mutual_information, of pairs",
+        it::conditional_mutual_information(joint, {1, 2}, 3, {}), h_xy + h_z - h + none, {joint});
+  check("total_correlation", it::total_correlation(joint, {1, 2, 3}), h_x + h_y + h_z - h, {joint});
+  check("total_correlation, of pairs", it::total_correlation(joint, {{1, 3}, 2}), h_xz + h_y - h,
+        {joint});
+  check("dual_total_correlation",
+        it::dual_total_correlation(joint, {3, 1, 2}, "probs", {}, /*keepdim=*/true),
+        (h_xy + h_xz + h_yz - 2 * h).view({2, 1, 1, 1}), {joint});
+  check("co_information", it::co_information(joint, {1, 2, 3}),
+        h_x + h_y + h_z - h_xy - h_xz - h_yz + h, {joint});
+  check_close("co_information, of counts", "value",
+              it::co_information(17 * joint, {1, 2, 3}, "counts"),
+              it::co_information(joint, {1, 2, 3}));
+  check("co_information, of pairs", it::co_information(joint, {1, {2, 3}}), h_x + h_yz - h,
+        {joint});
+
+  check("normalized_mutual_information", it::normalized_mutual_information(joint, {1, 2}, 3),
+        (h_xy + h_z - h) / ((h_xy + h_z) / 2), {joint});
+  check("normalized_mutual_information, studholme",
+        it::normalized_mutual_information(joint, {1, 2}, 3, "studholme"), (h_xy + h_z) / h,
+        {joint});
+  const Tensor table = leaf(normal({2, 12}).softmax(-1).view({2, 3, 4}));
+  const Tensor product = table.sum(-1, /*keepdim=*/true) * table.sum(-2, true);
+  check("lautum_information", it::lautum_information(table),
+        (product * (product / table).log()).sum({-2, -1}), {table});
+  check("positive_pointwise_mutual_information", it::positive_pointwise_mutual_information(table),
+        (table / product).log().clamp_min(0), {table});
+  const Tensor p = leaf(normal({3, 4}).sigmoid()), logits = leaf(normal({3, 4}));
+  check("binary_entropy", it::binary_entropy(p, "probs", 2),
+        -p * p.log2() - (1 - p) * (1 - p).log2(), {p});
+  const Tensor q = logits.sigmoid();
+  check("binary_entropy, of logits", it::binary_entropy(logits, "logits"),
+        -q * q.log() - (1 - q) * (1 - q).log(), {logits});
+}
+
+void check_tables_of_data() {
+  const Tensor x = at::tensor({0, 2, 1, 2, -1, 2}), y = at::tensor({1, 0, 1, 0, 1, 1});
+  const Tensor weight = leaf(at::linspace(1, 2, 6, at::kDouble));
+  // Products of indicators, summed over the samples.
+  const auto indicators = [](const Tensor& labels, int64_t classes) {
+    return (labels.unsqueeze(-1) == at::arange(classes)).to(at::kDouble);
+  };
+  const Tensor of_x = indicators(x, 3), of_y = indicators(y, 2), counts = of_x.t().mm(of_y);
+
+  check_close("joint_table", "value", it::joint_table(x, y).to(at::kDouble), counts);
+  check_close("joint_table, of more classes", "value",
+              it::joint_table(x, y, 4, 3, {}, /*dim=*/0, at::kDouble),
+              at::constant_pad_nd(counts, {0, 1, 0, 1}));
+  check("joint_table, weighted", it::joint_table(x, y, {}, {}, weight),
+        (of_x * weight.unsqueeze(-1)).t().mm(of_y), {weight});
+  const Tensor z = at::tensor({0, 1, 0, 1, 1, 0});
+  check("joint_table, of columns", it::joint_table(at::stack({x, y, z}), {3, 2, 2}, weight),
+        at::einsum("nx,ny,nz,n->xyz", {of_x, of_y, indicators(z, 2), weight}), {weight});
+
+  // The linear window is 1 - |distance| between neighboring cells.
+  const Tensor a = leaf(normal({2, 5})), b = leaf(normal({2, 5}));
+  const auto window = [](const Tensor& samples, double low, double high) {
+    const Tensor place = (samples.clamp(low, high) - low) * (3 / (high - low));
+    return (1 - (place.unsqueeze(-1) - at::arange(4, at::kDouble)).abs()).clamp_min(0);
+  };
+  const Tensor mask = at::tensor({1, 1, 0, 1, 1}).to(at::kBool);
+  const Tensor kept = mask.to(at::kDouble).view({1, 5, 1}) / 4;
+  check("soft_joint_histogram",
+        it::soft_joint_histogram(a, b, 4, {{-1, 2}}, {{-3, 1.5}}, "linear", mask),
+        (kept * window(a, -1, 2)).transpose(1, 2).matmul(window(b, -3, 1.5)), {a, b});
+  const Tensor cubic = it::soft_joint_histogram(a, b, 8);
+  check_close("soft_joint_histogram, without a range", "total", cubic.sum({1, 2}),
+              at::ones(2, at::kDouble));
+}
+
 void check_losses() {
   const Tensor logits = leaf(normal({3, 5})), log_q = leaf(normal({3, 5}).log_softmax(-1));
   const Tensor p = leaf(normal({3, 5}).softmax(-1)), labels = at::tensor({4, 0, 2}, at::kLong);
@@ -161,6 +248,8 @@ int main() {
   check_measures();
   check_other_divergences();
   check_measures_of_tables();
+  check_measures_of_more_variables();
+  check_tables_of_data();
   check_losses();
   check_language_models();
   std::printf("ops: %d checks, %d failed\n", checks, failures);
