@@ -28,7 +28,9 @@ Tensor number_of_classes(const Tensor& labels) {
 }
 SymInt size_of(const Tensor& labels, const optional<SymInt>& given) {
   if (!given) return number_of_classes(labels).item<int64_t>();
-  TORCH_CHECK_VALUE(*given >= 0, kJointTable, ": a number of classes cannot be ", *given);
+  const auto known = given->maybe_as_int();
+  TORCH_CHECK_VALUE(!known || *known >= 0, kJointTable, ": a number of classes cannot be ", *given);
+  TORCH_SYM_CHECK(given->sym_ge(0), kJointTable, ": a number of classes cannot be below 0");
   return *given;
 }
 
