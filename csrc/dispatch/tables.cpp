@@ -43,8 +43,9 @@ struct Outside {
     for (size_t v = 0; v < columns.size(); ++v) {
       const Tensor& labels = columns[v];
       if (!labels.is_cpu() || !is_plain_tensor(labels)) {
-        add(left_out, labels < 0);
-        add(beyond, labels >= at::Scalar(sizes[v]));
+        const Tensor wide = labels.to(at::kLong);  // 8 bits do not have every number of classes
+        add(left_out, wide < 0);
+        add(beyond, wide >= at::Scalar(sizes[v]));
       } else if (labels.numel() > 0) {
         const auto [least, most] = labels.aminmax();
         const int64_t largest = most.item<int64_t>();
@@ -85,20 +86,16 @@ Tensor add_in_order(const Tensor& table, const Tensor& cells, const Tensor& weig
 }
 
 // Of labels in one shape, samples last.
-Tensor counted(const std::vector<Tensor>& columns, const std::vector<SymInt>& sizes,
-               const optional<Tensor>& weight) {
-  static const auto count_pairs =
-      find_op<Tensor(const Tensor&, const Tensor&, SymInt, SymInt)>("_count_pairs");
-  if (!weight && columns.size() == 2 && columns[0].is_cpu())
-    return count_pairs.call(columns[0], columns[1], sizes[0], sizes[1]);
+Tensor composed(const std::vector<Tensor>& columns, const std::vector<SymInt>& sizes,
+                const optional<Tensor>& weight) {
   const Outside outside(columns, sizes);
   const c10::SymDimVector shape = shape_of_tables(columns[0], sizes);
   const SymInt cells = c10::multiply_integers(shape);
   Tensor cell = cells_of(columns, sizes);
   if (outside.left_out.defined())  // one more cell
     cell = cell.masked_fill(outside.left_out, at::Scalar(cells));
-  if (outside.beyond
-          .defined())  // no cell at all, so that the kernel that adds to the table asserts
+  // No cell at all, so that the kernel that adds to the table asserts.
+  if (outside.beyond.defined())
     cell = cell.masked_fill(outside.beyond, at::Scalar(cells + 1));
   cell = cell.reshape(-1);
   const ScalarType type = weight ? exact_type(weight->scalar_type()) : at::kLong;
@@ -108,6 +105,19 @@ Tensor counted(const std::vector<Tensor>& columns, const std::vector<SymInt>& si
              : empty.index_add(0, cell,
                                at::ones({1}, empty.options()).expand_symint(cell.sym_sizes()));
   return table.narrow_symint(0, 0, cells).view_symint(shape);
+}
+
+Tensor counted(const std::vector<Tensor>& columns, const std::vector<SymInt>& sizes,
+               const optional<Tensor>& weight) {
+  static const auto count_pairs =
+      find_op<Tensor(const Tensor&, const Tensor&, SymInt, SymInt)>("_count_pairs");
+  return !weight && columns.size() == 2 && columns[0].is_cpu()
+             ? count_pairs.call(columns[0], columns[1], sizes[0], sizes[1])
+             : composed(columns, sizes, weight);
+}
+// What torch.export takes where it is to leave nothing but torch's own operators.
+Tensor count_pairs_composed(const Tensor& x, const Tensor& y, SymInt num_x, SymInt num_y) {
+  return composed({x, y}, {num_x, num_y}, {});
 }
 
 Tensor table_of(std::vector<Tensor> columns, const std::vector<optional<SymInt>>& given,
@@ -158,6 +168,9 @@ void register_tables(torch::Library& m) {
   m.impl("_number_of_classes", &number_of_classes);
 }
 TI_COMPOSITES(register_tables)
+TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutograd, m) {
+  m.impl("_count_pairs", &count_pairs_composed);
+}
 
 }  // namespace
 }  // namespace torch_infotheory
