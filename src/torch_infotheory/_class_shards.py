@@ -43,7 +43,11 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class RowOptions:
-    """The options of a row op, by the names of its schema (csrc/dispatch/signature.h)."""
+    """The options of a row op, by the names of its schema (csrc/dispatch/signature.h).
+
+    `log_probs`, which is none, is called like the cross-entropy of labels and logits; its value has
+    a last dimension of 3.
+    """
 
     name: str
     dim: int
@@ -69,6 +73,17 @@ class RowCall(RowOptions):
     p: Tensor
     q: Tensor | None = None
     weight: Tensor | None = None
+
+    @classmethod
+    def bound(
+        cls, op: Any, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> tuple[RowCall, dict[str, Any]]:
+        """Return the call of a row op, and what it was given besides."""
+        names = (argument.name for argument in op._schema.arguments)
+        given = dict(zip(names, args, strict=False)) | kwargs
+        name = op._schema.name.removeprefix("torch_infotheory::_").removesuffix("_backward")
+        fields = {key: given.pop(key) for key in cls.__dataclass_fields__ if key in given}
+        return cls(name=name, **fields), given
 
     @property
     def full(self) -> Tensor:
@@ -144,11 +159,15 @@ def _together(z: Sequence[Normalizer], totals: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class ClassShard:
-    """The classes from `offset` on, `size` out of `classes`; the groups together hold them all."""
+    """The classes from `offset` on, `size` out of `classes`; the groups together hold them all.
+
+    No rank has more than `largest` of them.
+    """
 
     offset: int
     size: int
     classes: int
+    largest: int
     groups: tuple[ProcessGroup, ...]
 
     def sums(self, *numbers: Tensor) -> tuple[Tensor, ...]:
@@ -168,6 +187,14 @@ def chunk(size: int, ranks: int, rank: int) -> tuple[int, int]:
     return start, min(most, size - start)
 
 
+def total_weight(labels: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
+    """What a mean over labels divides by; `weight` is of all classes."""
+    counts = labels != ignore_index
+    if weight is None:
+        return counts.sum(dtype=torch.float64)
+    return torch.where(counts, weight.double()[torch.where(counts, labels, 0).long()], 0.0).sum()
+
+
 def supports(call: RowCall) -> bool:
     """Whether the classes of a call may lie on several ranks."""
     smooth = call.label_smoothing != 0
@@ -182,7 +209,9 @@ def forward(call: RowCall, shard: ClassShard, dtype: torch.dtype) -> tuple[Tenso
     The operands have the classes of the shard alone, and `weight` does too.
     """
     here = replace(_with_a_class(call), reduction=NONE, scale=1.0)
-    if call.has_labels:
+    if call.name == "log_probs":
+        value, saved = _log_probs(here, shard)
+    elif call.has_labels:
         value, saved = (_labels if call.q_kind == LOGITS else _picks)(here, shard)
     else:
         value, saved = (_expectation if _reads_once(call) else _terms)(here, shard)
@@ -198,7 +227,9 @@ def _reads_once(call: RowCall) -> bool:
 def backward(call: RowCall, shard: ClassShard, g: Tensor, saved: Tensor, wrt: int) -> Tensor:
     """Return the gradient by the classes of the shard, without communication."""
     here = _with_a_class(call)
-    if call.has_labels:
+    if call.name == "log_probs":
+        gradient = _gradient_of_log_probs(here, shard, g, saved)
+    elif call.has_labels:
         of = _gradient_of_labels if call.q_kind == LOGITS else _gradient_of_picks
         gradient = of(here, shard, g, saved)
     else:
@@ -462,3 +493,53 @@ def _picks(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
 
 def _gradient_of_picks(call: RowCall, shard: ClassShard, g: Tensor, saved: Tensor) -> Tensor:
     return _with_local_labels(call, shard).backward(g, saved, 1)
+
+
+def check_labels(labels: Tensor, classes: int, ignore_index: int) -> None:
+    """Raise the row op's IndexError for labels (rows, ...) out of range, reading nothing else."""
+    log_q = torch.zeros((), device=labels.device)
+    shape = [labels.size(0), classes, *labels.shape[1:]] if labels.dim() else [classes]
+    RowCall(
+        name="cross_entropy",
+        dim=min(labels.dim(), 1),
+        p=labels,
+        q=log_q.expand(shape),
+        p_kind=LABELS,
+        q_kind=LOG_PROBS,
+        ignore_index=ignore_index,
+    ).forward()
+
+
+def _entropy_of(call: RowCall) -> RowCall:
+    return RowCall(name="entropy", dim=call.dim, p=call.full, p_kind=LOGITS)
+
+
+def _log_probs(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
+    """The three results of `log_probs` for labels and logits, in a last dimension."""
+    entropy, saved = _expectation(_entropy_of(call), shard)
+    z = _saved(saved)[0].z
+    label, here = _local_labels(call, shard, elsewhere=0)
+    own = _at(call.full, torch.where(here, label, 0), call.class_dim).double()
+    (x,) = shard.sums(torch.where(here, own, 0.0))
+    results = torch.stack([z.taken_from(x), entropy, z.high + z.log], -1)
+    counts = call.p != call.ignore_index
+    return torch.where(counts.unsqueeze(-1), results, 0.0), saved
+
+
+def _gradient_of_log_probs(call: RowCall, shard: ClassShard, g: Tensor, saved: Tensor) -> Tensor:
+    """The log-normalizer is the logit of the label less its log-probability."""
+    dtype, dim = call.full.dtype, call.class_dim
+    counts = call.p != call.ignore_index
+    by_log_prob, by_entropy, by_z = torch.where(counts.unsqueeze(-1), g, 0.0).unbind(-1)
+    # So that the sum is rounded once.
+    call = replace(call, q=call.full.to(torch.promote_types(dtype, torch.float32)))
+    gradient = _entropy_of(call).backward(by_entropy, saved, 0)
+    (entropy,) = _saved(saved)
+    zero = torch.zeros_like(entropy.total)
+    of_labels = _together((Normalizer(zero, zero), entropy.z), (zero, zero - 1))
+    cross_entropy = replace(call, name="cross_entropy")
+    gradient += _gradient_of_labels(cross_entropy, shard, by_z - by_log_prob, of_labels)
+    label, here = _local_labels(call, shard, elsewhere=0)
+    by_label = torch.where(here, by_z, 0.0).to(gradient.dtype)
+    gradient.scatter_add_(dim, torch.where(here, label, 0).unsqueeze(dim), by_label.unsqueeze(dim))
+    return gradient.masked_fill_(~counts.unsqueeze(dim), 0).to(dtype)

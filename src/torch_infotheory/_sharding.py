@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
@@ -33,6 +32,7 @@ from torch_infotheory._class_shards import (
     all_reduced,
     chunk,
 )
+from torch_infotheory._linear_shards import on_meta
 
 
 def _shard_dim(placement: Placement) -> int | None:
@@ -73,6 +73,16 @@ def _mesh_of(call: RowCall) -> DeviceMesh:
     if any(mesh != meshes[0] for mesh in meshes):
         raise RuntimeError(f"{call.name}: expected DTensors of one mesh, got {meshes}")
     return meshes[0]
+
+
+def _class_shard(mesh: DeviceMesh, dims: Sequence[int], classes: int) -> ClassShard:
+    """The classes of this rank, sharded on these dimensions of the mesh."""
+    offset, size, largest = 0, classes, classes
+    for i in dims:
+        start, size = chunk(size, mesh.size(i), mesh.get_local_rank(i))
+        offset += start
+        _, largest = chunk(largest, mesh.size(i), 0)
+    return ClassShard(offset, size, classes, largest, tuple(mesh.get_group(i) for i in dims))
 
 
 class _Layout:
@@ -149,16 +159,10 @@ class _Layout:
 
     def class_shard(self) -> ClassShard | None:
         """The classes of this rank, where it has not all of them."""
-        offset, size = 0, 0
-        groups: list[ProcessGroup] = []
-        for i, placement in enumerate(self.full):
-            if self.elementwise or not self._shards_classes(placement):
-                continue
-            size = size if groups else self.call.classes
-            start, size = chunk(size, self.mesh.size(i), self.mesh.get_local_rank(i))
-            offset += start
-            groups.append(self.mesh.get_group(i))
-        return ClassShard(offset, size, self.call.classes, tuple(groups)) if groups else None
+        dims = [i for i, placement in enumerate(self.full) if self._shards_classes(placement)]
+        if self.elementwise or not dims:
+            return None
+        return _class_shard(self.mesh, dims, self.call.classes)
 
     def local(self, x: Tensor | None, placements: Sequence[Placement]) -> Any:
         """The part of x on this rank; a plain tensor, where these are allowed, is everywhere."""
@@ -191,25 +195,8 @@ def _rows_in_mean(layout: _Layout) -> Tensor | int:
         full = call.full
         return math.prod(full.size(d) for d in range(full.dim()) if d not in layout.class_dims)
     labels = layout.local(call.p, layout.rows())
-    counts = labels != call.ignore_index
-    total = counts.sum(dtype=torch.float64)
-    if call.weight is not None:
-        weight = layout.local(call.weight, layout.everywhere).double()
-        total = torch.where(counts, weight[torch.where(counts, labels, 0).long()], 0.0).sum()
-    return layout.summed(total)
-
-
-def _on_meta(x: Tensor | None) -> Any:
-    return x if x is None else torch.empty(x.shape, dtype=x.dtype, device="meta")
-
-
-def _bound(op: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[RowCall, dict[str, Any]]:
-    """The call of a row op, and what it was given besides."""
-    names = (argument.name for argument in op._schema.arguments)
-    given = dict(zip(names, args, strict=False)) | kwargs
-    name = op._schema.name.removeprefix("torch_infotheory::_").removesuffix("_backward")
-    fields = {key: given.pop(key) for key in RowCall.__dataclass_fields__ if key in given}
-    return RowCall(name=name, **fields), given
+    weight = layout.local(call.weight, layout.everywhere)
+    return layout.summed(_class_shards.total_weight(labels, weight, call.ignore_index))
 
 
 # The signatures of a __torch_dispatch__ rule. Autograd is above, and has recorded the call.
@@ -219,10 +206,10 @@ def _bound(op: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[RowCal
 def _forward(
     cls: type, op: Any, types: Any, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    call, given = _bound(op, args, kwargs)
+    call, given = RowCall.bound(op, args, kwargs)
     _check_plain_tensors(call)
     # Checks the operands as wholes, and knows the shapes of the results.
-    whole = replace(call, p=_on_meta(call.p), q=_on_meta(call.q), weight=_on_meta(call.weight))
+    whole = replace(call, p=on_meta(call.p), q=on_meta(call.q), weight=on_meta(call.weight))
     like_value, like_saved = whole.forward(given.get("dtype"))
     layout = _Layout(call, row_dims=like_saved.dim() - 1)
     here, shard = layout.local_call(), layout.class_shard()
@@ -250,11 +237,11 @@ def _forward(
 def _backward(
     cls: type, op: Any, types: Any, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> Tensor:
-    call, given = _bound(op, args, kwargs)
+    call, given = RowCall.bound(op, args, kwargs)
     layout = _Layout(call, row_dims=given["saved"].dim() - 1)
     here, shard = layout.local_call(), layout.class_shard()
     g, saved = layout.local(given["g"], layout.value), layout.local(given["saved"], layout.saved)
-    wrt, like = given["wrt"], _on_meta(call.q if given["wrt"] else call.p)
+    wrt, like = given["wrt"], on_meta(call.q if given["wrt"] else call.p)
     if layout.mesh.get_coordinate() is None:
         gradient = here.full.new_empty(0, dtype=like.dtype)
     else:

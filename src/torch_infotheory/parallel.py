@@ -27,6 +27,7 @@ Gradient:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypedDict
 
 import torch
@@ -34,7 +35,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import _reduction as _Reduction
 
-from torch_infotheory import _arguments, _class_shards
+from torch_infotheory import _arguments, _class_shards, language_models
 from torch_infotheory._class_shards import (
     LABELS,
     LOGITS,
@@ -45,12 +46,27 @@ from torch_infotheory._class_shards import (
     RowCall,
     RowOptions,
 )
+from torch_infotheory._linear_shards import LinearLoss, autocast, on_meta
+from torch_infotheory.language_models import LogProbs
 from torch_infotheory.measures import Kind, _kinds_of
+from torch_infotheory.nn import functional
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["entropy", "cross_entropy", "kl_divergence", "js_divergence", "cross_entropy_loss"]
+__all__ = [
+    "entropy",
+    "cross_entropy",
+    "kl_divergence",
+    "js_divergence",
+    "cross_entropy_loss",
+    "log_probs",
+    "linear_cross_entropy",
+    "linear_entropy",
+    "linear_kl_div",
+    "linear_js_div",
+    "linear_log_probs",
+]
 
 Kinds: TypeAlias = Kind | tuple[Kind, Kind]
 
@@ -119,18 +135,13 @@ def cross_entropy_loss(
     op, code = "cross_entropy_loss", _Reduction.get_enum(reduction)
     dim = min(1, input.dim() - 1)
     shard = _shard_of(op, input, dim, group, classes)
-    if weight is not None and weight.numel() != shard.classes:
-        raise RuntimeError(
-            f"{op}: expected one weight for each of {shard.classes} classes, "
-            f"got weight {list(weight.shape)}"
-        )
     labels = not target.is_floating_point()
     if labels and input.dim() == 1 and target.numel() == 1:  # taken by torch, too, for one label
         target = target.reshape(())
-    local_weight = None if weight is None else weight.narrow(0, shard.offset, shard.size)
+    local_weight = None if weight is None else _local_weight(op, weight, shard)
     # The op knows torch's rules, and says what is wrong.
     like = _ops.cross_entropy_loss(
-        *map(_on_meta, (input, target, local_weight)),
+        *map(on_meta, (input, target, local_weight)),
         code,
         ignore_index,
         label_smoothing,
@@ -146,16 +157,263 @@ def cross_entropy_loss(
     )
     value = _rows(target, input, local_weight, options, shard)
     if code != NONE:
-        count = _labels_in_mean(target, weight, ignore_index) if labels else value.numel()
+        total = _class_shards.total_weight
+        count = total(target, weight, ignore_index) if labels else value.numel()
         value = value.sum() / count if code == MEAN else value.sum()
     return value.to(like.dtype)
 
 
-def _labels_in_mean(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    counts = target != ignore_index
-    if weight is None:
-        return counts.sum(dtype=torch.float64)
-    return torch.where(counts, weight.double()[torch.where(counts, target, 0).long()], 0.0).sum()
+def log_probs(
+    logits: Tensor,
+    index: Tensor,
+    dim: int = -1,
+    *,
+    temperature: float = 1.0,
+    ignore_index: int = -100,
+    dtype: torch.dtype | None = None,
+    group: Any = None,
+    classes: int | None = None,
+) -> LogProbs:
+    """Return log-probability, entropy and log-normalizer; see `torch_infotheory.log_probs`.
+
+    `index` counts all classes, and is the same on all ranks.
+    """
+    dim = _arguments.integer("log_probs", "dim", dim)
+    logits = _arguments.tensor("log_probs", "logits", logits)
+    shard = _shard_of("log_probs", logits, dim, group, classes)
+    dim %= logits.dim()
+    shape = [shard.classes if d == dim else size for d, size in enumerate(logits.shape)]
+    like = language_models.log_probs(
+        logits.new_empty(shape, device="meta"),
+        on_meta(index),
+        dim,
+        temperature=temperature,
+        ignore_index=ignore_index,
+        dtype=_type_of(logits, dtype),
+    )
+    _class_shards.check_labels(index, shard.classes, ignore_index)
+    if temperature != 1:  # widened, so that the gradient is rounded once
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
+    options = RowOptions(
+        name="log_probs", dim=dim, p_kind=LABELS, q_kind=LOGITS, ignore_index=ignore_index
+    )
+    results = _rows(index, logits, None, options, shard).to(like[0].dtype)
+    return LogProbs(*results.unbind(-1))
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+    softcap: float | None = None,
+    temperature: float = 1.0,
+    dtype: torch.dtype | None = None,
+    group: Any = None,
+    classes: int | None = None,
+) -> Tensor:
+    """Return the cross-entropy; see `torch_infotheory.nn.functional.linear_cross_entropy`.
+
+    `linear_weight` and `linear_bias` are of this rank's classes, and so are class probabilities;
+    class indices count all classes. `weight` has a factor for each of all classes.
+    """
+    return _linear(
+        functional.linear_cross_entropy,
+        group,
+        classes,
+        input=input,
+        linear_weight=linear_weight,
+        target=target,
+        linear_bias=linear_bias,
+        weight=weight,
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        options=options,
+        softcap=softcap,
+        temperature=temperature,
+        dtype=dtype,
+    )
+
+
+def linear_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    softcap: float | None = None,
+    temperature: float = 1.0,
+    mask: Tensor | None = None,
+    base: float | None = None,
+    reduction: str = "mean",
+    dtype: torch.dtype | None = None,
+    group: Any = None,
+    classes: int | None = None,
+) -> Tensor:
+    """Return the entropy; see `torch_infotheory.nn.functional.linear_entropy`.
+
+    `linear_weight` and `linear_bias` are of this rank's classes.
+    """
+    return _linear(
+        functional.linear_entropy,
+        group,
+        classes,
+        input=input,
+        linear_weight=linear_weight,
+        linear_bias=linear_bias,
+        softcap=softcap,
+        temperature=temperature,
+        mask=mask,
+        base=base,
+        reduction=reduction,
+        dtype=dtype,
+    )
+
+
+def linear_kl_div(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    target_weight: Tensor | None = None,
+    target_bias: Tensor | None = None,
+    kind: Kind = "logits",
+    direction: str = "forward",
+    softcap: float | None = None,
+    temperature: float = 1.0,
+    mask: Tensor | None = None,
+    reduction: str = "mean",
+    dtype: torch.dtype | None = None,
+    group: Any = None,
+    classes: int | None = None,
+) -> Tensor:
+    """Return the divergence from a teacher; see `torch_infotheory.nn.functional.linear_kl_div`.
+
+    The weights and biases, and a target that is no hidden states, are of this rank's classes.
+    """
+    return _linear(
+        functional.linear_kl_div,
+        group,
+        classes,
+        input=input,
+        linear_weight=linear_weight,
+        target=target,
+        linear_bias=linear_bias,
+        target_weight=target_weight,
+        target_bias=target_bias,
+        kind=kind,
+        direction=direction,
+        softcap=softcap,
+        temperature=temperature,
+        mask=mask,
+        reduction=reduction,
+        dtype=dtype,
+    )
+
+
+def linear_js_div(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    target_weight: Tensor | None = None,
+    target_bias: Tensor | None = None,
+    kind: Kind = "logits",
+    weight: float = 0.5,
+    softcap: float | None = None,
+    temperature: float = 1.0,
+    mask: Tensor | None = None,
+    reduction: str = "mean",
+    dtype: torch.dtype | None = None,
+    group: Any = None,
+    classes: int | None = None,
+) -> Tensor:
+    """Return the Jensen-Shannon divergence; see `torch_infotheory.nn.functional.linear_js_div`.
+
+    The weights and biases, and a target that is no hidden states, are of this rank's classes.
+    """
+    return _linear(
+        functional.linear_js_div,
+        group,
+        classes,
+        input=input,
+        linear_weight=linear_weight,
+        target=target,
+        linear_bias=linear_bias,
+        target_weight=target_weight,
+        target_bias=target_bias,
+        kind=kind,
+        weight=weight,
+        softcap=softcap,
+        temperature=temperature,
+        mask=mask,
+        reduction=reduction,
+        dtype=dtype,
+    )
+
+
+def linear_log_probs(
+    input: Tensor,
+    linear_weight: Tensor,
+    index: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    softcap: float | None = None,
+    temperature: float = 1.0,
+    ignore_index: int = -100,
+    dtype: torch.dtype | None = None,
+    group: Any = None,
+    classes: int | None = None,
+) -> LogProbs:
+    """Return the numbers of `log_probs`; see `torch_infotheory.nn.functional.linear_log_probs`.
+
+    `linear_weight` and `linear_bias` are of this rank's classes. The logits are made once, and once
+    more for their gradient.
+    """
+    results = _linear(
+        functional.linear_log_probs,
+        group,
+        classes,
+        input=input,
+        linear_weight=linear_weight,
+        index=index,
+        linear_bias=linear_bias,
+        softcap=softcap,
+        temperature=temperature,
+        ignore_index=ignore_index,
+        dtype=dtype,
+    )
+    return LogProbs(*results.unbind(-1))
+
+
+def _linear(function: Callable[..., Any], group: Any, classes: int | None, **given: Any) -> Tensor:
+    op = function.__name__
+    linear_weight = _arguments.tensor(op, "linear_weight", given["linear_weight"])
+    _arguments.tensor(op, "input", given["input"])
+    shard = _shard_of(op, linear_weight, 0, group, classes)
+    class_weight = given.get("weight")  # or the share of a teacher
+    if isinstance(class_weight, Tensor):
+        given["weight"] = _local_weight(op, class_weight, shard)
+    given = autocast(given)
+    loss = LinearLoss(f"parallel.{op}", function, given, shard, class_weight)
+    return loss(given).to(loss.like.dtype)
+
+
+def _local_weight(op: str, weight: Tensor, shard: ClassShard) -> Tensor:
+    if weight.numel() != shard.classes:
+        raise RuntimeError(
+            f"{op}: expected one weight for each of {shard.classes} classes, "
+            f"got weight {list(weight.shape)}"
+        )
+    return weight.narrow(0, shard.offset, shard.size)
 
 
 def _measure(
@@ -177,7 +435,7 @@ def _measure(
     base = None if base is None else _arguments.number(name, "base", base)
     # The op checks the arguments, and knows the shape and the type of the value.
     like = getattr(_ops, name)(
-        *map(_on_meta, operands),
+        *map(on_meta, operands),
         dim,
         **dict(zip(("kind", "q_kind"), kinds, strict=False)),
         base=base,
@@ -198,10 +456,6 @@ def _measure(
     return value.to(like.dtype).view(like.shape)
 
 
-def _on_meta(x: Tensor | None) -> Any:
-    return x if x is None else torch.empty(x.shape, dtype=x.dtype, device="meta")
-
-
 def _type_of(x: Tensor, dtype: torch.dtype | None) -> torch.dtype | None:
     """The type asked for, by the caller or by autocast."""
     if dtype is None and torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
@@ -218,13 +472,13 @@ def _shard_of(op: str, x: Tensor, dim: int, group: Any, classes: int | None) -> 
         sizes = _class_shards.all_reduced(mine, "sum", (group,)).tolist()
         if sum(sizes) == 0:
             raise RuntimeError(f"{op}: expected at least one class, got {list(x.shape)}")
-        return ClassShard(sum(sizes[:rank]), size, sum(sizes), (group,))
+        return ClassShard(sum(sizes[:rank]), size, sum(sizes), max(sizes), (group,))
     offset, expected = _class_shards.chunk(classes, ranks, rank)
     if size != expected:
         raise RuntimeError(
             f"{op}: expected {expected} of {classes} classes on rank {rank} of {ranks}, got {size}"
         )
-    return ClassShard(offset, size, classes, (group,))
+    return ClassShard(offset, size, classes, _class_shards.chunk(classes, ranks, 0)[1], (group,))
 
 
 def _rows(
