@@ -5,7 +5,7 @@ on the whole tensors.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -21,14 +21,13 @@ from torch_infotheory.nn import functional as F
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_gloo_available(), reason="this build of torch has no gloo"
 )
-SIZE = 3
-NAMES = [
+SIZE = 4
+LINEAR = [
     "linear_cross_entropy",
     "linear_entropy",
     "linear_kl_div",
     "linear_js_div",
     "linear_log_probs",
-    "log_probs",
 ]
 FACTORS = ("input", "linear_weight", "linear_bias", "target", "target_weight", "target_bias")
 TOLERANCE = {
@@ -168,8 +167,19 @@ class Draw:
             )
         )
 
-    def result_dtype(self) -> torch.dtype:
-        return self.options.get("dtype", self.dtype)
+    def compare(
+        self,
+        values: tuple[Tensor, ...],
+        gradients: dict[str, Tensor],
+        expected: tuple[Tensor, ...],
+        by: dict[str, Tensor],
+    ) -> None:
+        for value, whole in zip(values, expected, strict=True):
+            assert value.dtype == self.options.get("dtype", self.dtype)
+            self.assert_close(value, whole, "value")
+        for key, whole in by.items():
+            assert gradients[key].dtype == self.dtype
+            self.assert_close(gradients[key], whole, key)
 
     def assert_close(self, actual: Tensor, expected: Tensor, what: str) -> None:
         torch.testing.assert_close(
@@ -192,8 +202,8 @@ def several(values: Any) -> tuple[Tensor, ...]:
 
 
 @cache
-def two() -> Any:
-    return torch.distributed.new_group([0, 1])
+def groups() -> dict[int, Any]:
+    return {n: torch.distributed.new_group(range(n)) for n in (2, 3)} | {4: None}
 
 
 def shards_of(draw: Draw, ranks: int) -> tuple[list[int], int | None]:
@@ -210,10 +220,9 @@ def shards_of(draw: Draw, ranks: int) -> tuple[list[int], int | None]:
 def check_draws(name: str, dtype: torch.dtype, first: int, last: int) -> None:
     for seed in range(first, last):
         draw = Draw(name, seed, dtype, classes=random.Random(seed).choice((7, 7, 9, 2)))
-        group = two() if draw.any(True, False) else None
-        if group is not None and torch.distributed.get_rank() > 1:
-            continue
-        check_draw(draw, group)
+        size = draw.any(*groups())
+        if torch.distributed.get_rank() < size:
+            check_draw(draw, groups()[size])
 
 
 def check_draw(draw: Draw, group: Any) -> None:
@@ -229,17 +238,63 @@ def check_draw(draw: Draw, group: Any) -> None:
     values = several(function(**x, **draw.options, group=group, classes=classes))
     gradients = draw.gradients(values, x)
     expected, by = draw.expected()
-    for value, whole in zip(values, expected, strict=True):
-        assert value.dtype == draw.result_dtype()
-        draw.assert_close(value, whole, "value")
-    for key, whole in by.items():
-        assert gradients[key].dtype == draw.dtype
+    for key in by:
         if key in draw.class_dims:
-            whole = whole.split(sizes, draw.class_dims[key])[rank]
-        draw.assert_close(gradients[key], whole, key)
+            by[key] = by[key].split(sizes, draw.class_dims[key])[rank]
+    draw.compare(values, gradients, expected, by)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*LINEAR, "log_probs"])
 def test_local_shards(ranks: Ranks, name: str, dtype: torch.dtype) -> None:
     ranks.run(check_draws, name, dtype, 0, 24)
+
+
+# ---- DTensors ----
+
+
+@cache
+def meshes() -> list[Any]:
+    from torch.distributed.tensor import init_device_mesh
+
+    return [init_device_mesh("cpu", (4,)), init_device_mesh("cpu", (2, 2))]
+
+
+def check_distributed_draws(name: str, dtype: torch.dtype, first: int, last: int) -> None:
+    for seed in range(first, last):
+        draw = Draw(name, seed, dtype, classes=random.Random(seed).choice((7, 9, 2)))
+        check_distributed(draw, draw.any(*meshes()))
+
+
+def check_distributed(draw: Draw, mesh: Any) -> None:
+    """Any operand sharded along any dimension."""
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    x, layout = {}, {}
+    for key, t in draw.x.items():
+        dims = [None, *range(t.dim()), *([0, 0] if key == "linear_weight" else [])]
+        layout[key] = [draw.any(*dims) for _ in range(mesh.ndim)]
+        placements = [Replicate() if dim is None else Shard(dim) for dim in layout[key]]
+        x[key] = distribute_tensor(t, mesh, placements, src_data_rank=None)
+    for key in draw.by():
+        x[key].requires_grad_()
+    draw.options["layout"] = layout  # for a message
+    options = {key: value for key, value in draw.options.items() if key != "layout"}
+    values = several(getattr(F, draw.name)(**x, **options))
+    given = (
+        distribute_tensor(g, mesh, v.placements, src_data_rank=None)
+        for g, v in zip(draw.cotangents(values), values, strict=True)
+    )
+    by = draw.by()
+    gradients = torch.autograd.grad(values, [x[key] for key in by], list(given))
+    gradients = {key: g.full_tensor() for key, g in zip(by, gradients, strict=True)}
+    del draw.options["layout"]
+    expected = draw.expected()
+    draw.options["layout"] = layout
+    draw.compare(tuple(v.full_tensor() for v in values), gradients, *expected)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", LINEAR)
+def test_distributed(ranks: Ranks, name: str, dtype: torch.dtype) -> None:
+    ranks.run(check_distributed_draws, name, dtype, 0, 12)

@@ -284,7 +284,14 @@ class LinearLoss:
     def is_of_all_classes(self, key: str) -> bool:
         return key == "input" or (key == "target" and "target_weight" in self.shapes)
 
-    def second_derivative(self, *inputs: Any) -> Any:
+    def second_derivative(
+        self,
+        wanted: Sequence[str],
+        gg: Mapping[str, Tensor],
+        g: Tensor,
+        given: Mapping[str, Tensor],
+    ) -> Mapping[str, Tensor | None]:
+        """By the operands `wanted` and "g", that by the values, given those by the gradients."""
         raise NotImplementedError(f"{self.name}: no second derivative")
 
     def __call__(self, given: Mapping[str, Any]) -> Tensor:
@@ -329,10 +336,13 @@ class _Loss(torch.autograd.Function):
         ctx.loss, ctx.names, ctx.wanted, *operands = inputs
         ctx.save_for_backward(*operands, *output[1:])
         ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[3:]
+        if g is None:
+            return (None,) * (3 + len(needed))
         by = tuple(key for key, wanted in zip(ctx.names, needed, strict=True) if wanted)
         gradients = _Gradient.apply(ctx.loss, ctx.names, ctx.wanted, by, g, *ctx.saved_tensors)
         of = dict(zip(by, gradients, strict=True))
@@ -385,15 +395,18 @@ class _Gradient(torch.autograd.Function):
         ctx.loss, ctx.names, _, ctx.by, g, *tensors = inputs
         ctx.rest = len(tensors) - len(ctx.names)
         ctx.save_for_backward(g, *tensors[: len(ctx.names)])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, *gg: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gg: Tensor | None) -> tuple[Tensor | None, ...]:
         g, *operands = ctx.saved_tensors
+        inputs = ("g", *ctx.names)
+        needed = ctx.needs_input_grad[4 : 4 + len(inputs)]
+        wanted = [key for key, wants in zip(inputs, needed, strict=True) if wants]
         given = dict(zip(ctx.names, operands, strict=True))
-        needed = dict(zip(("g", *ctx.names), ctx.needs_input_grad[4:], strict=False))
-        wanted = [key for key, wants in needed.items() if wants]
-        of = ctx.loss.second_derivative(wanted, ctx.by, gg, g, given)
-        return (*[None] * 4, *(of.get(key) for key in needed), *[None] * ctx.rest)
+        by = {key: t for key, t in zip(ctx.by, gg, strict=True) if t is not None}
+        of = ctx.loss.second_derivative(wanted, by, g, given)
+        return (*[None] * 4, *(of.get(key) for key in inputs), *[None] * ctx.rest)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> NoReturn:

@@ -9,6 +9,7 @@ so that a plain call does not wait for it.
 
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -45,6 +46,18 @@ class Ops(SimpleNamespace):
 def functions(names: Iterable[str], **called: str) -> Ops:
     """Return the ops of these names; ``called`` has names of functions that differ from them."""
     return Ops(tuple(names), called)
+
+
+# What is called in the place of an op, with the op and its arguments, if one of these is such a
+# tensor. For ops that are composites, where torch.library.register_torch_dispatch comes too late:
+# autograd then records the parts of the composite.
+Rule: TypeAlias = Callable[[Any, dict[str, Any]], Any]
+_rules: dict[str, tuple[type, Rule]] = {}
+
+
+def register_rule(name: str, of: type, rule: Rule) -> None:
+    """Let a rule answer for an op where a tensor is of a subclass; torch.ops does not ask it."""
+    _rules[name] = of, rule
 
 
 _all: list[Ops] = []
@@ -102,6 +115,9 @@ def _function(name: str, called: str, validates: bool) -> Callable[..., Tensor]:
                 return _jagged.call(called, call, given)
             if validates:
                 _validation.check(called, name, given)
+            of, rule = _rules.get(name, ((), None))
+            if rule is not None and any(isinstance(x, of) for x in values):
+                return rule(op, given)
         return op(**dict(zip(arguments, values, strict=True)))
 
     return call

@@ -10,16 +10,16 @@ reduced.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
+from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
 
-from torch_infotheory import _class_shards
+from torch_infotheory import _class_shards, _ops
 from torch_infotheory._class_shards import (
     LOGITS,
     MEAN,
@@ -32,7 +32,7 @@ from torch_infotheory._class_shards import (
     all_reduced,
     chunk,
 )
-from torch_infotheory._linear_shards import on_meta
+from torch_infotheory._linear_shards import LinearLoss, autocast, on_meta
 
 
 def _shard_dim(placement: Placement) -> int | None:
@@ -54,12 +54,12 @@ def _replicates_plain_tensors() -> bool:
     return dispatcher._allow_implicit_replication or in_loss_parallel
 
 
-def _check_plain_tensors(call: RowCall) -> None:
+def _check_plain_tensors(name: str, operands: Sequence[Tensor]) -> None:
     """In forward alone: what it let pass is replicated in backward, wherever that runs."""
-    plain = [x for x in _operands(call) if not isinstance(x, DTensor)]
+    plain = [x for x in operands if not isinstance(x, DTensor)]
     if plain and not _replicates_plain_tensors():
         raise RuntimeError(
-            f"{call.name}: expected all operands to be DTensors, got a plain tensor; in "
+            f"{name}: expected all operands to be DTensors, got a plain tensor; in "
             "loss_parallel() and implicit_replication() it counts as replicated"
         )
 
@@ -68,11 +68,35 @@ def _operands(call: RowCall) -> list[Tensor]:
     return [x for x in (call.p, call.q, call.weight) if x is not None]
 
 
-def _mesh_of(call: RowCall) -> DeviceMesh:
-    meshes = [x.device_mesh for x in _operands(call) if isinstance(x, DTensor)]
+def _mesh_of(name: str, operands: Sequence[Tensor]) -> DeviceMesh:
+    meshes = [x.device_mesh for x in operands if isinstance(x, DTensor)]
     if any(mesh != meshes[0] for mesh in meshes):
-        raise RuntimeError(f"{call.name}: expected DTensors of one mesh, got {meshes}")
+        raise RuntimeError(f"{name}: expected DTensors of one mesh, got {meshes}")
     return meshes[0]
+
+
+def _local(x: Tensor | None, mesh: DeviceMesh, placements: Sequence[Placement]) -> Any:
+    """The part of x on this rank; a plain tensor, where these are allowed, is everywhere."""
+    if x is None:
+        return None
+    if not isinstance(x, DTensor):
+        x = DTensor.from_local(x, mesh, [Replicate()] * mesh.ndim, run_check=False)
+    return x.redistribute(mesh, placements).to_local()
+
+
+def _distributed(
+    x: Tensor, mesh: DeviceMesh, placements: Sequence[Placement], like: Tensor
+) -> DTensor:
+    """The whole, of the shape and strides of `like`, whose part on this rank is x."""
+    return DTensor.from_local(
+        x, mesh, placements, run_check=False, shape=like.shape, stride=like.stride()
+    )
+
+
+def _summed(x: Tensor, mesh: DeviceMesh, of_rows: Sequence[Placement]) -> Tensor:
+    """Over all rows, what every rank has summed over its own."""
+    sharded = [i for i, placement in enumerate(of_rows) if _shard_dim(placement) is not None]
+    return all_reduced(x, "sum", [mesh.get_group(i) for i in sharded])
 
 
 def _class_shard(mesh: DeviceMesh, dims: Sequence[int], classes: int) -> ClassShard:
@@ -89,7 +113,7 @@ class _Layout:
     """How one call lies on the mesh: a placement of its full operand for each mesh dimension."""
 
     def __init__(self, call: RowCall, row_dims: int) -> None:
-        self.call, self.mesh = call, _mesh_of(call)
+        self.call, self.mesh = call, _mesh_of(call.name, _operands(call))
         rank = call.full.dim()
         self.class_dims: Sequence[int] = [call.class_dim] if rank == row_dims + 1 else []
         if rank > row_dims + 1:  # a joint table lies in the last dimensions
@@ -152,10 +176,7 @@ class _Layout:
         return [Shard(0) if self._shards_classes(x) else Replicate() for x in self.full]
 
     def summed(self, x: Tensor) -> Tensor:
-        """Over all rows, what every rank has summed over its own."""
-        sharded = self.full if self.elementwise else self.rows()
-        dims = [i for i, placement in enumerate(sharded) if _shard_dim(placement) is not None]
-        return all_reduced(x, "sum", [self.mesh.get_group(i) for i in dims])
+        return _summed(x, self.mesh, self.full if self.elementwise else self.rows())
 
     def class_shard(self) -> ClassShard | None:
         """The classes of this rank, where it has not all of them."""
@@ -165,12 +186,7 @@ class _Layout:
         return _class_shard(self.mesh, dims, self.call.classes)
 
     def local(self, x: Tensor | None, placements: Sequence[Placement]) -> Any:
-        """The part of x on this rank; a plain tensor, where these are allowed, is everywhere."""
-        if x is None:
-            return None
-        if not isinstance(x, DTensor):
-            x = DTensor.from_local(x, self.mesh, self.everywhere, run_check=False)
-        return x.redistribute(self.mesh, placements).to_local()
+        return _local(x, self.mesh, placements)
 
     def local_call(self) -> RowCall:
         call = self.call
@@ -183,9 +199,7 @@ class _Layout:
         )
 
     def distributed(self, x: Tensor, placements: Sequence[Placement], like: Tensor) -> DTensor:
-        return DTensor.from_local(
-            x, self.mesh, placements, run_check=False, shape=like.shape, stride=like.stride()
-        )
+        return _distributed(x, self.mesh, placements, like)
 
 
 def _rows_in_mean(layout: _Layout) -> Tensor | int:
@@ -207,7 +221,7 @@ def _forward(
     cls: type, op: Any, types: Any, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     call, given = RowCall.bound(op, args, kwargs)
-    _check_plain_tensors(call)
+    _check_plain_tensors(call.name, _operands(call))
     # Checks the operands as wholes, and knows the shapes of the results.
     whole = replace(call, p=on_meta(call.p), q=on_meta(call.q), weight=on_meta(call.weight))
     like_value, like_saved = whole.forward(given.get("dtype"))
@@ -254,11 +268,152 @@ def _backward(
     return layout.distributed(gradient, layout.full, like)
 
 
+# ---- losses from hidden states ----
+
+_CLASSES = "classes"
+
+
+class _LinearLoss(LinearLoss):
+    """The loss of DTensors: on each dimension of the mesh, the first operand that is sharded along
+    its classes or rows decides, the linear map before the hidden states; the others follow."""
+
+    def __init__(self, op: Any, given: dict[str, Any]) -> None:
+        name = op.__name__
+        tensors = [x for x in given.values() if isinstance(x, Tensor)]
+        _check_plain_tensors(name, tensors)
+        self.mesh, self.op, self.arguments = _mesh_of(name, tensors), op, given
+        super().__init__(name, op, given, ClassShard(0, 0, 0, 0, ()))
+        self.whole = self.shapes
+        self.leading = given["input"].dim() - 1
+        self.class_dims = {"linear_weight": 0, "linear_bias": 0}
+        self.class_dims |= {"target_weight": 0, "target_bias": 0, "weight": 0}
+        if not self.options.has_labels and "target_weight" not in self.whole:
+            self.class_dims["target"] = self.leading
+        self.sharded = [self._sharded(i) for i in range(self.mesh.ndim)]
+        dims = [i for i, what in enumerate(self.sharded) if what == _CLASSES]
+        self.shard = _class_shard(self.mesh, dims, given["linear_weight"].size(0))
+        if self.options.has_labels:
+            self.class_weight = _local(given.get("weight"), self.mesh, self._everywhere)
+
+    @property
+    def _everywhere(self) -> list[Placement]:
+        return [Replicate()] * self.mesh.ndim
+
+    def _sharded(self, i: int) -> Placement | str | None:
+        """What of the loss is sharded on a dimension of the mesh: classes, or rows in this way."""
+        for key in ("linear_weight", "input", "target_weight", "target"):
+            x = self.arguments.get(key)
+            placement = x.placements[i] if isinstance(x, DTensor) else Replicate()
+            dim = _shard_dim(placement)
+            if dim is None:
+                continue
+            if dim == self.class_dims.get(key) and type(placement) is Shard:
+                return _CLASSES
+            if key in ("input", "target") and dim < self.leading:
+                return placement
+        return None
+
+    def _placements(self, key: str = "") -> list[Placement]:
+        """Of an operand, or of the values of the rows."""
+        of_rows = key in ("", "input", "target", "mask")
+        placements: list[Placement] = []
+        for sharded in self.sharded:
+            if isinstance(sharded, Placement) and of_rows:
+                placements.append(sharded)
+            elif sharded == _CLASSES and key in self.class_dims:
+                placements.append(Shard(self.class_dims[key]))
+            else:
+                placements.append(Replicate())
+        return placements
+
+    def local(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        local = {key: _local(x, self.mesh, self._placements(key)) for key, x in given.items()}
+        self.rows = local["input"].shape[:-1]
+        self.shapes = {key: self._local_shape(key, list(x)) for key, x in self.whole.items()}
+        return local
+
+    def _local_shape(self, key: str, shape: list[int]) -> torch.Size:
+        if key in ("input", "target", "mask"):
+            shape[0] = math.prod(self.rows)
+        if key in self.class_dims:
+            shape[key == "target"] = self.shard.size
+        return torch.Size(shape)
+
+    @property
+    def _value(self) -> list[Placement]:
+        return self._everywhere if self.reduced else self._placements()
+
+    def local_cotangent(self, g: Tensor) -> Tensor:
+        return _local(g, self.mesh, self._value)
+
+    def summed(self, x: Tensor) -> Tensor:
+        return _summed(x, self.mesh, self._placements())
+
+    def result(self, value: Tensor) -> Tensor:
+        like = self.like.new_empty((*self.like.shape, *self.results))
+        if not self.reduced:
+            value = value.reshape((*self.rows, *like.shape[self.leading :]))
+        return _distributed(value, self.mesh, self._value, like)
+
+    def gradient(self, key: str, local: Tensor, x: Tensor) -> Tensor:
+        """As the operand lies; of one that rows share, what is summed over them stays Partial."""
+        has, wanted = self._placements(key), self._everywhere
+        if isinstance(x, DTensor):
+            wanted = [Replicate() if p.is_partial() else p for p in x.placements]
+        for i, sharded in enumerate(self.sharded):
+            if sharded is None or _shard_dim(has[i]) is not None:
+                continue
+            has[i] = Partial()
+            if sharded != _CLASSES and wanted[i].is_replicate() and isinstance(x, DTensor):
+                wanted[i] = Partial()
+        whole = _distributed(local, self.mesh, has, on_meta(x)).redistribute(self.mesh, wanted)
+        return (whole if isinstance(x, DTensor) else whole.to_local()).to(x.dtype)
+
+    def second_derivative(
+        self,
+        wanted: Sequence[str],
+        gg: Mapping[str, Tensor],
+        g: Tensor,
+        given: Mapping[str, Tensor],
+    ) -> dict[str, Tensor | None]:
+        """By the composition over all logits, as for tensors of one process."""
+        create_graph = torch.is_grad_enabled()
+        x = {"g": g, **given}
+        if not create_graph:
+            x = {key: t.detach() for key, t in x.items()}
+            for key in {*wanted, *gg}:
+                x[key].requires_grad_()
+        operands = {key: x[key] for key in given}
+        if "index" in self.arguments:
+            operands["index"] = operands.pop("target")
+        with torch.enable_grad():
+            value = self.op(**{**self.arguments, **operands, "dtype": torch.float64})
+            value = torch.stack(value, -1) if self.of_log_probs else value
+            first = torch.autograd.grad(value, [x[key] for key in gg], x["g"], create_graph=True)
+            second = torch.autograd.grad(
+                first,
+                [x[key] for key in wanted],
+                list(gg.values()),
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        return dict(zip(wanted, second, strict=True))
+
+
+def _linear(op: Any, given: dict[str, Any]) -> Any:
+    given = autocast(given)
+    loss = _LinearLoss(op, given)
+    value = loss(given).to(loss.like.dtype)
+    return value.unbind(-1) if loss.of_log_probs else value
+
+
 def _register() -> None:
     for name in torch._C._dispatch_get_all_op_names():
         if name.startswith("torch_infotheory::_"):
             rule = _backward if name.endswith("_backward") else _forward
             torch.library.register_torch_dispatch(name, DTensor, rule)
+        elif name.startswith("torch_infotheory::linear_"):
+            _ops.register_rule(name.removeprefix("torch_infotheory::"), DTensor, _linear)
 
 
 _register()
