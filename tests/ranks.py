@@ -17,10 +17,52 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 START = 180  # seconds until all ranks have come up, on a machine with other work to do
 LIMIT = 240  # seconds for one check, likewise
 GRACE = 5  # seconds for the other ranks once one has failed
+
+
+class Traffic(TorchDispatchMode):
+    """Records what this rank sends, the largest tensor that it makes, and its matrix products."""
+
+    LOCAL = ("wait_tensor", "_wrap_tensor_autograd")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[tuple[str, int]] = []  # the collective, and how many numbers
+        self.made = 0
+        self.products = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        from torch.distributed.tensor import DTensor
+
+        if DTensor in types:
+            return NotImplemented  # its parts come here later
+        name = func.overloadpacket.__name__
+        if func.namespace in ("_c10d_functional", "c10d") and name not in self.LOCAL:
+            self.sent.append((name, args[0].numel()))
+        self.products += name in ("mm", "addmm")
+        out = func(*args, **(kwargs or {}))
+        memory = {x.untyped_storage().data_ptr() for x in args if self.is_real(x)}
+        for x in out if isinstance(out, tuple) else (out,):
+            if self.is_real(x) and x.untyped_storage().data_ptr() not in memory:
+                self.made = max(self.made, x.numel())
+        return out
+
+    @staticmethod
+    def is_real(x: Any) -> bool:
+        return type(x) is Tensor and not x.is_meta
+
+    @property
+    def largest(self) -> int:
+        return max((numbers for _, numbers in self.sent), default=0)
+
+    @property
+    def calls(self) -> set[str]:
+        return {name for name, _ in self.sent}
 
 
 def serve(rank: int, size: int, store: str, pipe: Connection) -> None:

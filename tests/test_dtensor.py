@@ -18,9 +18,8 @@ import pytest
 import reference
 import torch
 from ops import BASIC_CASES, CASES, Case
-from ranks import Ranks
+from ranks import Ranks, Traffic
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import torch_infotheory as ti
 from torch_infotheory import nn, parallel
@@ -61,44 +60,6 @@ def mesh_of(name: str) -> Any:
         return init_device_mesh("cpu", (4,))
     grid = init_device_mesh("cpu", (2, 2), mesh_dim_names=("rows", "columns"))
     return {"two": grid["columns"], "grid": grid}[name]
-
-
-class Traffic(TorchDispatchMode):
-    """Records what this rank sends, and the largest tensor that it makes."""
-
-    LOCAL = ("wait_tensor", "_wrap_tensor_autograd")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: list[tuple[str, int]] = []  # the collective, and how many numbers
-        self.made = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        from torch.distributed.tensor import DTensor
-
-        if DTensor in types:
-            return NotImplemented  # its parts come here later
-        name = func.overloadpacket.__name__
-        if func.namespace in ("_c10d_functional", "c10d") and name not in self.LOCAL:
-            self.sent.append((name, args[0].numel()))
-        out = func(*args, **(kwargs or {}))
-        memory = {x.untyped_storage().data_ptr() for x in args if self.is_real(x)}
-        for x in out if isinstance(out, tuple) else (out,):
-            if self.is_real(x) and x.untyped_storage().data_ptr() not in memory:
-                self.made = max(self.made, x.numel())
-        return out
-
-    @staticmethod
-    def is_real(x: Any) -> bool:
-        return type(x) is Tensor and not x.is_meta
-
-    @property
-    def largest(self) -> int:
-        return max((numbers for _, numbers in self.sent), default=0)
-
-    @property
-    def calls(self) -> set[str]:
-        return {name for name, _ in self.sent}
 
 
 def distributed(x: Tensor, mesh: Any, dims: Sequence[int | None]) -> Tensor:

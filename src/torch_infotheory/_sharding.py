@@ -281,7 +281,9 @@ class _LinearLoss(LinearLoss):
         name = op.__name__
         tensors = [x for x in given.values() if isinstance(x, Tensor)]
         _check_plain_tensors(name, tensors)
-        self.mesh, self.op, self.arguments = _mesh_of(name, tensors), op, given
+        self.mesh, self.op = _mesh_of(name, tensors), op
+        self.others = {key: x for key, x in given.items() if not isinstance(x, Tensor)}
+        self.target = "index" if "index" in given else "target"
         super().__init__(name, op, given, ClassShard(0, 0, 0, 0, ()))
         self.whole = self.shapes
         self.leading = given["input"].dim() - 1
@@ -289,7 +291,7 @@ class _LinearLoss(LinearLoss):
         self.class_dims |= {"target_weight": 0, "target_bias": 0, "weight": 0}
         if not self.options.has_labels and "target_weight" not in self.whole:
             self.class_dims["target"] = self.leading
-        self.sharded = [self._sharded(i) for i in range(self.mesh.ndim)]
+        self.sharded = [self._sharded(i, given) for i in range(self.mesh.ndim)]
         dims = [i for i, what in enumerate(self.sharded) if what == _CLASSES]
         self.shard = _class_shard(self.mesh, dims, given["linear_weight"].size(0))
         if self.options.has_labels:
@@ -299,10 +301,10 @@ class _LinearLoss(LinearLoss):
     def _everywhere(self) -> list[Placement]:
         return [Replicate()] * self.mesh.ndim
 
-    def _sharded(self, i: int) -> Placement | str | None:
+    def _sharded(self, i: int, given: Mapping[str, Any]) -> Placement | str | None:
         """What of the loss is sharded on a dimension of the mesh: classes, or rows in this way."""
         for key in ("linear_weight", "input", "target_weight", "target"):
-            x = self.arguments.get(key)
+            x = given.get(key)
             placement = x.placements[i] if isinstance(x, DTensor) else Replicate()
             dim = _shard_dim(placement)
             if dim is None:
@@ -378,16 +380,18 @@ class _LinearLoss(LinearLoss):
     ) -> dict[str, Tensor | None]:
         """By the composition over all logits, as for tensors of one process."""
         create_graph = torch.is_grad_enabled()
-        x = {"g": g, **given}
-        if not create_graph:
-            x = {key: t.detach() for key, t in x.items()}
-            for key in {*wanted, *gg}:
-                x[key].requires_grad_()
-        operands = {key: x[key] for key in given}
-        if "index" in self.arguments:
-            operands["index"] = operands.pop("target")
+        by = {*wanted, *gg}
+
+        def alone(key: str, t: Tensor) -> Tensor:
+            # g may depend on the operands, through which nothing is to be differentiated here.
+            t = t.view_as(t) if create_graph else t.detach()
+            return t.requires_grad_() if key in by else t
+
         with torch.enable_grad():
-            value = self.op(**{**self.arguments, **operands, "dtype": torch.float64})
+            x = {key: alone(key, t) for key, t in {"g": g, **given}.items()}
+        operands = {self.target if key == "target" else key: x[key] for key in given}
+        with torch.enable_grad():
+            value = self.op(**{**self.others, **operands, "dtype": torch.float64})
             value = torch.stack(value, -1) if self.of_log_probs else value
             first = torch.autograd.grad(value, [x[key] for key in gg], x["g"], create_graph=True)
             second = torch.autograd.grad(
@@ -401,6 +405,9 @@ class _LinearLoss(LinearLoss):
 
 
 def _linear(op: Any, given: dict[str, Any]) -> Any:
+    weight = given.get("weight")  # of classes, or the share of a teacher
+    if isinstance(weight, Tensor) and weight.requires_grad and torch.is_grad_enabled():
+        return op(**given)
     given = autocast(given)
     loss = _LinearLoss(op, given)
     value = loss(given).to(loss.like.dtype)
