@@ -547,6 +547,22 @@ def check_distributed_modes() -> None:
     )
 
 
+def check_distributed_compiled() -> None:
+    mesh = meshes()[0]
+    hidden, _, weight = factors()
+    labels = torch.tensor([0, 6, -100, 3, 1])
+    expected = F.linear_cross_entropy(hidden, weight, labels)
+    x, w, y = placed(hidden, mesh, 0), placed(weight, mesh, 0), placed(labels, mesh, None)
+    compiled = torch.compile(F.linear_cross_entropy, backend="aot_eager", fullgraph=True)
+    value = compiled(x, w, y)
+    gradients = torch.autograd.grad(value, (x, w))
+    torch.testing.assert_close(value.full_tensor(), expected)
+    torch.testing.assert_close(
+        [g.full_tensor() for g in gradients],
+        list(torch.autograd.grad(expected, (hidden, weight))),
+    )
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", LINEAR)
 def test_distributed(ranks: Ranks, name: str, dtype: torch.dtype) -> None:
@@ -564,3 +580,7 @@ def test_higher_derivatives(ranks: Ranks, name: str) -> None:
 
 def test_distributed_modes(ranks: Ranks) -> None:
     ranks.run(check_distributed_modes)
+
+
+def test_distributed_compiled(ranks: Ranks) -> None:
+    ranks.run(check_distributed_compiled)

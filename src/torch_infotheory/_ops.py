@@ -2,9 +2,9 @@
 
 ``torch.ops`` reads the schema of an op at every call, which takes longer than a small reduction.
 The extension has the same ops as typed functions. They take plain arguments; whatever else comes,
-``torch.ops`` serves: subclasses of tensors, modes, symbolic sizes. So does the tracer of
-torch.compile, which knows ops but no functions of an extension. Types are checked on that way only,
-so that a plain call does not wait for it.
+``torch.ops`` serves: subclasses of tensors, unless a rule is registered for them, modes, symbolic
+sizes. So does the tracer of torch.compile, which knows ops but no functions of an extension. Types
+are checked on that way only, so that a plain call does not wait for it.
 """
 
 from collections.abc import Callable, Iterable

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from torch_infotheory import _class_shards, _ops
 from torch_infotheory._class_shards import (
@@ -414,9 +415,23 @@ def _linear(op: Any, given: dict[str, Any]) -> Any:
     return value.unbind(-1) if loss.of_log_probs else value
 
 
+@torch.no_grad()
+def _gathered(cls: type, op: Any, types: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """`_linear_loss` under torch.compile, which no rule of a function reaches: on whole tensors."""
+    mesh = next(x.device_mesh for x in tree_leaves((args, kwargs)) if isinstance(x, DTensor))
+    whole = tree_map_only(DTensor, DTensor.full_tensor, (args, kwargs))
+    return tree_map_only(
+        Tensor,
+        lambda x: DTensor.from_local(x, mesh, [Replicate()] * mesh.ndim, run_check=False),
+        op(*whole[0], **whole[1]),
+    )
+
+
 def _register() -> None:
     for name in torch._C._dispatch_get_all_op_names():
-        if name.startswith("torch_infotheory::_"):
+        if name.startswith("torch_infotheory::_linear_loss"):
+            torch.library.register_torch_dispatch(name, DTensor, _gathered)
+        elif name.startswith("torch_infotheory::_"):
             rule = _backward if name.endswith("_backward") else _forward
             torch.library.register_torch_dispatch(name, DTensor, rule)
         elif name.startswith("torch_infotheory::linear_"):

@@ -1,18 +1,33 @@
-"""Measures and the cross-entropy loss of distributions whose classes lie on several ranks.
+"""Measures and losses of distributions whose classes lie on several ranks.
 
 Under tensor parallelism (vocabulary parallelism) each rank of a process group has the logits of
-some of the classes. The functions here take such local shards as they are. A rank reads its own
-classes only; what travels are a few numbers per row, in three all-reduces, and nothing in the
-backward pass. Every rank gets the whole value, and the gradient of its own shard::
+some of the classes, or the rows of a weight that make them of hidden states. The functions here
+take such local shards as they are. A rank reads its own classes only; what travels are a few
+numbers per row, in three all-reduces, and nothing in the backward pass. Every rank gets the whole
+value, and the gradient of its own shard::
 
     loss = parallel.cross_entropy_loss(local_logits, labels, group=tensor_parallel_group)
 
-The functions are those of `torch_infotheory`, for one class dimension, and the loss is
-`torch_infotheory.nn.functional.cross_entropy`, with the same arguments, values, gradients and
-errors. DTensors do not need them: the functions of the package take these as they are.
+The functions are those of `torch_infotheory` and of `torch_infotheory.nn.functional`, where
+`cross_entropy_loss` is `cross_entropy`, for one class dimension, with the same arguments, values,
+gradients and errors. DTensors do not need them: the functions of the package take these as they
+are.
+
+The functions whose names begin with ``linear_`` make the logits of this rank's classes from hidden
+states, which are the same on all ranks, a block of rows at a time::
+
+    loss = parallel.linear_cross_entropy(hidden, local_weight, labels, group=tensor_parallel_group)
+
+They send the numbers of each row block by block. In the backward pass they send the gradient of the
+hidden states, and of a teacher's, in one all-reduce each, in float32 at least; the gradient of a
+weight is that of the shard, and stays on its rank.
 
 Shared arguments:
-    p, q, input: The classes of this rank.
+    p, q, logits: The classes of this rank. The `input` of `cross_entropy_loss` likewise.
+    input: Hidden states, shape (..., H), the same on all ranks.
+    linear_weight, linear_bias: The classes of this rank, shapes (C_local, H) and (C_local). A
+        teacher's weight, bias, logits and probabilities likewise.
+    target, index, mask: Class indices count all classes, and are the same on all ranks.
     group: The process group whose ranks share the classes, in the order of the ranks; None for the
         default group.
     classes: The number of classes on all ranks together. Where it is given, the shards have to be
@@ -21,7 +36,22 @@ Shared arguments:
 
 Gradient:
     First derivatives, in reverse mode. A second derivative, forward mode and vmap raise
-    NotImplementedError.
+    NotImplementedError. By class weights there is none: RuntimeError.
+
+Raises:
+    IndexError: "Target n is out of bounds." on every rank, before anything is multiplied.
+    RuntimeError: If there is no class at all, or a rank does not have as many as ``classes`` says.
+
+Example:
+    With one rank.
+
+    >>> import torch, torch_infotheory
+    >>> import torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> hidden, local_weight = torch.ones(3, 2), torch.ones(4, 2)
+    >>> torch_infotheory.parallel.linear_entropy(hidden, local_weight, base=2, classes=4)
+    tensor(2.)
+    >>> dist.destroy_process_group()
 """
 
 from __future__ import annotations
