@@ -6,7 +6,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help build test test-cpp test-compilers test-library test-sanitizers test-cuda-sim \
-        cuda-figures test-gpu test-python fuzz test-2.11 test-2.12 test-2.14 demo bench bench-full \
+        cuda-figures test-gpu test-python test-recipes fuzz test-2.11 test-2.12 test-2.14 demo bench bench-full \
         accuracy lint format docs site clean
 
 # The interpreter that .venv is made with; how many compilers and test processes run side by side.
@@ -58,6 +58,20 @@ $(EMULATION): $(EXTENSION) $(shell find tests/cuda_emulation -type f -not -name 
 test-python: $(EXTENSION) $(EMULATION)  ## the package, its docstrings, its pages and programs in C++
 	@echo "==> testing the package, its docstrings, its pages and programs in C++"
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
+
+# The libraries have many dependencies, and some pin those of .venv to other releases.
+RECIPES := $(CURDIR)/.venv-recipes
+$(RECIPES)/installed: pyproject.toml
+	@echo "==> installing transformers, TRL and torchtitan into .venv-recipes"
+	@$(PYTHON) -m venv $(RECIPES)
+	@$(RECIPES)/bin/python -m pip install --quiet --disable-pip-version-check pip==26.3
+	@$(RECIPES)/bin/python -m pip install --group recipes
+	@touch $@
+
+test-recipes: $(EXTENSION) $(RECIPES)/installed  ## the recipes with transformers, TRL and torchtitan; figures: benchmarks/recipes.py
+	@echo "==> testing the recipes with the libraries that they are for"
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/src $(RECIPES)/bin/python -m pytest -n $(JOBS) \
+	    $(wildcard tests/test_recipes*.py)
 
 fuzz: $(EXTENSION) $(EMULATION)  ## random calls against float64: SECONDS=60 of them, SEED=a new one
 	@echo "==> comparing random calls with float64"

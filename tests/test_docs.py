@@ -123,17 +123,16 @@ def resolved(name: str) -> object:
     return None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_page_runs_and_prints_what_it_shows(page):
-    """The python blocks of a page run in order and share their names.
+def run(page: Path, names: dict[str, object] | None = None, *, shown: bool = True) -> dict:
+    """Run the python blocks of a page in order, with the names that they share; return the names.
 
     A block of prompts is a doctest. A block without prompts is a program, and the text block that
-    follows it shows what it prints.
+    follows it shows what it prints, unless libraries print what is not `shown`.
     """
     text = page.read_text()
     blocks = list(BLOCK.finditer(text))
     assert any(block[1] == "python" for block in blocks)
-    names: dict[str, object] = {"__name__": page.stem}
+    names = {"__name__": page.stem, **(names or {})}
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         if block[1] != "python":
             continue
@@ -150,8 +149,14 @@ def test_page_runs_and_prints_what_it_shows(page):
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
                 exec(compile(block[2], where, "exec"), names)
-            shown = following[2] if following is not None and following[1] == "text" else ""
-            assert printed.getvalue() == shown, where
+            text_block = following[2] if following is not None and following[1] == "text" else ""
+            assert not shown or printed.getvalue() == text_block, where
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_runs_and_prints_what_it_shows(page):
+    run(page)
 
 
 def examples() -> Iterator[doctest.DocTest]:
