@@ -6,11 +6,13 @@
 
 What is measured is the code of the pages: their blocks are run. All contenders of a table get the
 same tensors, one thread, and take turns. Times are those of the processor, the least of several
-calls. The error is the largest deviation from float64 of the values, relative to the largest value;
-of 16 bits from float64 of the same rounded tensors.
+calls; the peak of memory is that of torch's allocator beyond the inputs. The error is the largest
+deviation of the values from float64, relative to the largest value; of 16 bits from float64 of the
+same rounded tensors.
 """
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +38,7 @@ from torch_infotheory import log_probs
 from torch_infotheory.nn import functional as ours
 
 PAGES = Path(__file__).resolve().parents[1] / "docs/recipes"
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler prints where it starts and stops
 IGNORED = -100
 DTYPES = (torch.float32, torch.bfloat16)
 SECONDS = 3.0
@@ -49,6 +53,20 @@ class Processor(measure.CpuClock):
         for _ in range(repeat):
             call()
         return (time.process_time() - start) / repeat
+
+    def peak(self, call: measure.Call) -> int:
+        """The bytes that torch's allocator has given out at once, at most, during a call.
+
+        Unlike resident memory they are the same in every run.
+        """
+        with torch.profiler.profile(profile_memory=True) as profile:
+            call()
+        with NamedTemporaryFile(suffix=".json") as file:
+            profile.export_chrome_trace(file.name)
+            events = json.loads(Path(file.name).read_text())["traceEvents"]
+        memory = [e["args"] for e in events if e["name"] == "[memory]"]
+        before = memory[0]["Total Allocated"] - memory[0]["Bytes"]
+        return max(x["Total Allocated"] for x in memory) - before
 
 
 @dataclass(frozen=True)
@@ -393,8 +411,6 @@ def on_rank(rank: int, folder: str, size: Size, calls: int) -> None:
 
 
 def sharded(size: Size, calls: int = 3) -> str:
-    from tempfile import TemporaryDirectory
-
     import torchtitan  # noqa: F401  the ranks need it
 
     with TemporaryDirectory() as folder:

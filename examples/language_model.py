@@ -12,6 +12,9 @@ and both are tested on text that neither has seen: ``linear_log_probs`` gives, o
 bits that a byte takes and the entropy of the prediction, the bits that the model expects it to
 take. Where a model is calibrated the two agree.
 
+The logits of bytes are small. For tokens of two bytes, of which there are 65,536, they are most of
+what a training step takes, and the memory of a step is shown with each of the three losses.
+
     python examples/language_model.py --steps 50 --output language_model.png
 """
 
@@ -19,6 +22,8 @@ import argparse
 import inspect
 import json
 import math
+import os
+import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +42,7 @@ from tqdm import trange
 
 from torch_infotheory.nn import functional as ours
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler prints where it starts and stops
 Loss = Callable[["LanguageModel", Tensor, Tensor], Tensor]
 
 SOURCES = (argparse, inspect, json, textwrap)
@@ -53,11 +59,11 @@ TOLERANCE = 1e-5
 
 
 class LanguageModel(nn.Module):
-    """Logits (N, L, 256) of the next byte after each of the bytes (N, L)."""
+    """Logits (N, L, 256) of the next byte after each of the bytes (N, L), or of other tokens."""
 
-    def __init__(self, width: int = WIDTH, layers: int = 2) -> None:
+    def __init__(self, width: int = WIDTH, layers: int = 2, tokens: int = BYTES) -> None:
         super().__init__()
-        self.byte = nn.Embedding(BYTES, width)
+        self.byte = nn.Embedding(tokens, width)
         self.position = nn.Embedding(CONTEXT, width)
         layer = nn.TransformerEncoderLayer(
             width,
@@ -69,7 +75,7 @@ class LanguageModel(nn.Module):
         )
         self.layers = nn.TransformerEncoder(layer, num_layers=layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
-        self.next_byte = nn.Linear(width, BYTES)
+        self.next_byte = nn.Linear(width, tokens)
         causal = nn.Transformer.generate_square_subsequent_mask(CONTEXT)
         self.register_buffer("causal", causal, persistent=False)
 
@@ -143,6 +149,35 @@ def train(
             curve.append(value.item())
             bar.set_postfix({"bits per byte": f"{curve[-1] / math.log(2):.3f}"})
     return model, curve
+
+
+def peak(step: Callable[[], object]) -> int:
+    """The bytes that torch's allocator has given out at once, at most, during a step."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        step()
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        profile.export_chrome_trace(file.name)
+        events = json.loads(Path(file.name).read_text())["traceEvents"]
+    memory = [event["args"] for event in events if event["name"] == "[memory]"]
+    before = memory[0]["Total Allocated"] - memory[0]["Bytes"]
+    return max(args["Total Allocated"] for args in memory) - before
+
+
+def memory_of_pairs() -> dict[str, int]:
+    """What a training step takes beyond the model, with each loss, for tokens of two bytes."""
+    first, second = text()[: 2 * (len(text()) // 2)].view(-1, 2).unbind(1)
+    batch = passages(first * BYTES + second)
+    model = LanguageModel(tokens=BYTES**2)
+    losses = {
+        "torch, all logits": of_logits(F.cross_entropy),
+        "torch_infotheory, all logits": of_logits(ours.cross_entropy),
+        "from hidden states": of_hidden_states,
+    }
+    found = {}
+    for name, loss in losses.items():
+        model.zero_grad()
+        found[name] = peak(lambda loss=loss: loss(model, batch[:, :-1], batch[:, 1:]).backward())
+    return found
 
 
 def predictions(model: LanguageModel) -> tuple[Tensor, Tensor]:
@@ -226,6 +261,17 @@ def describe(measured: dict[str, tuple[Tensor, Tensor]]) -> None:
     Console().print(table)
 
 
+def show_memory(found: dict[str, int]) -> None:
+    table = Table("tokens of two bytes", "MiB of a step", box=SIMPLE_HEAD)
+    table.columns[1].justify = "right"
+    for name, count in found.items():
+        table.add_row(name, f"{count / 2**20:.0f}")
+    logits = BATCH * CONTEXT * BYTES**2 * 4
+    console = Console()
+    console.print("Memory: the most that torch's allocator has given out at once", table)
+    console.print(f"All logits take {logits / 2**20:.0f} MiB.", highlight=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, default=50, help="optimizer steps (default 50)")
@@ -241,6 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     student, _ = train(from_teacher(model), steps, "a student, from a teacher", small)
     measured = {"model": predictions(model), "student": predictions(student)}
     describe(measured)
+    show_memory(memory_of_pairs())
     if options.output:
         draw(hidden, measured, options.output)
         print(f"The picture is {options.output}.")

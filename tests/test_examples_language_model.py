@@ -77,6 +77,25 @@ def test_a_student_learns_from_the_teacher(
     assert bits.mean() < 6  # of 8 without an opinion
 
 
+def test_memory_of_a_step(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(example, "BATCH", 4)
+    torch.manual_seed(0)
+    theirs, mine, hidden = example.memory_of_pairs().values()
+    logits = 4 * 4 * example.CONTEXT * example.BYTES**2
+    assert 3 * logits < theirs and 2 * logits < mine < theirs - 0.9 * logits
+    block, gradients = 2**25, 2 * 4 * example.WIDTH * example.BYTES**2
+    assert block + gradients < hidden < mine - 0.5 * logits
+
+
+def test_the_peak_is_of_what_is_there_at_once(example: ModuleType) -> None:
+    def step() -> None:
+        x = torch.zeros(1000)
+        for _ in range(3):
+            x = x + 1
+
+    assert 8000 <= example.peak(step) < 9000
+
+
 def test_the_text_comes_with_python(example: ModuleType) -> None:
     text = example.text()
     assert bytes(text[:40].tolist()).startswith(b"# Author: Steven J. Bethard")
@@ -106,4 +125,8 @@ def test_what_it_prints(
     assert float(rows[0][1]) == pytest.approx(8, abs=0.5)  # bits
     assert "The curves agree" in printed.out
     assert re.search(r"student\s+\d\.\d{3}\s+\d\.\d{3}\s+\d\.\d{3}", printed.out)
+    sizes = re.findall(r"(?:all logits|hidden states)\s+(\d+)\s*$", printed.out, re.MULTILINE)
+    assert len(sizes) == 3 and "All logits take 256 MiB." in printed.out
+    theirs, mine, hidden = map(int, sizes)
+    assert theirs > 3 * 256 and theirs > mine > 2 * 256 and 0 < hidden < 256
     assert "bits per byte=" in printed.err and "torch_infotheory" in printed.err
