@@ -41,7 +41,7 @@ PAGES = Path(__file__).resolve().parents[1] / "docs/recipes"
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler prints where it starts and stops
 IGNORED = -100
 DTYPES = (torch.float32, torch.bfloat16)
-SECONDS = 3.0
+SECONDS = 1.0
 RANKS = 2
 
 

@@ -455,22 +455,26 @@ def test_chunked_divergence_loss(beta: float, dtype: torch.dtype, recipe: Simple
 
 @DTYPES
 @pytest.mark.parametrize("items", [None, 5])
+@pytest.mark.parametrize("cast", [False, True])
 def test_fused_lm_head(
-    items: int | None, dtype: torch.dtype, recipe: SimpleNamespace, saved: str
+    cast: bool, items: int | None, dtype: torch.dtype, recipe: SimpleNamespace, saved: str
 ) -> None:
     tokens = torch.randint(3, len(WORDS), (4, 9), generator=torch.Generator().manual_seed(0))
     labels = torch.where(torch.arange(9) > 3, tokens, IGNORED)
     found = []
     for add in (recipe.add_fused_lm_head, trl_utils.add_fused_lm_head):
         model = LlamaForCausalLM.from_pretrained(saved).to(dtype)
-        add(model, temperature=0.7, outputs=("log_probs", "entropy"))
+        if cast:
+            model.lm_head.float()  # as the trainers do
+        add(model, 0.7, cast, outputs=("log_probs", "entropy"))
         output = model(tokens, labels=labels, fused_lm_head=True, num_items_in_batch=items)
         total = output.log_probs.sum() + 0.1 * output.entropy.sum()
         gradients = grad(total, [model.lm_head.weight, model.model.norm.weight])
         found.append((output.loss, output.log_probs, output.entropy, *gradients))
         assert torch.equal(output.label_mask, labels[:, 1:] != IGNORED)
-        assert model(tokens).logits.shape == (4, 9, len(WORDS))
-        assert model(tokens, labels=labels).loss > 0
+        if dtype == model.lm_head.weight.dtype:
+            assert model(tokens).logits.shape == (4, 9, len(WORDS))
+            assert model(tokens, labels=labels).loss > 0
         states = model.model(tokens).last_hidden_state[:, :-1]
         weight = model.lm_head.weight
     assert found[0][1].dtype == found[0][2].dtype == torch.float32
