@@ -1,5 +1,6 @@
 """The code of the recipes gives what a float64 reference says. Its own files have the libraries."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,29 @@ def test_torchtitan_gives_the_same_and_gathers(ranks: Ranks) -> None:
         "torchtitan", reason="torchtitan is not installed; make test-recipes does so"
     )
     ranks.run(check_dtensors, "torchtitan")
+
+
+# Figures
+
+
+def assert_that_contenders_agree(name: str) -> None:
+    """What benchmarks/recipes.py measures for a page is what float64 says, by each function."""
+    sys.path.append(str(ROOT / "benchmarks"))
+    import recipes
+
+    for table in recipes.TABLES[name](recipes.Size(2, 6, 8, 50), torch.float32):
+        assert len(table.calls) >= 2
+        exact = table.exact(*(x.double() for x in table.inputs))
+        for call in table.calls.values():
+            assert_near(call(*table.inputs), exact)
+
+
+@pytest.mark.parametrize("name", ["lightning", "policy_gradient"])
+def test_the_figures_are_of_equal_functions(name: str) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    if name == "lightning":
+        pytest.importorskip("torchmetrics", reason="torchmetrics is not installed")
+    assert_that_contenders_agree(name)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 import torch
 from test_docs import run
-from test_recipes import IGNORED, assert_near, log_prob_of, page, random
+from test_recipes import (
+    IGNORED,
+    assert_near,
+    assert_that_contenders_agree,
+    log_prob_of,
+    page,
+    random,
+)
 from torch import Tensor
 from torch.autograd import grad
 
@@ -230,6 +237,10 @@ def test_hidden_states_in_bfloat16_are_nearer(recipe: SimpleNamespace) -> None:
             (theirs(tokens, labels=tokens).loss - exact).abs(),
         ]
     assert errors[0] < 1e-5 * exact and errors[0] < errors[1]
+
+
+def test_the_figures_are_of_equal_functions() -> None:
+    assert_that_contenders_agree("transformers")
 
 
 def test_the_recipe_is_of_the_installed_release() -> None:

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 import torch
 from test_docs import run
-from test_recipes import IGNORED, assert_near, entropy_of, log_prob_of, page, random
+from test_recipes import (
+    IGNORED,
+    assert_near,
+    assert_that_contenders_agree,
+    entropy_of,
+    log_prob_of,
+    page,
+    random,
+)
 from torch import Tensor
 from torch.autograd import grad
 
@@ -486,6 +494,10 @@ def test_fused_lm_head(
         assert_near(ours, expected)
     for ours, theirs in zip(*found, strict=True):
         assert_near(ours, theirs, 1e-4 if dtype == torch.float32 else 2**-5)
+
+
+def test_the_figures_are_of_equal_functions() -> None:
+    assert_that_contenders_agree("trl")
 
 
 def test_the_recipe_is_of_the_installed_release() -> None:
