@@ -95,8 +95,7 @@ Tensor composed(const std::vector<Tensor>& columns, const std::vector<SymInt>& s
   if (outside.left_out.defined())  // one more cell
     cell = cell.masked_fill(outside.left_out, at::Scalar(cells));
   // No cell at all, so that the kernel that adds to the table asserts.
-  if (outside.beyond.defined())
-    cell = cell.masked_fill(outside.beyond, at::Scalar(cells + 1));
+  if (outside.beyond.defined()) cell = cell.masked_fill(outside.beyond, at::Scalar(cells + 1));
   cell = cell.reshape(-1);
   const ScalarType type = weight ? exact_type(weight->scalar_type()) : at::kLong;
   const Tensor empty = at::zeros_symint({cells + 1}, cell.options().dtype(type));
