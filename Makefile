@@ -57,7 +57,7 @@ $(EMULATION): $(EXTENSION) $(shell find tests/cuda_emulation -type f -not -name 
 
 test-python: $(EXTENSION) $(EMULATION)  ## the package, its docstrings, its pages and programs in C++
 	@echo "==> testing the package, its docstrings, its pages and programs in C++"
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal
 
 # The libraries have many dependencies, and some pin those of .venv to other releases.
 RECIPES := $(CURDIR)/.venv-recipes
@@ -100,7 +100,7 @@ build/cmake/build.ninja: $(INSTALLED) CMakeLists.txt
 test-cpp: build/cmake/build.ninja  ## the C++ tests of the lower half, which is built without torch
 	@echo "==> testing the lower half in C++"
 	cmake --build build/cmake --parallel $(JOBS) --target lower_half_tests
-	ctest --test-dir build/cmake --no-tests=error --output-on-failure -L lower_half
+	ctest --parallel $(JOBS) --test-dir build/cmake --no-tests=error --output-on-failure -L lower_half
 
 # The oldest g++ that the sources allow, and clang. -e: the first failure ends the loop.
 COMPILERS := g++-11 clang++
@@ -111,7 +111,7 @@ test-compilers: $(INSTALLED)  ## the C++ tests of the lower half with g++-11 and
 	    cmake -S . -B build/$$compiler -G Ninja --log-level=ERROR \
 	        -DCMAKE_CXX_COMPILER=$$compiler -DTORCH_INFOTHEORY_WITH_TORCH=OFF; \
 	    cmake --build build/$$compiler --parallel $(JOBS); \
-	    ctest --test-dir build/$$compiler --no-tests=error --output-on-failure; \
+	    ctest --parallel $(JOBS) --test-dir build/$$compiler --no-tests=error --output-on-failure; \
 	    passed=$$((passed + 1)); \
 	done; \
 	echo "make test-compilers: passed with $$passed of $(words $(COMPILERS)) compilers$${lacking:+, not run: this machine lacks$$lacking}"
@@ -119,7 +119,7 @@ test-compilers: $(INSTALLED)  ## the C++ tests of the lower half with g++-11 and
 test-library: build/cmake/build.ninja  ## the C++ tests of the library for programs without Python
 	@echo "==> testing the library for C++"
 	cmake --build build/cmake --parallel $(JOBS)
-	ctest --test-dir build/cmake --no-tests=error --output-on-failure -L torch_infotheory
+	ctest --parallel $(JOBS) --test-dir build/cmake --no-tests=error --output-on-failure -L torch_infotheory
 
 # The Python tests with another torch: in a copy of the tree, because the extension is built in
 # place, and with a virtual environment that is kept (several GB of CUDA packages; CPU tensors).

@@ -36,6 +36,8 @@ def pytest_report_header() -> str:
 # `cuda_emulated`, what stands above them.
 OF_KERNELS = {"test_values", "test_gradients", "test_edges", "test_near_equal", "test_cuda"}
 OF_KERNELS |= {"test_batches", "test_far_from_zero", "test_language_models", "test_soft_histogram"}
+# The formulas of `composed` are on whole tensors, for which geometry is nothing.
+OF_COMPOSITIONS = {"test_values", "test_gradients", "test_edges", "test_near_equal"}
 OF_AUTOGRAD = {"test_gradcheck", "test_gradgradcheck"}
 
 
@@ -47,8 +49,9 @@ def emulated(item: pytest.Item) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def is_wanted(item: pytest.Item) -> bool:
-        name = getattr(item, "originalname", item.name)
-        return not emulated(item) or (item.path.stem in OF_KERNELS and name not in OF_AUTOGRAD)
+        name, device = getattr(item, "originalname", item.name), emulated(item)
+        modules = OF_COMPOSITIONS if device == "composed" else OF_KERNELS
+        return not device or (item.path.stem in modules and name not in OF_AUTOGRAD)
 
     config.hook.pytest_deselected(items=[item for item in items if not is_wanted(item)])
     items[:] = [item for item in items if is_wanted(item)]

@@ -1,6 +1,7 @@
 """What the ops say and compute on a device that this build has no kernels for.
 
-What they compute there is also in every test of the kernels, on the device `composed` of ops.py.
+What they compute there is also in the tests of values and gradients, on the device `composed` of
+ops.py.
 """
 
 import subprocess

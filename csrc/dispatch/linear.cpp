@@ -141,10 +141,12 @@ class Head {
                       kConvertedElements / std::max<int64_t>(weight.size(1), 1), 1);
     if (!converted.defined())
       converted = at::empty({std::min(most, all), weight.size(1)}, weight.options().dtype(factor));
-    for (int64_t first = 0; first < all; first += most) {
+    int64_t first = 0;
+    do {  // of no classes too, where what is multiplied comes to 0
       const int64_t n = std::min(most, all - first);
       visit(first, converted.narrow(0, 0, n).copy_(weight.narrow(0, first, n)));
-    }
+      first += most;
+    } while (first < all);
   }
 };
 

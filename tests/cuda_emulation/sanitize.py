@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import emulate
@@ -88,21 +89,31 @@ def main() -> int:
         if not ok:
             print(output[-6000:])
 
-    for sanitizer in RUNTIMES:
-        library = ROOT / "build" / f"cuda_emulation_{sanitizer}.so"
-        emulate.build_library(library, sanitizer)
-        status, output = run(library, sanitizer)
-        summary = (re.findall(r"\d+ passed.*", output) or ["no test passed"])[-1]
-        tell(status == 0, f"{sanitizer} sanitizer: {summary}", output)
-    # With few blocks, each has several turns, which the barriers must keep apart as well.
-    for place in [*barriers(), ""]:
-        settings = {"CUDA_EMULATION_BLOCKS": "2", "CUDA_EMULATION_UNORDERED": place or "nowhere"}
-        status, output = run(library, "thread", **settings)
-        if place:
+    libraries = {name: ROOT / "build" / f"cuda_emulation_{name}.so" for name in RUNTIMES}
+    with ThreadPoolExecutor(int(os.environ.get("MAX_JOBS", "2"))) as pool:
+
+        def later(sanitizer: str, **settings: str) -> Future[tuple[int, str]]:
+            return pool.submit(run, libraries[sanitizer], sanitizer, **settings)
+
+        for sanitizer, library in libraries.items():
+            emulate.build_library(library, sanitizer)
+        whole = {sanitizer: later(sanitizer) for sanitizer in libraries}
+        # With few blocks, each has several turns, which the barriers must keep apart as well.
+        few = {"CUDA_EMULATION_BLOCKS": "2"}
+        ordered = later("thread", **few, CUDA_EMULATION_UNORDERED="nowhere")
+        unordered = {
+            place: later("thread", **few, CUDA_EMULATION_UNORDERED=place) for place in barriers()
+        }
+        for sanitizer, result in whole.items():
+            status, output = result.result()
+            summary = (re.findall(r"\d+ passed.*", output) or ["no test passed"])[-1]
+            tell(status == 0, f"{sanitizer} sanitizer: {summary}", output)
+        for place, result in unordered.items():
+            status, output = result.result()
             found = status != 0 and "data race" in output
             tell(found, f"a race is reported without the order of {place}", output)
-        else:
-            tell(status == 0, "thread sanitizer: no race with few blocks", output)
+        status, output = ordered.result()
+        tell(status == 0, "thread sanitizer: no race with few blocks", output)
     print(f"make test-sanitizers: {failed} failed", flush=True)
     return bool(failed)
 
