@@ -198,7 +198,7 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=600, help="start no part after these")
     parser.add_argument("--again", action="store_true", help="measure what is there, too")
     parser.add_argument("--list", action="store_true", help="name the parts and stop")
-    everyone = ("ours", "eager", "compile", "core", "products", "scikit-learn")
+    everyone = ("ours", "eager", "compile", "core", "products", "scikit-learn", "ennemi")
     everyone += (*sorted(FORWARD_ONLY | OVERWRITING),)
     parser.add_argument("--contenders", nargs="+", choices=everyone, default=everyone)
     parser.add_argument("--seconds", type=float, help="for each contender, step and case")

@@ -1,4 +1,4 @@
-"""What goes from data to a measure, as cases: beside scikit-learn, SciPy and torchmetrics.
+"""What goes from data to a measure, as cases: beside scikit-learn, SciPy, torchmetrics and ennemi.
 
 Labels are those of two variables that agree more often than by chance. Knows no clock.
 """
@@ -17,7 +17,12 @@ from torch import Tensor
 import torch_infotheory
 from torch_infotheory import estimators, metrics
 
-MODULES = {"scikit-learn": "sklearn", "scipy": "scipy", "torchmetrics": "torchmetrics"}
+MODULES = {
+    "scikit-learn": "sklearn",
+    "scipy": "scipy",
+    "torchmetrics": "torchmetrics",
+    "ennemi": "ennemi",
+}
 
 
 def labels(size: Size, generator: torch.Generator) -> list[Tensor]:
@@ -63,6 +68,12 @@ def scikit_learn_ksg(x: Tensor, y: Tensor) -> float:
     from sklearn.feature_selection import mutual_info_regression
 
     return mutual_info_regression(x.numpy()[:, None], y.numpy(), n_neighbors=3, random_state=0)[0]
+
+
+def ennemi_ksg(x: Tensor, y: Tensor) -> float:
+    import ennemi
+
+    return ennemi.estimate_mi(y.numpy(), x.numpy(), k=3, preprocess=False).item()
 
 
 def scipy_entropy(x: Tensor, method: str) -> float:
@@ -132,10 +143,13 @@ DATA = (
             ),
         )
     ),
-    Data(
-        "mutual_information_knn, ksg1",
-        *(SAMPLES, "float64", normal_pair, estimators.mutual_information_knn),
-        *("scikit-learn", scikit_learn_ksg),
+    *(
+        Data(
+            f"mutual_information_knn, ksg1 ({peer})",
+            *(SAMPLES, "float64", normal_pair, estimators.mutual_information_knn),
+            *(peer, theirs),
+        )
+        for peer, theirs in (("scikit-learn", scikit_learn_ksg), ("ennemi", ennemi_ksg))
     ),
     *(
         Data(

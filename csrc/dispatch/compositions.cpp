@@ -102,6 +102,16 @@ void register_row_ops(torch::Library& m) {
   });
 }
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) { register_row_ops<false>(m); }
+// Maps are compositions everywhere. At the keys of devices with kernels, because torch.compile would
+// take them apart, too, where there is none.
+void register_maps(torch::Library& m) {
+  each(Maps{}, [&](auto formula) {
+    using F = typename decltype(formula)::type;
+    register_row_op<F, &forward<F, false>, &backward<F, false>>(m);
+  });
+}
+TORCH_LIBRARY_IMPL(torch_infotheory, CPU, m) { register_maps(m); }
+TORCH_LIBRARY_IMPL(torch_infotheory, CUDA, m) { register_maps(m); }
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutograd, m) {
   register_row_ops<true>(m);
   m.impl(kLinear, &linear_forward);

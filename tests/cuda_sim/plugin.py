@@ -6,6 +6,7 @@ CPU and moved there. Ops with a kernel, and whatever only allocates or views mem
 device as always.
 """
 
+import re
 from collections.abc import Generator
 from typing import Any
 
@@ -38,7 +39,8 @@ class TorchOnCpu(TorchDispatchMode):
             memory_only = ("aten::set_", "aten::copy_")
             to_device = op.is_view or "empty" in name or name in memory_only
         else:
-            to_device = torch._C._dispatch_has_kernel_for_dispatch_key(name, "CUDA")
+            has_key = torch._C._dispatch_has_kernel_for_dispatch_key(name, "CUDA")
+            to_device = has_key and not re.search("_(self|.*pointwise_mutual)_information", name)
         if to_device:
             return op(*with_wide_weight(op, args), **kwargs)
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor) and x.is_cuda]
