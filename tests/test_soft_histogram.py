@@ -317,7 +317,7 @@ def test_kernels(rows: int, n: int, bins: int, kernel: str, dtype: torch.dtype, 
         (-1.3171, 1.1294),
         (-2.0333, 2.5417),
     )  # no sample is on a cell, where windows have kinks
-    range = torch.tensor([[*ends[0], *ends[1]]], dtype=torch.float64).expand(rows, 4)
+    range = torch.tensor([[*ends[0], *ends[1]]] * rows, dtype=torch.float64)
     weight = torch.randn(rows, n, generator=generator, dtype=torch.float64)
     h = torch.randn(rows, bins, bins, generator=generator, dtype=torch.float64)
     ops, number = torch.ops.torch_infotheory, KERNELS.index(kernel)
@@ -353,7 +353,7 @@ def test_kernels(rows: int, n: int, bins: int, kernel: str, dtype: torch.dtype, 
 def test_a_sample_that_is_no_number_makes_none_of_its_row(bins: int, device: str):
     x, y = samples(4, 1100, dtype=torch.float32)
     x[1, 1050], y[3, 0] = math.nan, math.nan
-    range = torch.tensor([[-1.0, 1.0, -1.0, 1.0]]).double().expand(4, 4)
+    range = torch.tensor([[-1.0, 1.0, -1.0, 1.0]] * 4).double()
     given = (*(moved(v, device) for v in (x, y)), None, None, moved(range, device), bins, 2, 0, 0)
     table = torch.ops.torch_infotheory._soft_histogram(*given).cpu()
     assert table[[1, 3]].isnan().all()

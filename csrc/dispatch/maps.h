@@ -43,8 +43,10 @@ struct Reference<F> {
     const auto log_sum =
         [&](int64_t dim) {  // of probabilities as they are; of logarithms without underflow
           if (o.p_kind == kProbs) return log(Lane(x.p.t.sum(dim, true))).t;
-          const Tensor empty = impossible.all(dim, true);
-          return at::where(empty, -INFINITY, at::where(empty, 0., x.log.t).logsumexp(dim, true));
+          // Not logsumexp, which asks for sizes that a tracer may not know.
+          const Tensor empty = impossible.all(dim, true), some = at::where(empty, 0., x.log.t),
+                       high = some.detach().amax(dim, true);
+          return at::where(empty, -INFINITY, high + (some - high).exp().sum(dim, true).log());
         };
     return {log_sum(-1), log_sum(-2)};
   }
