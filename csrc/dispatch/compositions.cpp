@@ -84,7 +84,16 @@ LinearResults linear_forward(at::TensorList operands, at::IntArrayRef ints,
   check_linear(x);
   const Tensor value = with_formula(
       o, [&](auto f) { return Composition<typename decltype(f)::type>(x, o).value(dtype); });
-  return {value, {}};
+  LinearResults out{value, {}};
+  if (o.wanted == 0) return out;
+  // The gradients that kernels make ahead, in their shapes: backward composes them again.
+  auto& gradients = std::get<1>(out);
+  const auto options = x[kStates].options();
+  gradients.push_back(at::ones({}, options.dtype(widest_type(options.device()))));
+  each_wanted(o, [&](size_t i) {
+    gradients.push_back(at::zeros_symint(x[i].sym_sizes(), options.dtype(exact_type(x))));
+  });
+  return out;
 }
 std::vector<Tensor> linear_backward(const Tensor& g, at::TensorList operands, at::TensorList,
                                     at::IntArrayRef ints, at::ArrayRef<double> floats) {

@@ -198,7 +198,7 @@ LinearResults in_blocks(const LinearTensors& x, const LinearOptions& o, const Te
     else
       block.put(value, v);
     const Tensor by_value = g.defined() ? block.of(g) : at::ones_like(v);
-    const auto by = [&](bool of_model) {
+    const auto by = [&, &saved = saved](bool of_model) {  // clang below 16 captures no binding
       return call_backward<F>(by_value, pair.operands(), saved, rows,
                               of_model != bool(o.model_is_p));
     };

@@ -275,7 +275,7 @@ struct Composition {
     if (o.reduction == kMean) g = g / divisor(x, o);
     if (o.reduction != kNone) g = g.expand_symint(value.sym_sizes());
     if (counts.defined()) g = at::where(g.dim() == 2 ? counts.unsqueeze(1) : counts, g, 0.);
-    const auto by = [&](bool of_model) {
+    const auto by = [&, &saved = saved](bool of_model) {  // clang below 16 captures no binding
       return call_backward<F>(g, pair.operands(), saved, rows, of_model != bool(o.model_is_p));
     };
     std::vector<Tensor> out;

@@ -169,7 +169,7 @@ LinearResults forward_autograd(c10::DispatchKeySet keys, at::TensorList operands
     if (!gradients.empty()) {
       saved[kGradients] = gradients[0];
       size_t next = 1;
-      each_wanted(o, [&](size_t i) {
+      each_wanted(o, [&, &gradients = gradients](size_t i) {
         if (own >> i & 1) saved[kGradients + 1 + i] = gradients[next];
         ++next;
       });
