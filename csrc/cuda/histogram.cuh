@@ -20,12 +20,15 @@ __device__ __forceinline__ bool counts(const Histogram& h, int64_t row, int64_t 
   return !h.mask || h.mask[row * h.mask_row_stride + i * h.mask_stride];
 }
 
+// The range of a variable in a row.
+template <class W>
+__device__ __forceinline__ Axis axis_of(const Histogram& h, int variable, int64_t row) {
+  return Axis(h.range + 4 * row + 2 * variable, h.bins - W::support + 1, h.orders[variable]);
+}
 // The first cell of a sample in one variable, and the weights of this one and the next.
 template <class W>
-__device__ __forceinline__ int weigh(const Histogram& h, int variable, int64_t row, double sample,
+__device__ __forceinline__ int weigh(const Axis& axis, int64_t order, double sample,
                                      double (&w)[W::support]) {
-  const int64_t order = h.orders[variable];
-  const Axis axis(h.range + 4 * row + 2 * variable, h.bins - W::support + 1, order);
   const Place at(axis, order, sample);
   if (order == 0) {
     W::weights(at.fraction, 0, w);
@@ -52,16 +55,16 @@ __global__ void __launch_bounds__(kWarp, 1)
     const int64_t row = unit / h.parts, begin = unit % h.parts * h.samples_per_part(),
                   of_part = begin + h.samples_per_part(),
                   end = of_part < h.samples ? of_part : h.samples;
+    const Axis axis_x = axis_of<W>(h, 0, row), axis_y = axis_of<W>(h, 1, row);
     for (int64_t first = begin; first < end; first += kWarp) {
       const int64_t left = end - first, i = first + lane;
       if (lane < left) {
         const bool there = counts(h, row, i);
         double x[support], y[support];
-        const double* const range = h.range + 4 * row;
-        const int at_x = weigh<W>(h, 0, row, there ? load_sample(h.variables[0], row, i) : range[0],
-                                  x),
-                  at_y = weigh<W>(h, 1, row, there ? load_sample(h.variables[1], row, i) : range[2],
-                                  y);
+        const double sample_x = there ? load_sample(h.variables[0], row, i) : axis_x.low,
+                     sample_y = there ? load_sample(h.variables[1], row, i) : axis_y.low;
+        const int at_x = weigh<W>(axis_x, h.orders[0], sample_x, x),
+                  at_y = weigh<W>(axis_y, h.orders[1], sample_y, y);
         const double weight = there ? h.weight.data ? load_sample(h.weight, row, i) : 1 : 0;
         for (int k = 0; k < support; ++k)
           by_x[lane][k] = there ? x[k] * weight : 0, by_y[lane][k] = y[k];
@@ -119,8 +122,10 @@ __global__ void __launch_bounds__(kMostThreads, 1) read_cells(const __grid_const
     double sum = 0;
     if (counts(h, row, i)) {
       double x[support], y[support];
-      const int at_x = weigh<W>(h, 0, row, load_sample(h.variables[0], row, i), x),
-                at_y = weigh<W>(h, 1, row, load_sample(h.variables[1], row, i), y);
+      const int at_x = weigh<W>(axis_of<W>(h, 0, row), h.orders[0],
+                                load_sample(h.variables[0], row, i), x),
+                at_y = weigh<W>(axis_of<W>(h, 1, row), h.orders[1],
+                                load_sample(h.variables[1], row, i), y);
       const double* const cells = h.table + row * h.bins * h.bins + at_x * h.bins + at_y;
       for (int k = 0; k < support; ++k) {
         double line = 0;

@@ -9,11 +9,12 @@ namespace {
 
 constexpr size_t kSharedOfTable = 44 * 1024;  // beside the samples of a warp, of 48 KB in all
 
+// A lane for each of the units.
 Geometry geometry(unsigned block, int64_t units, size_t shared = 0) {
   Geometry g;
-  g.grid = unsigned(std::clamp<int64_t>(quotient_up(units, block), 1, 0x7fffffff));
   g.block = block;
   g.shared = shared;
+  cover(g, units);
   return g;
 }
 

@@ -17,7 +17,6 @@ struct HistogramCall {
   Histogram h;
   Tensor range, cells;
 
-  // Few long rows are cut into parts of at least so many samples.
   HistogramCall(const Tensor& x, const Tensor& y, const optional<Tensor>& mask,
                 const Tensor& range_of_rows, int64_t bins, int64_t window, int64_t order_x,
                 int64_t order_y)
@@ -34,7 +33,8 @@ struct HistogramCall {
     h.mask_row_stride = mask->stride(0), h.mask_stride = mask->stride(1);
   }
 
-  // The table of every part, to be added up.
+  // The table of every part, to be added up: few long rows are cut into parts of at least so many
+  // samples.
   void scatter(const optional<Tensor>& weight, int64_t samples_of_a_part, int64_t most_parts) {
     if (weight) h.weight = samples_of(*weight);
     h.parts = std::clamp<int64_t>(h.samples / samples_of_a_part, 1, most_parts);

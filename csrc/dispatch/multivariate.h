@@ -17,7 +17,7 @@ struct Variable {
   const char* argument;
   at::IntArrayRef dims;
 };
-// A joint table as probabilities in float64, whatever its dtype, so that marginals and conditional
+// A joint table as probabilities in the widest type, whatever its dtype, so that marginals and conditional
 // tables lose no digits. Its dimensions are where they were. Variables go by their numbers.
 class JointTable {
  public:
@@ -108,7 +108,7 @@ class JointTable {
     return dims;
   }
   void read(const Tensor& joint, string_view kind) {
-    const Tensor x = joint.to(joint.is_mps() ? at::kFloat : at::kDouble);  // MPS has no float64
+    const Tensor x = joint.to(widest_type(joint.device()));
     const AsRead stated = as_read(x, kind, named, rank);
     switch (kind_of(op, stated.kind)) {
       case kLogits: {
