@@ -60,14 +60,15 @@ Tensor scatter(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
                int64_t order_x, int64_t order_y) {
   check_histogram(x, y, weight, mask, range, window, order_x, order_y);
   check_bins(bins, window);
-  const ScalarType type = exact_type(x, y, weight);
+  const ScalarType type = widest_type(x.device());
   Tensor table = at::zeros_symint({x.sym_size(0) * bins * bins}, x.options().dtype(type));
   each_cell(x, y, range, bins, window, order_x, order_y, type, [&](const Tensor& cell, Tensor w) {
     if (weight) w = w * weight->to(type);
     table.index_put_({cell}, where_counted(mask, w).flatten(), /*accumulate=*/true);
   });
   table = table.view_symint({x.sym_size(0), bins, bins});
-  return at::where(table.sum({1, 2}, /*keepdim=*/true).isnan(), NAN, table);
+  return at::where(table.sum({1, 2}, /*keepdim=*/true).isnan(), NAN, table)
+      .to(exact_type(x, y, weight));
 }
 
 Tensor gather(const Tensor& x, const Tensor& y, const optional<Tensor>& mask, const Tensor& range,
@@ -75,7 +76,7 @@ Tensor gather(const Tensor& x, const Tensor& y, const optional<Tensor>& mask, co
               ScalarType dtype) {
   check_histogram(x, y, {}, mask, range, window, order_x, order_y);
   check_table(x, table, window);
-  const ScalarType type = exact_type(x, y, table);
+  const ScalarType type = widest_type(x.device());
   const Tensor cells = table.to(type).flatten();
   Tensor out = at::zeros_symint(x.sym_sizes(), x.options().dtype(type));
   each_cell(x, y, range, table.size(-1), window, order_x, order_y, type,

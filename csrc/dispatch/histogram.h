@@ -30,7 +30,7 @@ inline const auto& soft_histogram_gather_op() {
   return op;
 }
 
-// What is computed with, and what a table is made of.
+// The type of a table, and of what is gathered to be multiplied.
 inline ScalarType exact_type(const Tensor& x, const Tensor& y, const optional<Tensor>& weight) {
   const auto is_double = [](const Tensor& t) { return t.scalar_type() == at::kDouble; };
   return is_double(x) || is_double(y) || (weight && is_double(*weight)) ? at::kDouble : at::kFloat;
