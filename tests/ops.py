@@ -270,7 +270,7 @@ TABLES = (
 class Op:
     name: str  # in torch.ops.torch_infotheory
     function: Callable[..., Tensor]  # in the package
-    formula: Callable[..., np.ndarray]  # in reference.py
+    formula: Callable[..., np.ndarray] | None = None  # in reference.py, for the ops of OPS
     kinds: tuple[tuple[str, ...], ...] = ()  # one kind for each input; empty: fixed by the op
     dims: dict[str, int] = field(default_factory=dict)  # the arguments that name dimensions
     options: dict[str, Any] = field(default_factory=dict)

@@ -27,6 +27,7 @@ import pytest
 import reference
 import test_language_models
 import test_linear
+import test_soft_histogram
 import torch
 from composites import Traced
 from ops import (
@@ -203,10 +204,6 @@ def part(x: Tensor, dim: int | None) -> Tensor:
     return x if dim is None else x.narrow(dim, x.shape[dim] // 3, (x.shape[dim] + 1) // 2)
 
 
-def reduced(each: Tensor, reduction: str, count: Tensor | int) -> Tensor:
-    return each if reduction == "none" else each.sum() / (count if reduction == "mean" else 1)
-
-
 def draw(draws: Random) -> Call:
     op = draws.choice([*DRAWN, *OTHERS])
     most = draws.choices([*BUDGETS], BUDGETS.values())[0]
@@ -323,7 +320,7 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
         if mask is None:
             return case.evaluate(*map(Traced, scaled), **rest).tensor
         each = without_reduction.evaluate(*map(Traced, scaled), **rest).tensor
-        return reduced(torch.where(mask, each, 0.0), reduction, mask.sum())
+        return test_linear.reduced(each, mask, reduction)
 
     matching = None
     if at["rows"] and not broadcast and reduction == "none" and mask is None:
@@ -428,15 +425,7 @@ def draw_log_probs(draws: Random, op: Op, classes: int, rows: int) -> Call:
         matching = [d, d - (d > dim)], d - (d > dim) + 1
 
     def expected(x: Tensor, index: Tensor) -> Tensor:
-        counts = index != -100
-        z = torch.where(counts.unsqueeze(dim), x / heat, 0.0)
-        log_p, label = z.log_softmax(dim), torch.where(counts, index, 0).unsqueeze(dim)
-        results = (
-            log_p.gather(dim, label).squeeze(dim),
-            -(log_p.exp() * log_p).sum(dim),
-            z.logsumexp(dim),
-        )
-        return torch.where(counts, torch.stack(results), 0.0)
+        return torch.stack(test_language_models.reference(x, index, dim, heat))
 
     options = {"dim": dim, "temperature": heat}
     by = terms_of(logits / heat, "logits", (dim,), op)[1] / heat
@@ -504,7 +493,7 @@ def draw_distillation(draws: Random, op: Op, classes: int, rows: int) -> Call:
         log_t = y if kind == "log_probs" else y.log()
         log_t = (y / heat).log_softmax(-1) if kind == "logits" else log_t
         each = test_language_models.distilled(x / heat, log_t, divergence, weight)
-        return reduced(torch.where(mask, each, 0.0), reduction, mask.sum())
+        return test_linear.reduced(each, mask, reduction)
 
     options = {
         "divergence": divergence,
@@ -520,15 +509,43 @@ def draw_distillation(draws: Random, op: Op, classes: int, rows: int) -> Call:
     )
 
 
+def draw_histogram(draws: Random, op: Op, samples: int, rows: int) -> Call:
+    kernel = draws.choice(test_soft_histogram.KERNELS)
+    shape, bins = draws.factors(rows, 2), 5 + draws.size(40)
+    dim = draws.randrange(len(shape) + 1)
+    shape.insert(dim, samples)
+    rows_at = [d for d in range(len(shape)) if d != dim]
+    # Half types have samples on a cell, where windows have kinks.
+    dtypes = draw_dtypes(draws, 2, DTYPES[:2])
+    arguments = [draws.placed(draws.normal(*shape).to(dtype), rows_at) for dtype in dtypes]
+    mask = draws.normal(*shape) < draws.choice((0.5, 9.0))
+    mask.narrow(dim, 0, 1).fill_(True)
+    mask = draws.placed(mask, rows_at)
+    ends = ((-1.3171, 1.1294), (-2.0333, 2.5417))
+
+    def expected(x: Tensor, y: Tensor) -> Tensor:
+        x, y, counts = (v.movedim(dim, -1) for v in (x, y, mask))
+        return test_soft_histogram.dense(x, y, bins, ends, kernel, counts)
+
+    options = {"bins": bins, "range": ends, "kernel": kernel, "mask": mask, "dim": dim}
+    return finish(draws, op, arguments, options, expected, [True, True], [1.0, bins, bins], None)
+
+
+def spread(*samples: Tensor, dtype: torch.dtype | None = None, **options: Any) -> Tensor:
+    table = torch_infotheory.soft_joint_histogram(*samples, **options)
+    return table if dtype is None else table.to(dtype)
+
+
 def stacked(*arguments: Tensor, **options: Any) -> Tensor:
     return torch.stack(torch_infotheory.log_probs(*arguments, **options))
 
 
 # Calls that are no row of the table of ops, and who draws them.
 OTHERS = {
-    Op("log_probs", stacked, reference.entropy): draw_log_probs,
-    Op("distillation_loss", functional.distillation_loss, reference.entropy): draw_distillation,
-    **{Op(case.name, case.ours, reference.entropy): draw_linear for case in test_linear.CASES[::3]},
+    Op("log_probs", stacked): draw_log_probs,
+    Op("distillation_loss", functional.distillation_loss): draw_distillation,
+    Op("soft_joint_histogram", spread): draw_histogram,
+    **{Op(case.name, case.ours): draw_linear for case in test_linear.CASES[::3]},
 }
 
 

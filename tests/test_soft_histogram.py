@@ -36,8 +36,11 @@ def dense(x, y, bins, range=None, kernel="cubic", mask=None) -> Tensor:
     weights = []
     for i, v in enumerate((x, y)):
         v = v.double()
-        kept = v.detach() if mask is None else v.detach()[mask].view(*v.shape[:-1], -1)
-        low, high = (kept.amin(-1, True), kept.amax(-1, True)) if range is None else range[i]
+        if range is None:
+            kept = v.detach() if mask is None else v.detach()[mask].view(*v.shape[:-1], -1)
+            low, high = kept.amin(-1, True), kept.amax(-1, True)
+        else:
+            low, high = range[i]
         unit = (v.clamp(low, high) - low) / (high - low)
         place = INSIDE[kernel] + unit * (bins - 1 - 2 * INSIDE[kernel])
         weights.append(window(place.unsqueeze(-1) - torch.arange(bins), kernel))
