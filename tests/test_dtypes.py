@@ -1,5 +1,6 @@
 """The dtype of results and gradients: `dtype=`, mixed inputs, autocast."""
 
+from functools import reduce
 from itertools import permutations, product
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import torch
 from ops import BASIC_CASES, CASES, DTYPES, Case, assert_near
 from torch.autograd import grad
+
+from torch_infotheory.nn import functional
 
 
 def check(
@@ -57,3 +60,26 @@ def test_autocast_gives_float32(case: Case, device: str) -> None:
         with torch.autocast(device, autocast):
             result = torch.promote_types(dtype, torch.float32)
             check(case, (dtype,) * len(case.numbers), result, device)
+
+
+@pytest.mark.parametrize("by", [(), (0,), (2,), (0, 1, 2)], ids=str)
+def test_weights_of_another_dtype(by: tuple[int, ...], device: str) -> None:
+    """The wider dtype of input and target is computed in, whichever gradients are asked for."""
+    rows = torch.linspace(-3, 5, 21, dtype=torch.float64).sin().view(3, 7)
+    numbers = 9 * rows, rows.flip(0).softmax(1), 1 + rows[0] / 2
+    for dtypes, smoothing in product(product(DTYPES, repeat=3), (0.0, 0.3, 1.0)):
+        inputs = [x.to(dtype) for x, dtype in zip(numbers, dtypes, strict=True)]
+        results = []
+        for loss, at, dtype in (
+            (functional.cross_entropy, device, None),
+            (torch.nn.functional.cross_entropy, "cpu", torch.float64),
+        ):
+            leaves = [x.to(at, dtype, copy=True) for x in inputs]
+            wanted = [leaves[number].requires_grad_() for number in by]
+            value = loss(*leaves, label_smoothing=smoothing)
+            results.append([value, *(grad(value, wanted) if wanted else ())])
+        assert results[0][0].dtype == reduce(torch.promote_types, dtypes)
+        single = torch.float64 not in dtypes[:2]
+        for actual, expected in zip(*results, strict=True):
+            rounded = torch.float32 if single and actual.dtype == torch.float64 else None
+            assert_near(actual, expected, rounded)

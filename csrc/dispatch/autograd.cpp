@@ -84,7 +84,7 @@ std::tuple<Tensor, Tensor> forward_by_weight(const Operands& x, Options o,
     if (!o.has_labels()) {
       dtype = value_type(x, o, dtype);
       o.dim = wrapped_dim(x.full(o), o.dim);
-      const Tensor weighted = adjusted(widened(x.p), x, o);
+      const Tensor weighted = adjusted(x.p, x, o);
       o.label_smoothing = 0;
       return call_forward<F>({weighted, x.q, {}}, o, dtype);
     }

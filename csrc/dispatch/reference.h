@@ -172,10 +172,12 @@ inline Tensor label_weights(const Tensor& labels, const optional<Tensor>& weight
   return at::where(counts, weight->to(dtype).index({inside}), 0.);
 }
 
-// A target with class weights and label smoothing, as core/sources.h states them. `o.dim` is
-// wrapped.
-inline Tensor adjusted(Tensor target, const Operands& x, const Options& o) {
+// A target with class weights and label smoothing, as core/sources.h states them, in the widest
+// type of all three and the input. `o.dim` is wrapped.
+inline Tensor adjusted(const Tensor& p, const Operands& x, const Options& o) {
   const Tensor& full = x.full(o);
+  Tensor target = widened_like(p, *x.q);
+  if (x.weight) target = widened_like(target, *x.weight);
   const auto classes = full.dim() ? full.sym_size(o.dim) : c10::SymInt(1);
   if (o.label_smoothing != 0)
     target = target * (1 - o.label_smoothing) +
@@ -218,7 +220,7 @@ struct Reference {
     else
       p = stated(x.p, Kind(o.p_kind), false);
     if (!x.q) q = p;
-    if (o.label_smoothing != 0 || x.weight) p.p = adjusted(widened_like(p.p.t, q.p.t), x, o);
+    if (o.label_smoothing != 0 || x.weight) p.p = adjusted(p.p.t, x, o);
     if constexpr (is_table<F>) {
       p = still_at_zero(p);
       lx = log(Lane(p.p.t.sum(-1, true))).t;
