@@ -22,7 +22,11 @@ EXTENSION := src/torch_infotheory/_C$(shell $(PYTHON) -c 'import sysconfig; \
     print(sysconfig.get_config_var("EXT_SUFFIX"))')
 CXX_FILES = $(shell find csrc tests examples benchmarks -regextype egrep \
                     -regex '.*\.(h|inl|cpp|cuh|cu)' 2>/dev/null)
-export PATH := $(VENV)/bin:$(PATH)
+# The library for C++ and the extensions for two builds of torch have most objects in common. Where
+# ccache is installed they are compiled once: Debian's and Fedora's folders of its compilers.
+CCACHE := $(firstword $(wildcard /usr/lib/ccache /usr/lib64/ccache))
+export CCACHE_DIR ?= $(CURDIR)/build/ccache
+export PATH := $(VENV)/bin:$(if $(CCACHE),$(CCACHE):)$(PATH)
 export MAX_JOBS ?= $(JOBS)
 
 help:  ## list the verbs

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import setup
@@ -67,11 +68,12 @@ suffixes = {".cpp"} if without_cuda else {".cpp", ".cu"}
 files = sorted(path for path in csrc.rglob("*") if path.is_file())
 lines = (csrc / "compile_options.txt").read_text().splitlines()
 options = [line for line in lines if line.startswith("-")]
-# -g0: the -g among Python's own flags would double the time to compile.
 compiler_args = {
-    "cxx": ["-std=c++20", "-O3", "-g0", *options],
+    "cxx": ["-std=c++20", "-fPIC", *options],
     "nvcc": ["-std=c++20", "-O3", *(f"-Xcompiler={option}" for option in options)],
 }
+# Flags that Python was compiled with; its -g would double the time to compile.
+of_python = " ".join(sysconfig.get_config_vars("CFLAGS", "CCSHARED")).split()
 
 
 class Build(BuildExtension):
@@ -83,6 +85,17 @@ class Build(BuildExtension):
             self.inplace = False
             self.build_lib = self.get_finalized_command("install").install_lib
             self.build_temp = "build/editable"
+
+    def build_extensions(self) -> None:
+        # As CMake compiles a release, in its order: ccache then knows the objects of both.
+        for command in ("compiler_so", "compiler_so_cxx"):  # setuptools 74 has both
+            given = getattr(self.compiler, command, [])
+            setattr(
+                self.compiler,
+                command,
+                [*(flag for flag in given if flag not in of_python), "-O3", "-DNDEBUG"],
+            )
+        super().build_extensions()
 
 
 setup(
