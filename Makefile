@@ -42,7 +42,7 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 # Ninja prints whole command lines; one short line for each file is enough.
-$(EXTENSION): $(INSTALLED) setup.py $(shell find csrc)
+$(EXTENSION): $(INSTALLED) setup.py $(shell find csrc cmake)
 	@echo "==> building $@"
 	@$(PY) setup.py --quiet build_ext --inplace 2>&1 \
 	    | sed -uE 's@^(\[[0-9]+/[0-9]+\]) .* -c [^ ]*/(csrc/[^ ]+) -o .*@    \1 \2@'
@@ -190,5 +190,5 @@ site: $(EXTENSION) $(DOCS_INSTALLED)  ## the documentation as a site, in build/s
 	@echo "make site: build/site/index.html is up to date"
 
 clean:  ## remove what was built; .venv stays
-	rm -rf build dist docs/reference *.egg-info src/*.egg-info $(EXTENSION) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/reference *.egg-info src/*.egg-info $(EXTENSION) src/torch_infotheory/{lib,include,share} .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -r {} +

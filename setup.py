@@ -8,7 +8,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 
 OLDEST, NEWEST = (2, 11), (2, 14)  # minor releases of torch that the sources compile with
 SUPPORTED = f"torch>={OLDEST[0]}.{OLDEST[1]},<{NEWEST[0]}.{NEWEST[1] + 1}"
@@ -68,12 +68,34 @@ suffixes = {".cpp"} if without_cuda else {".cpp", ".cu"}
 files = sorted(path for path in csrc.rglob("*") if path.is_file())
 lines = (csrc / "compile_options.txt").read_text().splitlines()
 options = [line for line in lines if line.startswith("-")]
-compiler_args = {
-    "cxx": ["-std=c++20", "-fPIC", *options],
-    "nvcc": ["-std=c++20", "-O3", *(f"-Xcompiler={option}" for option in options)],
-}
 # Flags that Python was compiled with; its -g would double the time to compile.
 of_python = " ".join(sysconfig.get_config_vars("CFLAGS", "CCSHARED")).split()
+
+
+def extension(name: str, sources: list[Path], linking: list[str]) -> Extension:
+    return (CppExtension if without_cuda else CUDAExtension)(
+        f"torch_infotheory.{name}",
+        [str(path) for path in sources],
+        depends=[str(path) for path in files if path.suffix not in suffixes],
+        include_dirs=[str(csrc.resolve()), str((csrc / "include").resolve())],
+        define_macros=[(name, f'"{text}"') for name, text in cuda.items()],
+        extra_compile_args={
+            "cxx": ["-std=c++20", "-fPIC", *options],
+            "nvcc": ["-std=c++20", "-O3", *(f"-Xcompiler={option}" for option in options)],
+        },
+        extra_link_args=linking,
+    )
+
+
+# The ops are in a library that C++ programs link, too; the module has what Python needs. A C++
+# program finds torch's libraries by its own search path, or beside the package.
+library = extension(
+    "lib.libtorch_infotheory",
+    [path for path in files if path.suffix in suffixes and path.stem != "module"],
+    ["-Wl,-soname,libtorch_infotheory.so", "-Wl,-rpath,$ORIGIN/../../torch/lib"],
+)
+library.libraries.remove("torch_python")
+module = extension("_C", [csrc / "module.cpp"], ["-Wl,-rpath,$ORIGIN/lib"])
 
 
 class Build(BuildExtension):
@@ -86,6 +108,12 @@ class Build(BuildExtension):
             self.build_lib = self.get_finalized_command("install").install_lib
             self.build_temp = "build/editable"
 
+    def get_ext_filename(self, name: str) -> str:
+        path = Path(super().get_ext_filename(name))  # of a name with its package or without
+        if path.name.startswith("lib"):
+            path = path.with_name("libtorch_infotheory.so")  # without the suffix of modules
+        return str(path)
+
     def build_extensions(self) -> None:
         # As CMake compiles a release, in its order: ccache then knows the objects of both.
         for command in ("compiler_so", "compiler_so_cxx"):  # setuptools 74 has both
@@ -95,20 +123,27 @@ class Build(BuildExtension):
                 command,
                 [*(flag for flag in given if flag not in of_python), "-O3", "-DNDEBUG"],
             )
+        module.extra_objects.append(self.get_ext_fullpath(library.name))
         super().build_extensions()
+
+    def run(self) -> None:
+        package = Path(self.get_ext_fullpath(module.name)).parent
+        (package / "lib").mkdir(parents=True, exist_ok=True)
+        super().run()
+        self.copy_tree(str(csrc / "include"), str(package / "include"))
+        values = {
+            "version": self.distribution.get_version(),
+            "torch_minor": f"{major}.{minor}",
+        }
+        folder = package / "share" / "cmake" / "torch_infotheory"
+        folder.mkdir(parents=True, exist_ok=True)
+        for template in Path("cmake").glob("*.in"):
+            text = re.sub(r"@(\w+)@", lambda place: values[place[1]], template.read_text())
+            (folder / template.stem).write_text(text)
 
 
 setup(
-    ext_modules=[
-        (CppExtension if without_cuda else CUDAExtension)(
-            "torch_infotheory._C",
-            [str(path) for path in files if path.suffix in suffixes],
-            depends=[str(path) for path in files if path.suffix not in suffixes],
-            include_dirs=[str(csrc.resolve()), str((csrc / "include").resolve())],
-            define_macros=[(name, f'"{text}"') for name, text in cuda.items()],
-            extra_compile_args=compiler_args,
-        )
-    ],
+    ext_modules=[library, module],
     cmdclass={"build_ext": Build},
     # The extension speaks the C++ interface of this one minor release.
     install_requires=[f"torch=={major}.{minor}.*"],

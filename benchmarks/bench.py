@@ -35,7 +35,7 @@ from tqdm import tqdm
 import torch_infotheory._C
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTENSION = Path(torch_infotheory._C.__file__)
+LIBRARY = Path(torch_infotheory._C.__file__).parent / "lib" / "libtorch_infotheory.so"
 STEPS = {"forward": False, "both": True}
 SECONDS = 0.5  # for each contender, step and case
 SECONDS_OF_OPTIONS, IF_CLOSE = 0.1, 1.0
@@ -186,7 +186,7 @@ NO_POOL = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
 
 
 def is_done(path: Path) -> bool:
-    return path.exists() and path.stat().st_mtime > EXTENSION.stat().st_mtime
+    return path.exists() and path.stat().st_mtime > LIBRARY.stat().st_mtime
 
 
 def parse(given: Sequence[str] | None) -> argparse.Namespace:

@@ -57,7 +57,7 @@ def build_environment() -> None:
 
 
 def build_extension(cuda: Path, folder: Path, **environment: object) -> Path:
-    """The package, with its extension, in folder/lib."""
+    """The package in folder/lib; returns the library that has the kernels."""
     say("building the extension for the CUDA build of torch")
     run(
         *(PYTHON, "setup.py", "--quiet", "build"),
@@ -68,7 +68,7 @@ def build_extension(cuda: Path, folder: Path, **environment: object) -> Path:
         PATH=f"{PYTHON.parent}:{os.environ['PATH']}",
         **environment,
     )
-    return next((folder / "lib" / "torch_infotheory").glob("_C*.so"))
+    return folder / "lib" / "torch_infotheory" / "lib" / "libtorch_infotheory.so"
 
 
 def run_python(

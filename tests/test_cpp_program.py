@@ -1,7 +1,8 @@
 """C++ programs without Python: the commands of docs/cpp.md, and what the programs print.
 
-The commands install the library and build examples/cpp against what was installed. They work in
-build/, where a second run finds everything up to date: the library takes minutes to compile.
+The commands build examples/cpp against the library in the package, and install the library that
+CMake builds. They work in build/, where a second run finds everything up to date: the library takes
+minutes to compile.
 """
 
 import fcntl
@@ -24,8 +25,11 @@ import torch_infotheory
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
-INSTALLED = BUILD / "installed"
-LIBRARY = INSTALLED / "lib" / "libtorch_infotheory.so"
+PREFIXES = {  # the one within the Python package, and the one that CMake installs
+    "package": Path(torch_infotheory.cmake_prefix_path).parents[1],
+    "installed": BUILD / "installed",
+}
+LIBRARY = Path("lib", "libtorch_infotheory.so")
 TRAIN, RUN_PACKAGE = BUILD / "examples" / "train", BUILD / "examples" / "run_package"
 PACKAGE = BUILD / "classifier.pt2"
 HEADER = "torch_infotheory/ops.h"
@@ -145,31 +149,53 @@ def test_no_python_is_loaded(built: None, program: Path, tmp_path: Path) -> None
     log = BARE | {"LD_DEBUG": "files", "LD_DEBUG_OUTPUT": str(tmp_path / "loader")}
     run(program, *([PACKAGE] if program == RUN_PACKAGE else []), env=log)
     [report] = tmp_path.glob("loader.*")
-    opened = set(re.findall(r"\bfile=(\S+)", report.read_text()))
+    opened = set(re.findall(r"\b(?:file=|calling init: )(\S+)", report.read_text()))
     names = {Path(file).name for file in opened}
-    assert {LIBRARY.name, "libtorch_cpu.so"} <= names
+    assert {str(PREFIXES["package"] / LIBRARY), "libtorch_cpu.so"} <= opened
     assert not [name for name in names if "python" in name]
 
 
-def test_library_needs_no_python(built: None) -> None:
-    needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", LIBRARY, env=environment()))
+@pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES.keys())
+def test_library_needs_no_python(built: None, prefix: Path) -> None:
+    library = prefix / LIBRARY
+    needed = re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", library, env=environment()))
     assert "libtorch_cpu.so" in needed
     assert not [name for name in needed if "python" in name]
-    symbols = run("nm", "-D", "--undefined-only", LIBRARY, env=environment()).split()
+    symbols = run("nm", "-D", "--undefined-only", library, env=environment()).split()
     assert not [symbol for symbol in symbols if re.match(r"_?Py[A-Z_]", symbol)]
 
 
-def test_another_minor_release_of_torch_is_refused(built: None, tmp_path: Path) -> None:
-    (tmp_path / "TorchConfig.cmake").touch()
-    (tmp_path / "TorchConfigVersion.cmake").write_text("set(PACKAGE_VERSION 2.99.0)")
-    (tmp_path / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.18)\nproject(p NONE)\nfind_package(torch_infotheory)"
+def configured(folder: Path, torch_dir: Path, prefix: Path, find: str) -> str:
+    """What CMake says about a project that finds the package, with that torch."""
+    (folder / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.18)\nproject(p CXX)\n"
+        f"find_package({find})\n"
+        "if(torch_infotheory_FOUND)\n"
+        "  get_target_property(at torch_infotheory::torch_infotheory IMPORTED_LOCATION)\n"
+        '  message(STATUS "version ${torch_infotheory_VERSION} in ${at}")\nendif()\n'
     )
-    found = f"-DTorch_DIR={tmp_path};-DCMAKE_PREFIX_PATH={INSTALLED}".split(";")
-    command = ["cmake", "-S", tmp_path, "-B", tmp_path / "build", *found]
+    paths = [f"-DTorch_DIR={torch_dir}", f"-DCMAKE_PREFIX_PATH={prefix}"]
+    command = ["cmake", "-S", folder, "-B", folder / "build", *paths]
     done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    return " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES.keys())
+def test_find_package(built: None, prefix: Path, tmp_path: Path) -> None:
+    """Of the minor release of torch that the library was built for, and of its own."""
     minor = ".".join(torch.__version__.split(".")[:2])
-    assert f"was built for torch {minor}, and torch 2.99.0 was" in " ".join(done.stderr.split())
+    version = torch_infotheory.__version__
+    for of_torch, find, answer in (
+        (f"{minor}.7", "torch_infotheory", f"version {version} in {prefix / LIBRARY}"),
+        (f"{minor}.7", f"torch_infotheory {version}", f"version {version} in {prefix / LIBRARY}"),
+        (f"{minor}.7", "torch_infotheory 0.99", f"version: {version}"),
+        ("2.99.0", "torch_infotheory", f"was built for torch {minor}, and torch 2.99.0 was found"),
+    ):
+        folder = tmp_path / f"{of_torch}-{find}"
+        folder.mkdir()
+        (folder / "TorchConfig.cmake").touch()
+        (folder / "TorchConfigVersion.cmake").write_text(f"set(PACKAGE_VERSION {of_torch})")
+        assert answer in configured(folder, folder, prefix, find)
 
 
 def test_header_has_a_function_for_every_op() -> None:

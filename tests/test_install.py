@@ -102,11 +102,16 @@ def test_show_config() -> None:
 
 MODULE = f"""
 #include <Python.h>
+int in_the_library();
 __attribute__((used)) const char kCompiledFor[] = "torch_infotheory: compiled for torch {TORCH}.0";
 PyMODINIT_FUNC PyInit__C() {{
   static PyModuleDef definition = {{PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr}};
+  if (in_the_library() != 41) return nullptr;
   return PyModule_Create(&definition);
 }}
+"""
+LIBRARY = """
+__attribute__((visibility("default"))) int in_the_library() { return 41; }
 """
 
 
@@ -129,9 +134,12 @@ class Clone:
             "import torch_infotheory._C\n"
         )
         (self.tree / "csrc" / "core").mkdir(parents=True)
-        for name in ("core/compiler.h", "compile_options.txt"):
-            shutil.copy(ROOT / "csrc" / name, self.tree / "csrc" / name)
+        for name in ("core/compiler.h", "compile_options.txt", "include"):
+            copy = shutil.copytree if (ROOT / "csrc" / name).is_dir() else shutil.copy
+            copy(ROOT / "csrc" / name, self.tree / "csrc" / name)
+        shutil.copytree(ROOT / "cmake", self.tree / "cmake")
         (self.tree / "csrc" / "module.cpp").write_text(MODULE)
+        (self.tree / "csrc" / "library.cpp").write_text(LIBRARY)
         run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
         self.python = folder / "venv" / "bin" / "python"
         (self.site,) = (folder / "venv").glob("lib/python*/site-packages")
@@ -156,7 +164,7 @@ class Clone:
         return Path(done.stdout.strip())
 
     def extensions(self, folder: Path) -> list[Path]:
-        return sorted(folder.rglob("_C*.so"))
+        return sorted(folder.rglob("*.so"))
 
 
 @pytest.fixture
@@ -170,6 +178,9 @@ def test_a_wheel_is_imported_inside_and_outside_the_clone(clone: Clone) -> None:
     clone.install()
     for folder in (clone.tree, clone.folder):
         assert clone.imported(folder) == clone.site / "torch_infotheory" / "__init__.py"
+    package = clone.site / "torch_infotheory"
+    assert (package / "include" / "torch_infotheory" / "ops.h").is_file()
+    assert len([*(package / "share" / "cmake" / "torch_infotheory").iterdir()]) == 2
     clone.pip("uninstall", "--yes", "torch_infotheory")
     assert clone.extensions(clone.site) == []
 
@@ -180,9 +191,9 @@ def test_an_editable_install(clone: Clone) -> None:
     clone.install("--editable")
     for folder in (clone.tree, clone.folder):
         assert clone.imported(folder) == source / "__init__.py"
-    assert len(clone.extensions(clone.site)) == 1
+    assert len(clone.extensions(clone.site)) == 2
     objects = {path: path.stat().st_mtime_ns for path in (clone.tree / "build").rglob("*.o")}
-    assert len(objects) == 1
+    assert len(objects) == 2
 
     clone.install("--editable")
     assert objects == {path: path.stat().st_mtime_ns for path in objects}
@@ -225,9 +236,10 @@ def test_the_sdist_is_the_repository(tmp_path: Path) -> None:
     for name in tracked:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tree / name)
-    for name in ("_C.so", "__pycache__/nn.pyc"):  # what a build and a run leave
+    # What a build and a run leave:
+    for name in ("_C.so", "include/torch_infotheory/ops.h", "share/cmake/x", "__pycache__/nn.pyc"):
         path = tree / "src" / "torch_infotheory" / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     done = run(sys.executable, "setup.py", "--quiet", "sdist", cwd=tree, FORCE_CUDA="0")
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ from torch_infotheory import estimators as estimators  # noqa: E402
 from torch_infotheory import gaussian as gaussian  # noqa: E402
 from torch_infotheory import nn as nn  # noqa: E402
 from torch_infotheory import parallel as parallel  # noqa: E402
-from torch_infotheory._config import show_config  # noqa: E402
+from torch_infotheory._config import cmake_prefix_path, show_config  # noqa: E402
 from torch_infotheory._ops import set_validation  # noqa: E402
 from torch_infotheory.divergences import *  # noqa: E402, F403
 from torch_infotheory.divergences import __all__ as _divergences  # noqa: E402
@@ -43,6 +43,7 @@ _export.register()
 
 __version__ = "0.1.0"
 __all__ = [
+    "cmake_prefix_path",
     "d2l",
     "estimators",
     "gaussian",

@@ -1,8 +1,13 @@
 """What the package was built from, and what of it runs here."""
 
+from pathlib import Path
+
 import torch
 
 from torch_infotheory import _C
+
+# What CMAKE_PREFIX_PATH of a C++ project has to hold, beside torch.utils.cmake_prefix_path.
+cmake_prefix_path = str(Path(_C.__file__).parent / "share" / "cmake")
 
 
 def show_config() -> str:
