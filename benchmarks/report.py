@@ -1,17 +1,19 @@
-"""The page of the measurements: Markdown, a figure, and all records in one JSON file.
+"""The page of the measurements: Markdown, a picture, and all records in one compressed file.
 
     python benchmarks/report.py FOLDER docs/performance.md
 
 makes them from the parts in FOLDER, which bench.py wrote, and the table of README.md with them;
-docs/performance.json may stand for FOLDER. Knows what a record holds; measures nothing.
+docs/performance.json.gz may stand for FOLDER. Knows what a record holds; measures nothing.
 """
 
+import gzip
 import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from statistics import median
 
 import matplotlib
 from cases import Size
@@ -43,7 +45,7 @@ def dumps(part: dict) -> str:
 def load(source: Path) -> list[dict]:
     """The parts of a folder, or those of a report's own records."""
     if source.is_file():
-        parts = json.loads(source.read_text())
+        parts = json.loads(gzip.decompress(source.read_bytes()))
     else:
         parts = [json.loads(path.read_text()) for path in source.glob("*.json")]
     return sorted(parts, key=lambda part: (part["date"], part["name"]))
@@ -339,46 +341,46 @@ def write_headlines(parts: Sequence[dict], readme: Path = README) -> None:
     readme.write_text(before + begin + headlines(parts) + end + rest.partition(end)[2])
 
 
-# The figure.
+# The picture. A library has one color in all pictures; they differ to color-blind eyes, too (Okabe
+# and Ito, Color Universal Design, 2008).
 
-STYLES = {
-    "eager": {"color": "tab:red", "marker": "s"},
-    "compile": {"color": "tab:orange", "marker": "^"},
-    "ours": {"color": "tab:blue", "marker": "o"},
-}
-
-
-def nanoseconds(size: Size, least: float | None) -> float:
-    """For each element; NaN, which is not drawn, where nothing was measured."""
-    return float("nan") if least is None else least / size.elements * 1e9
+COLORS = {"ours": "#0072B2", "eager": "#D55E00", "compile": "#E69F00"}
+PEER_MARKERS = {"eager": "s", "compile": "^"}
 
 
 def draw(found: Results, path: Path) -> None:
-    """Nanoseconds for each element, an op in each column, and the floor below."""
-    cases = list(dict.fromkeys(case for case, _, _ in found))
+    """How many times as long as ours the peers take: a row for each op, a mark for each size."""
+    ratios: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(dict))
+    for (case, _, step), contenders in found.items():
+        for peer in PEER_MARKERS:
+            if value := factor(contenders, peer):
+                ratios[step][case].setdefault(peer, []).append(value)
+
+    def middle(case: str) -> float:
+        return median(x for of_step in ratios.values() for x in of_step[case].get("eager", [1.0]))
+
+    cases = sorted({case for case, _, _ in found}, key=middle)
     figure, axes = pyplot.subplots(
-        len(STEPS), len(cases), figsize=(3 * len(cases), 6.5), sharey="row", squeeze=False
+        1, len(STEPS), figsize=(8.3, 1.1 + 0.27 * len(cases)), sharey=True, squeeze=False
     )
-    for row, (step, title) in zip(axes, STEPS.items(), strict=True):
-        for axis, case in zip(row, cases, strict=True):
-            here = {size: c for (of, size, s), c in found.items() if (of, s) == (case, step)}
-            labels = [str(size).replace(" x ", "×") for size in here]
-            for name, style in STYLES.items():
-                least = [c.get(name, {}).get("least") for c in here.values()]
-                points = list(map(nanoseconds, here, least))
-                axis.plot(labels, points, label=name, linewidth=1, **style)
-            floors = list(map(nanoseconds, here, (floor(c, step) for c in here.values())))
-            axis.plot(labels, floors, color="gray", linestyle="--", label="floor")
-            axis.set_yscale("log")
-            axis.grid(axis="y", alpha=0.4)
-            axis.tick_params(axis="x", labelrotation=60, labelsize=8)
-            axis.set_title(f"{case.replace('_', ' ')}\n{title}", fontsize=9)
-        row[0].set_ylabel("ns per element")
-    for axis in axes[0]:
-        axis.set_xticklabels([])
-    axes[0][0].legend(fontsize=8)
+    for axis, (step, title) in zip(axes[0], STEPS.items(), strict=True):
+        for peer, marker in PEER_MARKERS.items():
+            lane = 0.15 if peer == "eager" else -0.15
+            values = [ratios[step][case].get(peer, []) for case in cases]
+            rows = [row + lane for row, of_case in enumerate(values) for _ in of_case]
+            style = {"color": COLORS[peer], "ms": 4, "alpha": 0.6, "label": peer}
+            axis.plot(sum(values, []), rows, marker, **style)
+        axis.axvline(1, color=COLORS["ours"], lw=2, label="ours")
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}x")
+        axis.grid(alpha=0.3)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("times as long as ours", fontsize=9)
+    axes[0][0].set_yticks(range(len(cases)), [case.replace("_", " ") for case in cases], fontsize=9)
+    axes[0][0].set_ylim(-0.6, len(cases) - 0.4)
+    axes[0][-1].legend(fontsize=8, loc="lower right")
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
     pyplot.close(figure)
 
 
@@ -386,6 +388,8 @@ def draw(found: Results, path: Path) -> None:
 
 PAGE = """\
 # Performance
+{headlines}{picture}{more}
+## How to read the tables
 
 Written by `benchmarks/report.py` from the measurements of `benchmarks/bench.py`; not edited by
 hand. All records are in [{records}]({records}).
@@ -393,9 +397,6 @@ hand. All records are in [{records}]({records}).
 - Date: {dates}
 - Machine: {machine}
 - Versions: {versions}
-
-How to read it:
-
 - **ours** is the least time of a call, and the median in brackets. The contenders take turns in one
   process, in another order in every round, on random logits or random joint tables. Each is timed
   for half a second (the options of the losses for a tenth, and for a second where the two come
@@ -410,7 +411,24 @@ How to read it:
 - **~** marks a median more than {noisy:.0%} above the least time: another process wanted the core.
   [The list of parts](#parts-and-noise) has the load of the machine.
 {cuda}
-{figure}{body}"""
+{body}"""
+
+HEADLINES_OF_PAGE = """
+In float32 on one thread, and how many times as long as ours PyTorch takes:
+
+"""
+
+PICTURE = """
+![Times as long as ours]({picture})
+
+Each mark is one size of one operator, from 64 rows of 10 classes to 512 rows of 128,256: right of
+the line the library is faster.
+"""
+
+MORE = """
+The rest of the page has all of it in tables: first the uses that have targets or that differ from
+rows of logits, then every operator and size.
+"""
 
 CUDA = """\
 - Times are those of CUDA events around a call, after the second-level cache was overwritten.
@@ -480,8 +498,8 @@ def chapters(parts: Sequence[dict]) -> Iterator[tuple[str, str]]:
     yield "Parts and noise", noise(parts)
 
 
-def page(parts: Sequence[dict], figure: str, records: str) -> str:
-    """The text; `figure` and `records` are names of files, `figure` may be empty."""
+def page(parts: Sequence[dict], picture: str, records: str) -> str:
+    """The text; `picture` and `records` are names of files, `picture` may be empty."""
     dates = [part["date"].split()[0] for part in parts]
     machines = (", ".join(f"{k} {v}" for k, v in part["machine"].items()) for part in parts)
     versions = parts[0]["versions"].items()
@@ -492,7 +510,9 @@ def page(parts: Sequence[dict], figure: str, records: str) -> str:
         versions=", ".join(f"{name} {number}" for name, number in versions),
         noisy=NOISY - 1,
         cuda=CUDA if parts[0]["device"] == "cuda" else "",
-        figure=f"![Nanoseconds for each element]({figure})\n\n" if figure else "",
+        headlines=HEADLINES_OF_PAGE + top if (top := headlines(parts)).count("\n") > 2 else "",
+        picture=PICTURE.format(picture=picture) if picture else "",
+        more=MORE,
         body="\n".join(f"## {title}\n\n{text}" for title, text in chapters(parts)),
     )
 
@@ -502,12 +522,13 @@ def write(source: Path, path: Path) -> None:
     if not parts:
         raise SystemExit(f"no parts in {source}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure, records = path.with_suffix(".png"), path.with_suffix(".json")
+    picture, records = path.with_suffix(".png"), path.with_suffix(".json.gz")
     found = results(parts, ("rows", "tables"))
     if found:
-        draw(found, figure)
-    records.write_text("[\n" + ",\n".join(map(dumps, parts)) + "\n]\n")
-    path.write_text(page(parts, figure.name if found else "", records.name))
+        draw(found, picture)
+    text = "[\n" + ",\n".join(map(dumps, parts)) + "\n]\n"
+    records.write_bytes(gzip.compress(text.encode(), mtime=0))
+    path.write_text(page(parts, picture.name if found else "", records.name))
     if path.resolve() == README.parent / "docs" / "performance.md":
         write_headlines(parts)
 

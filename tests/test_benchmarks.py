@@ -159,7 +159,7 @@ def test_a_run_and_its_continuation(
     tmp_path: Path, threads: None, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page" / "performance.md"
-    monkeypatch.setattr(bench, "EXTENSION", Path(bench.__file__))
+    monkeypatch.setattr(bench, "LIBRARY", Path(bench.__file__))
     given = ["--parts", str(tmp_path / "parts"), "--page", str(page), "--seconds", "0.0001"]
     given += ["--contenders", "ours", "eager", "--only", "rows-64x10-float32-1"]
     bench.main(given)
@@ -171,12 +171,12 @@ def test_a_run_and_its_continuation(
     first = page.read_text()
     assert "## Forward, float32, one thread" in first
     assert page.with_suffix(".png").stat().st_size > 10_000
-    assert len(json.loads(page.with_suffix(".json").read_text())) == 1
+    assert len(report.load(page.with_suffix(".json.gz"))) == 1
 
     monkeypatch.setattr(bench, "measure", lambda *_: [])
     bench.main(given)  # nothing is left to measure
     assert page.read_text() == first
-    monkeypatch.setattr(bench, "EXTENSION", tmp_path)
+    monkeypatch.setattr(bench, "LIBRARY", tmp_path)
     os.utime(tmp_path, (2**31, 2**31))  # built again since
     bench.main(given)
     assert page.read_text() != first
@@ -229,8 +229,12 @@ def test_the_report_tells_noise_and_failures() -> None:
     assert "~" not in report.noise([quiet])
 
 
-def test_the_table_of_the_readme_is_that_of_the_records(tmp_path: Path) -> None:
-    parts = report.load(report.README.parent / "docs" / "performance.json")
+def test_the_page_and_the_table_of_the_readme_are_those_of_the_records(tmp_path: Path) -> None:
+    docs = report.README.parent / "docs"
+    parts = report.load(docs / "performance.json.gz")
+    assert (docs / "performance.md").read_text() == report.page(
+        parts, "performance.png", "performance.json.gz"
+    )
     text = report.README.read_text()
     assert report.headlines(parts).count("\n") == 2 + len(report.HEADLINES)
     assert report.headlines(parts) in text
