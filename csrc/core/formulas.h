@@ -20,6 +20,15 @@ struct Prob {
   V p, log;
 };
 
+// The same of a class where |log p - log q| is at most kNear, by what is known to the last digit:
+// p, p - q and log p - log q. A formula that sums `near` needs no more than float for rows that are
+// nearly equal; `curvature` is its second derivative by log q there, for p = q = 1.
+template <class V>
+struct Near {
+  V p, difference, log_ratio;
+};
+constexpr double kNear = 0.5;
+
 // d term / d log p, for any formula. One whose slope by p outgrows the numbers before p vanishes
 // states it itself.
 template <class F, class V>
@@ -115,6 +124,11 @@ struct KlDivergence : Expectation<KlDivergence> {
     const V far = times0(p.p, d) - p.p + q.p;
     return select((d < V(0.5)) & (d > V(-0.5)), p.p * exp_remainder(d), far);
   }
+  template <class V>
+  TI_LANE static V near(Near<V> x) {
+    return x.p * near_exp_remainder(x.log_ratio);
+  }
+  TI_LANE static double curvature() { return 1; }
 };
 
 // A divergence that sums a term of its own for each class, none below 0.
@@ -167,13 +181,25 @@ struct JsDivergence : SumOfTerms {
       const V total = p.p + q.p, t = over0(p.p - q.p, total);
       return select((t < V(0.25)) & (t > V(-0.25)), V(0.5) * total * entropy_gap(t), term(p, q));
     }
-    const V m = V(of_p) * p.p + V(of_q) * q.p, t = over0(p.p - q.p, m);
-    return m * (V(of_p) * excess(V(of_q) * t) + V(of_q) * excess(V(-of_p) * t));
+    return relative_to(V(of_p) * p.p + V(of_q) * q.p, p.p - q.p);
   }
+  template <class V>
+  TI_LANE V near(Near<V> x) const {
+    if (of_p != of_q) return relative_to(x.p - V(of_q) * x.difference, x.difference);
+    const V total = x.p + (x.p - x.difference);
+    return V(0.5) * total * near_entropy_gap(over0(x.difference, total));
+  }
+  TI_LANE double curvature() const { return of_p * of_q; }
 
  private:
   // The limit where the mixture is one of the two.
   TI_LANE bool is_zero() const { return of_p == 0 || of_q == 0; }
+  // With other weights, from the mixture and p - q.
+  template <class V>
+  TI_LANE V relative_to(V mixture, V difference) const {
+    const V t = over0(difference, mixture);
+    return mixture * (V(of_p) * excess(V(of_q) * t) + V(of_q) * excess(V(-of_p) * t));
+  }
   // (1 + x) log(1 + x) - x >= 0, for x >= -1.
   template <class V>
   TI_LANE static V excess(V x) {
@@ -213,8 +239,28 @@ struct AlphaDivergence : SumOfTerms {
   TI_LANE V centered(Prob<V> p, Prob<V> q) const {
     return term(p, q);
   }
+  TI_LANE bool has_near() const { return fabs(alpha - 0.5) <= 2.5; }
+  template <class V>
+  TI_LANE V near(Near<V> x) const {
+    return alpha > 0.5 ? near_lower(x.p, -x.log_ratio, 1 - alpha)
+                       : near_lower(x.p - x.difference, x.log_ratio, alpha);
+  }
+  TI_LANE static double curvature() { return 1; }
 
  private:
+  // `lower` as a series in d = log(p / q), for |a d| <= 1: q times the sum of
+  // d^k / k! (1 + a + ... + a^(k - 2)) from k = 2 on.
+  template <class V>
+  TI_LANE static V near_lower(V q, V d, double a) {
+    V sum = V(0), power = q * d * d * V(0.5);
+    double of_a = 1;
+    for (int k = 2; k < 13; ++k) {
+      sum = sum + power * V(of_a);
+      power = power * d * V(1.0 / (k + 1));
+      of_a = 1 + a * of_a;
+    }
+    return sum;
+  }
   // q (r^a - 1) / a with r = p / q.
   template <class V>
   TI_LANE static V scaled(Prob<V> p, Prob<V> q, double a) {
@@ -260,6 +306,11 @@ struct JeffreysDivergence : SumOfTerms {
   TI_LANE static V centered(Prob<V> p, Prob<V> q) {
     return term(p, q);
   }
+  template <class V>
+  TI_LANE static V near(Near<V> x) {
+    return x.difference * x.log_ratio;
+  }
+  TI_LANE static double curvature() { return 2; }
 };
 
 // sum |p - q| / 2.

@@ -48,23 +48,48 @@ TI_LANE V finite_at0(V p, V slope) {
   return select((p == V(0)) & (slope - slope != V(0)), V(0), slope);
 }
 
+// 1 / k! - d / (k + 1)! + d^2 / (k + 2)! - ... to d^(last - k), where `term` is 1 / k!.
+template <int k, int last, class V>
+TI_LANE V exp_tail(V d, double term) {
+  if constexpr (k == last)
+    return V(term);
+  else
+    return V(term) - exp_tail<k + 1, last>(d, term / (k + 1)) * d;
+}
 // e^-d - 1 + d = d^2 / 2 - d^3 / 6 + ... >= 0 for |d| <= 1/2, to the last digit where the left side
 // cancels.
-template <class V>
+template <int last = 14, class V>
 TI_LANE V exp_remainder(V d) {
-  V sum = V(1);
-  for (int k = 14; k > 2; --k) sum = V(1) - sum * d * V(1.0 / k);
-  return sum * d * d * V(0.5);
+  return exp_tail<2, last>(d, 0.5) * d * d;
 }
-
 // ((1 + t) log(1 + t) + (1 - t) log(1 - t)) / 2 = t^2 / 2 + t^4 / 12 + t^6 / 30 + ... >= 0 for |t|
 // <= 1/4.
-template <class V>
+template <int terms = 13, class V>
 TI_LANE V entropy_gap(V t) {
   const V square = t * t;
   V sum = V(0);
-  for (int k = 13; k > 0; --k) sum = (sum + V(1.0 / (2 * k * (2 * k - 1)))) * square;
+  for (int k = terms; k > 0; --k) sum = (sum + V(1.0 / (2 * k * (2 * k - 1)))) * square;
   return sum;
+}
+
+// The same two to the last digit of a float.
+template <class V>
+TI_LANE V near_exp_remainder(V d) {
+  return exp_remainder<9>(d);
+}
+template <class V>
+TI_LANE V near_entropy_gap(V t) {
+  return entropy_gap<6>(t);
+}
+
+// log((1 + w) / (1 - w)) = 2 w + 2 w^3 / 3 + ... for |w| <= 1/4, to the last digit of a float; above
+// 1/4 it is above what it is there.
+template <class V>
+TI_LANE V twice_atanh(V w) {
+  const V square = w * w;
+  V sum = V(2.0 / 13);
+  for (int k = 11; k > 0; k -= 2) sum = V(2.0 / k) + sum * square;
+  return sum * w;
 }
 
 // One form of a number where |d| is below the bound, the other elsewhere.

@@ -119,9 +119,9 @@ constexpr double kRoundingOfSums = 1e-5;
 TI_LANE bool totals_agree(double rounding, double p, double q) {
   return fabs(p - q) <= rounding * (p > q ? p : q);
 }
-TI_LANE bool totals_agree(const Rows& r, double p, double q, double slack) {
+TI_LANE bool totals_agree(const Rows& r, double p, double q, double slack, double part = 1) {
   const double of_p = rounding_of_totals(r.p), of_q = rounding_of_totals(r.q);
-  return totals_agree((of_p > of_q ? of_p : of_q) + slack, p, q);
+  return totals_agree(part * (of_p > of_q ? of_p : of_q) + slack, p, q);
 }
 
 }  // namespace

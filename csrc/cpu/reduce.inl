@@ -8,6 +8,7 @@
 // Knows sources and the names score, term, slope_p, d_lq, centered; must not know any formula by
 // name, tensors, threads, or torch. Read next: values.inl.
 #pragma once
+#include "cpu/near.inl"
 #include "cpu/results.inl"
 
 namespace torch_infotheory {
@@ -16,6 +17,7 @@ namespace {
 // A team's rows on the way to their outcomes.
 template <class F, class A>
 struct Reduction {
+  using Lane = A;
   Pair<A> rows;
   int64_t at = 0;  // the first of its rows, in the run
   Sums<A> sums;
@@ -59,6 +61,21 @@ struct Reduction {
       sums.count_block();
     });
     put(to, sums.value);
+  }
+  // The same without double, where has_near; and the sums of p - q.
+  void take_near(double* to, double* differences) {
+    const auto apart = [](Pack<double> a, Pack<double> b) { return a - b; };
+    const auto of = [&](const double* numbers) { return of_rows<A>(rows.team, numbers + at); };
+    Pack<A> shift_high, shift_low;
+    split(map(apart, of(out.high_p), of(out.high_q)), map(apart, of(out.log_p), of(out.log_q)),
+          shift_high, shift_low);
+    sums = Sums<A>();
+    rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
+    rows.each_stretch([&](int64_t first, int64_t n) {
+      fold_near<F>(rows, first, n, shift_high, shift_low, sums);
+      sums.count_block();
+    });
+    put(to, sums.value), put(differences, sums.p);
   }
   void keep_terms() { put(out.value, sums.value), put(out.d_lp, sums.p), put(out.d_lq, sums.q); }
   // What is known once n rows from row `from` of a run on have been read.

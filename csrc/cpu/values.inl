@@ -56,8 +56,50 @@ void add_peaks(const Labels& labels, double kept, bool logits, Results& out) {
   if (!labels.all_count) out.clear_where_zero(labels.counting, labels.n);
 }
 
+// visit(team) for teams of a run with a row of `small`, where they are.
+template <class R, class Visit>
+void each_team_with(const bool* small, const Run& run, R& rows, Visit visit) {
+  using A = typename R::Lane;
+  Team& team = rows.rows.team;
+  for (int64_t first = 0; first < run.n; first += team.rows) {
+    team.template take<A>(run.n - first);
+    bool any_of_team = false;
+    for (int64_t j = first; j < first + team.rows; ++j) any_of_team |= small[j];
+    if (!any_of_team) continue;
+    rows.move_to(run, first);
+    visit(first, first + team.rows);
+  }
+}
+// Those of the small rows of a run whose differences are exact; returns whether others are left.
+template <class F, class A>
+bool mend_near(const Rows& r, const Run& run, Results& out, bool* small) {
+  const bool normalized = r.p.kind == kLogits && r.q.kind == kLogits;
+  const double curvature = normalized ? formula<F>(r.parameter).curvature() : 0;
+  double value[Results::most], difference[Results::most];
+  bool near[Run::most], any_near = false, any_left = false;
+  for (int64_t j = 0; j < run.n; ++j) {
+    // Totals at the edge of their rounding are for double to judge.
+    near[j] = small[j] && totals_agree(r, out.mass_p[j], out.mass_q[j], 0, 0.5);
+    any_near |= near[j], any_left |= small[j] && !near[j];
+  }
+  if (!any_near) return any_left;
+  Tile<A> p, q;
+  Reduction<F, A> rows(r, Team::pays(r), p.of, q.of, &out);
+  each_team_with(near, run, rows, [&](int64_t first, int64_t last) {
+    rows.take_near(value, difference);
+    for (int64_t j = first; j < last; ++j) {
+      if (!near[j]) continue;
+      // Normalized totals differ by what the normalizers are off; the value feels its square.
+      const double off = difference[j], mended = value[j] - curvature * off * off / 2;
+      out.value[j] = mended > 0 ? mended : 0;
+      if constexpr (F::linear) out.d_lp[j] = out.value[j] + out.mass_p[j] * F::score(1., 0.);
+      small[j] = false;
+    }
+  });
+  return any_left;
+}
 // Gives divergences the totals that the centered term has and theirs has not; and those that are
-// small then, anew in double.
+// small then, anew: from exact differences or in double.
 template <class F, class A>
 void mend_small(const Rows& r, const Run& run, Results& out) {
   bool small[Run::most], any_small = false;
@@ -68,21 +110,17 @@ void mend_small(const Rows& r, const Run& run, Results& out) {
     small[j] = out.value[j] < kSmall<A> && totals_agree(r, p, q, kRoundingOfSums);
     any_small |= small[j];
   }
+  if constexpr (sizeof(A) == sizeof(float) && states_near<F>)
+    if (any_small && has_near<F>(r)) any_small = mend_near<F, A>(r, run, out, small);
   if (!any_small) return;
   Tile<double> p, q;
   Results exact;
   Reduction<F, double> rows(r, Team::pays(r), p.of, q.of, &exact);
-  Team& team = rows.rows.team;
-  for (int64_t first = 0; first < run.n; first += team.rows) {
-    team.take<double>(run.n - first);
-    bool any_of_team = false;
-    for (int64_t j = first; j < first + team.rows; ++j) any_of_team |= small[j];
-    if (!any_of_team) continue;
-    rows.move_to(run, first);
+  each_team_with(small, run, rows, [&](int64_t first, int64_t last) {
     reduce_small(rows);
-    for (int64_t j = first; j < first + team.rows; ++j)
+    for (int64_t j = first; j < last; ++j)
       if (small[j]) out.set(j, exact);
-  }
+  });
 }
 
 // What is to do before the classes of a run's rows are read, and once they are.
