@@ -109,7 +109,7 @@ template <class F>
 Tensor backward_cpu(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
                     int64_t wrt) {
   check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
-  Tensor gradient = allocate_gradient<int64_t>(wrt ? *x.q : x.p);
+  Tensor gradient = allocate_gradient<F, int64_t>(wrt ? *x.q : x.p);
   advise_huge_pages(gradient);
   Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
   Rows& rows = call.flat ? call.rows : call.finish();

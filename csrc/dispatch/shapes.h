@@ -6,6 +6,7 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <c10/core/SymIntArrayRef.h>
 
 #include "dispatch/devices.h"
@@ -191,10 +192,17 @@ void check_backward_operands(const Tensor& g, const Tensor& saved, const Operand
   else
     check("g", g, {});
 }
-// A fresh contiguous gradient.
-template <class Int>
+// A fresh gradient, in memory in the order of what it is by: its classes are then read and written
+// alike. That of a joint table is contiguous.
+template <class F, class Int>
 Tensor allocate_gradient(const Tensor& x) {
-  return new_empty(sizes_of(x, static_cast<Int*>(nullptr)), x.options());
+  const auto sizes = sizes_of(x, static_cast<Int*>(nullptr));
+  if constexpr (is_table<F>)
+    return new_empty(sizes, x.options());
+  else if constexpr (std::is_same_v<Int, int64_t>)
+    return x.is_contiguous() ? new_empty(sizes, x.options()) : at::empty_like(x);
+  else
+    return at::empty_like(x);
 }
 
 }  // namespace torch_infotheory

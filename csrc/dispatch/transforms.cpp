@@ -20,7 +20,7 @@ template <class F>
 Tensor backward_meta(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
                      int64_t wrt) {
   check_backward_operands<F, c10::SymInt>(g, saved, x, o, wrt);
-  return allocate_gradient<c10::SymInt>(wrt ? *x.q : x.p);
+  return allocate_gradient<F, c10::SymInt>(wrt ? *x.q : x.p);
 }
 
 // Autocast: a float32 result, without a float32 copy of the input.
