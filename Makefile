@@ -91,8 +91,9 @@ test-cuda-sim: $(INSTALLED)  ## the CUDA half on a simulator of the code nvcc ge
 cuda-figures: $(INSTALLED)  ## write the figures of docs/cuda.md, which the simulator counts
 	@PYTHONPATH=tests JOBS=$(JOBS) $(PY) tests/cuda_sim/run_simulator.py --page
 
-test-gpu: $(INSTALLED)  ## the CUDA half on a GPU, if there is one
-	@PYTHONPATH=tests JOBS=$(JOBS) $(PY) tests/cuda_gpu/run_gpu.py
+# With GPU_PYTHON nothing is installed, and the clone needs no network.
+test-gpu: $(if $(GPU_PYTHON),,$(INSTALLED))  ## the CUDA half on a GPU, if there is one; GPU_PYTHON=python3: with that torch
+	@PYTHONPATH=tests GPU_PYTHON=$(GPU_PYTHON) $(or $(GPU_PYTHON),$(PY)) tests/cuda_gpu/run_gpu.py
 
 # One build tree for the C++ tests and for the library, which share the objects of the kernels.
 # TorchConfig.cmake warns of libraries that the wheels do not have.

@@ -12,7 +12,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = Path(os.environ.get("CUDA_VENV") or ROOT / ".venv-cuda")
-PYTHON = VENV / "bin" / "python"
+# GPU_PYTHON: one that is there, with all that it has.
+GIVEN = shutil.which(os.environ.get("GPU_PYTHON") or "")
+PYTHON = Path(GIVEN) if GIVEN else VENV / "bin" / "python"
 JOBS = os.environ.get("JOBS", "2")
 
 start = time.monotonic()
@@ -22,10 +24,13 @@ def say(text: str) -> None:
     print(f"==> {text} ({time.monotonic() - start:.0f} s)", flush=True)
 
 
-def run(*command: object, **environment: object) -> None:
+def passes(*command: object, **environment: object) -> bool:
     settings = os.environ | {key: str(value) for key, value in environment.items()}
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, env=settings)
-    if done.returncode:
+    return subprocess.run([str(part) for part in command], cwd=ROOT, env=settings).returncode == 0
+
+
+def run(*command: object, **environment: object) -> None:
+    if not passes(*command, **environment):
         sys.exit(f"FAILED: {' '.join(map(str, command))}")
 
 
@@ -44,7 +49,7 @@ def toolkit() -> Path | None:
 def build_environment() -> None:
     """Installs the CUDA build of torch and the tools of the tests, unless CUDA_VENV names both."""
     installed, wanted = VENV / "installed", ROOT / "pyproject.toml"
-    if "CUDA_VENV" in os.environ:
+    if "CUDA_VENV" in os.environ or GIVEN:
         return
     if installed.exists() and installed.stat().st_mtime > wanted.stat().st_mtime:
         return
@@ -59,29 +64,34 @@ def build_environment() -> None:
 def build_extension(cuda: Path, folder: Path, **environment: object) -> Path:
     """The package in folder/lib; returns the library that has the kernels."""
     say("building the extension for the CUDA build of torch")
+    settings: dict[str, object] = {"FORCE_CUDA": 1, "CUDA_HOME": cuda, "MAX_JOBS": JOBS}
+    settings["PATH"] = f"{PYTHON.parent}:{os.environ['PATH']}"
     run(
         *(PYTHON, "setup.py", "--quiet", "build"),
         *("--build-lib", folder / "lib", "--build-temp", folder / "objects"),
-        FORCE_CUDA=1,
-        CUDA_HOME=cuda,
-        MAX_JOBS=JOBS,
-        PATH=f"{PYTHON.parent}:{os.environ['PATH']}",
-        **environment,
+        **(settings | environment),
     )
     return folder / "lib" / "torch_infotheory" / "lib" / "libtorch_infotheory.so"
 
 
-def run_python(
+def environment_of(folder: Path) -> dict[str, str]:
+    """For Python with the package in folder/lib, not the one in the working tree."""
+    return os.environ | {
+        "PYTHONPATH": f"{folder / 'lib'}:{ROOT / 'tests'}:{ROOT / 'tests' / 'cuda_sim'}",
+        "TORCH_INFOTHEORY_DEVICES": "cuda",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def python_passes(
     folder: Path, *arguments: object, prefix: Sequence[str] = (), **environment: object
-) -> None:
-    """Python with the package in folder/lib, not the one in the working tree."""
-    run(
-        *(*prefix, PYTHON, "-P", *arguments),
-        PYTHONPATH=f"{folder / 'lib'}:{ROOT / 'tests'}:{ROOT / 'tests' / 'cuda_sim'}",
-        TORCH_INFOTHEORY_DEVICES="cuda",
-        OMP_NUM_THREADS=1,
-        **environment,
-    )
+) -> bool:
+    return passes(*prefix, PYTHON, "-P", *arguments, **(environment_of(folder) | environment))
+
+
+def run_python(folder: Path, *arguments: object, **options: Any) -> None:
+    if not python_passes(folder, *arguments, **options):
+        sys.exit(f"FAILED: {' '.join(map(str, arguments))}")
 
 
 def test(folder: Path, *arguments: object, **options: Any) -> None:
