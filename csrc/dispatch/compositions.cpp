@@ -73,7 +73,7 @@ Tensor backward(const Tensor& g, const Operands& x, const Tensor& saved, const O
   const Wide<F, exported> wide(x);
   const Operands operands = wide.operands();
   const Tensor gradient = reference<F>(operands, x, o, saved).gradient(g, wrt == 1);
-  return gradient.to((wrt ? *x.q : x.p).scalar_type()).contiguous();
+  return allocate_gradient<F, c10::SymInt>(wrt ? *x.q : x.p).copy_(gradient);
 }
 
 // Not a block of rows at a time, but over all logits: how many rows count is not known to a tracer.

@@ -6,7 +6,7 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
+#include <ATen/ops/empty_strided.h>
 #include <c10/core/SymIntArrayRef.h>
 
 #include "dispatch/devices.h"
@@ -192,17 +192,22 @@ void check_backward_operands(const Tensor& g, const Tensor& saved, const Operand
   else
     check("g", g, {});
 }
-// A fresh gradient, in memory in the order of what it is by: its classes are then read and written
-// alike. That of a joint table is contiguous.
+template <class F, class... Fs>
+constexpr bool is_among(List<Fs...>) {
+  return (__is_same(F, Fs) || ...);
+}
+// A fresh gradient. That of rows lies in memory in the order of what it is by, so that classes are
+// read and written alike; others are contiguous.
 template <class F, class Int>
 Tensor allocate_gradient(const Tensor& x) {
-  const auto sizes = sizes_of(x, static_cast<Int*>(nullptr));
-  if constexpr (is_table<F>)
-    return new_empty(sizes, x.options());
-  else if constexpr (std::is_same_v<Int, int64_t>)
-    return x.is_contiguous() ? new_empty(sizes, x.options()) : at::empty_like(x);
-  else
-    return at::empty_like(x);
+  if constexpr (is_among<F>(RowFormulas())) {
+    // Of sizes that are not known, such as unbacked ones, neither can be said.
+    const at::TensorImpl& of = *x.unsafeGetTensorImpl();
+    if (!of.sym_is_contiguous().guard_or_false(__FILE__, __LINE__) &&
+        of.is_non_overlapping_and_dense_or_false())
+      return at::empty_strided_symint(x.sym_sizes(), x.sym_strides(), x.options());
+  }
+  return new_empty(sizes_of(x, static_cast<Int*>(nullptr)), x.options());
 }
 
 }  // namespace torch_infotheory
