@@ -243,7 +243,8 @@ def terms_of(x: Tensor, kind: str, dims: tuple[int, ...], op: Op) -> tuple[float
         return p.numel(), p.numel()
     if not op.elementwise:
         return 1.0, logarithm * (1.0 if kind in ("probs", "counts") else largest)
-    of_sums = p.shape[dims[0]]  # of the gradients that come in, which may be one number
+    # Sums of the gradients that come in, which may be one number.
+    of_sums = math.prod(p.shape[d] for d in dims)
     by = max(1.0, float((1 / p.log()).abs().max())) if "normalized" in op.options else 1.0
     return max(logarithm, by), by**2 * of_sums * (1 / least if kind in ("probs", "counts") else 1.0)
 
