@@ -78,7 +78,7 @@ def extension(name: str, sources: list[Path], linking: list[str]) -> Extension:
         [str(path) for path in sources],
         depends=[str(path) for path in files if path.suffix not in suffixes],
         include_dirs=[str(csrc.resolve()), str((csrc / "include").resolve())],
-        define_macros=[(name, f'"{text}"') for name, text in cuda.items()],
+        define_macros=[(macro, f'"{text}"') for macro, text in cuda.items()],
         extra_compile_args={
             "cxx": ["-std=c++20", "-fPIC", *options],
             "nvcc": ["-std=c++20", "-O3", *(f"-Xcompiler={option}" for option in options)],

@@ -38,12 +38,9 @@ COMPILED = [
 _first = {str(case.op): case for case in reversed(COMPILED)}.values()
 ONE_OF_EACH = [c for c in COMPILED if c in _first or c.name in {"soft_smoothed", "weighted"}]
 # One for each way that an op takes: a kernel of rows or tables, maps, a composition, losses.
-IN_A_PACKAGE = [
-    case
-    for case in ONE_OF_EACH
-    if str(case).startswith(("entropy-", "mutual_", "pointwise_mutual_information-"))
-    or str(case).startswith(("renyi_entropy_0.5", "js_div_mean", "cross_entropy_loss-soft"))
-]
+_names = ["entropy-", "renyi_entropy_0.5-", "mutual_", "pointwise_mutual_information-"]
+_names += ["js_div_mean-", "cross_entropy_loss-soft"]
+IN_A_PACKAGE = [case for case in ONE_OF_EACH if str(case).startswith(tuple(_names))]
 OF_ROW_OPS = [c for c in ONE_OF_EACH if not c.op.in_float64]
 
 

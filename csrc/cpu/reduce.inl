@@ -65,10 +65,12 @@ struct Reduction {
   // The same without double, where has_near; and the sums of p - q.
   void take_near(double* to, double* differences) {
     const auto apart = [](Pack<double> a, Pack<double> b) { return a - b; };
-    const auto of = [&](const double* numbers) { return of_rows<A>(rows.team, numbers + at); };
+    const auto in_lanes = [&](const double* numbers) {
+      return of_rows<A>(rows.team, numbers + at);
+    };
     Pack<A> shift_high, shift_low;
-    split(map(apart, of(out.high_p), of(out.high_q)), map(apart, of(out.log_p), of(out.log_q)),
-          shift_high, shift_low);
+    split(map(apart, in_lanes(out.high_p), in_lanes(out.high_q)),
+          map(apart, in_lanes(out.log_p), in_lanes(out.log_q)), shift_high, shift_low);
     sums = Sums<A>();
     rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
     rows.each_stretch([&](int64_t first, int64_t n) {

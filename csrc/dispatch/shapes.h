@@ -202,9 +202,9 @@ template <class F, class Int>
 Tensor allocate_gradient(const Tensor& x) {
   if constexpr (is_among<F>(RowFormulas())) {
     // Of sizes that are not known, such as unbacked ones, neither can be said.
-    const at::TensorImpl& of = *x.unsafeGetTensorImpl();
-    if (!of.sym_is_contiguous().guard_or_false(__FILE__, __LINE__) &&
-        of.is_non_overlapping_and_dense_or_false())
+    const at::TensorImpl& impl = *x.unsafeGetTensorImpl();
+    if (!impl.sym_is_contiguous().guard_or_false(__FILE__, __LINE__) &&
+        impl.is_non_overlapping_and_dense_or_false())
       return at::empty_strided_symint(x.sym_sizes(), x.sym_strides(), x.options());
   }
   return new_empty(sizes_of(x, static_cast<Int*>(nullptr)), x.options());
