@@ -31,9 +31,9 @@ std::vector<A> numbers() {
   std::vector<A> x;
   std::mt19937_64 random(1);
   const Real range = Format<A>::most - 1;
-  for (int i = 0; i < 1 << 20; ++i) x.push_back(from_bits<A>(Bits<A>(random())));
-  for (int i = 0; i < 1 << 20; ++i) x.push_back(A((2 * uniform(random) - 1) * range));
-  for (int i = 0; i < 1 << 18; ++i) x.push_back(A(2 * uniform(random)));
+  for (int i = 0; i < (1 << 20) / every(); ++i) x.push_back(from_bits<A>(Bits<A>(random())));
+  for (int i = 0; i < (1 << 20) / every(); ++i) x.push_back(A((2 * uniform(random) - 1) * range));
+  for (int i = 0; i < (1 << 18) / every(); ++i) x.push_back(A(2 * uniform(random)));
   for (int i = 0; i < 1 << 12; ++i)
     x.push_back(1 + A(i - 2048) * A(ldexp(1, -Format<A>::mantissa)));
   while (x.size() % Pack<A>::width) x.push_back(1);
@@ -195,7 +195,7 @@ void test_stores(Checks& check, Format16 format, const char* name) {
       for (const float to : {-INFINITY, y, INFINITY}) x.push_back(std::nextafter(y, to));
   }
   std::mt19937_64 random(2);
-  for (int i = 0; i < 1 << 20; ++i) x.push_back(from_bits<float>(uint32_t(random())));
+  for (int i = 0; i < (1 << 20) / every(); ++i) x.push_back(from_bits<float>(uint32_t(random())));
   while (x.size() % width) x.push_back(0);
   for (size_t i = 0; i < x.size(); i += width) {
     T memory[width];
