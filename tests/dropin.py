@@ -56,25 +56,33 @@ def value_and_gradients(loss: Loss, args: list[Any], kwargs: dict[str, Any]) -> 
     return [value, *torch.autograd.grad(value, inputs, cotangents)]
 
 
-def assert_no_further(actual: Tensor, torchs: Tensor, true: Tensor) -> None:
+def assert_no_further(
+    actual: Tensor, torchs: Tensor, true: Tensor, arithmetic: float = FLOAT32_ARITHMETIC
+) -> None:
     """`actual` is not further from `true` than torch's result is, which may have overflowed."""
     rounded = true.to(actual.dtype)
     torch.testing.assert_close(actual.isnan(), rounded.isnan())
     torch.testing.assert_close(actual.isfinite(), rounded.isfinite())
     finite = torchs.isfinite() & true.isfinite()
     ours, theirs, true = (x[finite].double() for x in (actual, torchs, true))
-    excess = (ours - true).abs() - (theirs - true).abs() - FLOAT32_ARITHMETIC * (1 + true.abs())
+    excess = (ours - true).abs() - (theirs - true).abs() - arithmetic * (1 + true.abs())
     if excess.numel() and excess.max() > 0:
         i = excess.argmax()
         raise AssertionError(f"true {true[i]:.9g}, torch {theirs[i]:.9g}, but ours {ours[i]:.9g}")
 
 
 def assert_same(
-    ours: Loss, theirs: Loss, *args: Any, exact: Loss | None = None, **kwargs: Any
+    ours: Loss,
+    theirs: Loss,
+    *args: Any,
+    exact: Loss | None = None,
+    arithmetic: float = FLOAT32_ARITHMETIC,
+    **kwargs: Any,
 ) -> None:
     """The same dtype, shape, value and gradients as torch's, or nearer to the truth.
 
-    The truth is `theirs` in float64, or `exact` where that is another function.
+    The truth is `theirs` in float64, or `exact` where that is another function. `arithmetic` is the
+    error of ours before it is rounded to 16 bits.
     """
     actual = value_and_gradients(ours, *leaves(as_it_is, args, kwargs))
     # Torch's nll_loss refuses to differentiate some layouts that are not contiguous.
@@ -88,7 +96,7 @@ def assert_same(
         assert a.shape == e.shape, f"output {i}: {a.shape}, torch {e.shape}"
         assert a.requires_grad == e.requires_grad
         if low:
-            assert_no_further(a.detach(), e.detach(), t.detach())
+            assert_no_further(a.detach(), e.detach(), t.detach(), arithmetic)
         else:
             torch.testing.assert_close(a, e, rtol=rtol, atol=atol, equal_nan=True)
 

@@ -234,6 +234,72 @@ def test_linear_log_probs(options: dict[str, float], dtype: torch.dtype, device:
             F.linear_log_probs(inputs[0], inputs[1], index.clamp(min=6))
 
 
+def states_and_classes(
+    n: int = 5, h: int = 3, c: int = 4, dtype: torch.dtype = torch.float64
+) -> tuple[list[Tensor], Tensor]:
+    inputs = [random(*s, seed=i).to(dtype) for i, s in enumerate([(n, h), (c, h), (c,)])]
+    index = torch.arange(n) * 3 % c
+    index[1] = IGNORED
+    return [x.requires_grad_() for x in inputs], index
+
+
+def of_states(h: Tensor, w: Tensor, b: Tensor, index: Tensor, **options: Any) -> tuple[Tensor, ...]:
+    return tuple(F.linear_log_probs(h, w, index, linear_bias=b, **options))
+
+
+@pytest.mark.parametrize("options", [{}, {"softcap": 2.0, "temperature": 0.7}], ids=str)
+def test_derivatives_of_linear_log_probs(options: dict[str, float]) -> None:
+    inputs, index = states_and_classes()
+
+    def call(*x: Tensor) -> tuple[Tensor, ...]:
+        return of_states(*x, index, **options)
+
+    assert gradcheck(call, inputs, check_forward_ad=True, check_batched_grad=True)
+    assert gradgradcheck(call, inputs)
+    forward, reverse = (jac(call, argnums=(0, 1, 2))(*inputs) for jac in (jacfwd, jacrev))
+    torch.testing.assert_close(forward, reverse)
+
+
+@pytest.mark.parametrize("of", (0, 1, 2))
+def test_each_result_of_linear_log_probs_alone(of: int, device: str) -> None:
+    """In blocks of 262 rows and less, of which one row does not count."""
+    inputs, index = states_and_classes(300, 2, 32000, torch.float32)
+    result = of_states(*(moved(x, device) for x in inputs), moved(index, device))[of]
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    z = exact[0] @ exact[1].t() + exact[2]
+    expected = reference(z, index, -1, 1.0)[of]
+    g = random(300, seed=9)
+    assert_near(result, expected.detach())
+    found = grad(result, inputs, moved(g.float(), device))
+    for actual, wanted in zip(found, grad(expected, exact, g), strict=True):
+        largest = wanted.abs().max().item()
+        torch.testing.assert_close(actual.cpu().double(), wanted, rtol=1e-4, atol=1e-5 * largest)
+
+
+def test_linear_log_probs_may_be_written_over() -> None:
+    inputs, index = states_and_classes()
+    log_prob, entropy, logsumexp = of_states(*inputs, index)
+    before = entropy.detach().clone()
+    log_prob -= 1.0
+    torch.testing.assert_close(entropy.detach(), before)
+    assert all(x.is_contiguous() for x in (log_prob, entropy, logsumexp))
+
+
+def test_transforms_of_linear_log_probs() -> None:
+    inputs, index = states_and_classes()
+    batch = torch.stack([inputs[0].detach(), 2 * inputs[0].detach()])
+    weight, bias = (x.detach() for x in inputs[1:])
+    together = vmap(lambda h: of_states(h, weight, bias, index))(batch)
+    for i, h in enumerate(batch):
+        alone = of_states(h, weight, bias, index)
+        torch.testing.assert_close([x[i] for x in together], list(alone))
+    compiled = torch.compile(of_states, fullgraph=True, backend="aot_eager")
+    results, expected = compiled(*inputs, index), of_states(*inputs, index)
+    torch.testing.assert_close(results, expected)
+    sums = [sum((i + 1) * x.sum() for i, x in enumerate(r)) for r in (results, expected)]
+    torch.testing.assert_close(grad(sums[0], inputs), grad(sums[1], inputs))
+
+
 # ---- distillation_loss ----
 
 

@@ -281,6 +281,10 @@ SOME = [
 each_of_some = pytest.mark.parametrize("case", SOME, ids=str)
 
 
+# With how many bits the gradient by logits is multiplied by factors of bfloat16, at least.
+GRADIENT_BITS = 2.0**-16
+
+
 def cotangent(value: Tensor) -> Tensor:
     numbers = torch.linspace(0.5, 1.5, value.numel(), dtype=torch.float64).bfloat16()
     return numbers.view(value.shape).to(value.dtype)
@@ -759,7 +763,12 @@ def test_samples_give_what_torch_gives(op: Any, dtype: torch.dtype) -> None:
     for sample in op.sample_inputs("cpu", dtype, requires_grad=True):
         with naming(sample.summary()):
             assert_same(
-                F.linear_cross_entropy, of_logits, sample.input, *sample.args, **sample.kwargs
+                F.linear_cross_entropy,
+                of_logits,
+                sample.input,
+                *sample.args,
+                arithmetic=GRADIENT_BITS,
+                **sample.kwargs,
             )
 
 
@@ -979,3 +988,76 @@ def test_gradient_by_class_weights() -> None:
         torch.autograd.grad(f(**x, **case.options), x["weight"]) for f in (case.ours, case.theirs)
     )
     assert_all_close(actual, expected)
+
+
+# ---- factors of bfloat16, which some processors multiply themselves ----
+
+
+def layouts(x: Tensor) -> dict[str, Tensor]:
+    """The same matrix, as it may lie in memory."""
+    n, m = x.shape
+    padded = x.new_full((n, 2 * m + 3), math.nan)
+    padded[:, 1 : m + 1] = x
+    spread = x.new_full((n, 2 * m), math.nan)
+    spread[:, ::2] = x
+    return {
+        "contiguous": x,
+        "columns": x.t().contiguous().t(),
+        "padded": padded[:, 1 : m + 1],
+        "spread": spread[:, ::2],
+    }
+
+
+@pytest.mark.parametrize("of_weight", ("contiguous", "columns", "padded", "spread"))
+@pytest.mark.parametrize("of_states", ("contiguous", "columns", "padded", "spread"))
+def test_layouts_of_bfloat16_factors(of_states: str, of_weight: str) -> None:
+    """The gradients are those of float64, rounded once."""
+    generator = torch.Generator().manual_seed(0)
+    h = torch.randn(40, 33, generator=generator).bfloat16()
+    weight = torch.randn(70, 33, generator=generator).bfloat16()
+    target = torch.randint(70, (40,), generator=generator)
+    exact = [x.double().requires_grad_() for x in (h, weight)]
+    true = torch.autograd.grad(
+        torch.nn.functional.cross_entropy(exact[0] @ exact[1].T, target), exact
+    )
+    x = [
+        layouts(h)[of_states].requires_grad_(),
+        layouts(weight)[of_weight].requires_grad_(),
+    ]
+    more: dict[str, Any] = {}
+    if hasattr(torch.nn, "LinearCrossEntropyOptions"):  # from torch 2.13 on: in several blocks
+        more["options"] = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=16)
+    ours = torch.autograd.grad(F.linear_cross_entropy(*x, target, **more), x)
+    for a, t in zip(ours, true, strict=True):
+        rounding = 2**-8 * t.abs() + GRADIENT_BITS * t.abs().max()
+        assert bool(((a.double() - t).abs() <= rounding).all())
+
+
+@pytest.mark.parametrize("incoming", (math.nan, math.inf, -math.inf))
+def test_what_is_not_finite_stays_in_its_row(incoming: float) -> None:
+    case = NAMED["cross_entropy_plain"]
+    x = case.with_gradients(torch.bfloat16, n=8, h=16, c=24)
+    g = torch.ones(8, dtype=torch.bfloat16)
+    g[3] = incoming
+    by_states = torch.autograd.grad(case.ours(**x, reduction="none"), x["input"], g)[0]
+    assert not bool(by_states[3].isfinite().any())
+    others = torch.arange(8) != 3
+    assert bool(by_states[others].isfinite().all()) and bool((by_states[others] != 0).any())
+
+
+def test_medium_precision_is_no_further_than_eager() -> None:
+    case = NAMED["cross_entropy_plain"]
+    x = case.with_gradients(torch.bfloat16, n=256, h=64, c=1000)
+    exact = {k: t.detach().double() if t.is_floating_point() else t for k, t in x.items()}
+    for name in case.by(x):
+        exact[name].requires_grad_()
+    true = value_and_gradients(case, case.theirs, exact)
+    theirs = value_and_gradients(case, case.theirs, x)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        ours = value_and_gradients(case, case.ours, x)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    for a, e, t in zip(ours, theirs, true, strict=True):
+        assert error(a, t) <= error(e, t)

@@ -33,7 +33,9 @@ COMPOSED = [
     "multivariate.h",
 ]
 # Where kernels meet tensors: the dispatch keys of the devices implement the ops of dispatch/.
-KEYS = {CSRC / x for x in ("cpu/cpu.cpp", "cpu/histogram.cpp", "cuda/cuda.cu", "cuda/histogram.cu")}
+KEYS_OF_CPU = ["cpu.cpp", "histogram.cpp", "products.cpp"]
+KEYS_OF_CUDA = ["cuda.cu", "histogram.cu"]
+KEYS = {CSRC / "cpu" / x for x in KEYS_OF_CPU} | {CSRC / "cuda" / x for x in KEYS_OF_CUDA}
 
 FORMULAS = "|".join(
     name
@@ -50,9 +52,9 @@ MUST_NOT_KNOW = [
     ("core/*", r"\bcuda[A-Z]\w*|\b(thread|block)Idx\b", "a device", ()),
     ("core/*", rf"\b({FORMULAS})\b", "a formula by name", ["formulas.h"]),
     ("core/formulas.h", r"\b(float|softmax|Kind|Operand|Rows)\b", "memory or dtypes", ()),
-    ("cpu/*", TORCH, "PyTorch", ["cpu.cpp", "histogram.cpp", "parallel.h", "memory.h"]),
+    ("cpu/*", TORCH, "PyTorch", [*KEYS_OF_CPU, "parallel.h", "memory.h"]),
     ("cpu/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
-    ("cuda/*", TORCH, "PyTorch", ["cuda.cu", "histogram.cu", "stream.h"]),
+    ("cuda/*", TORCH, "PyTorch", [*KEYS_OF_CUDA, "stream.h"]),
     ("cuda/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("dispatch/*", LOGARITHMS, "arithmetic", COMPOSED),
     ("*/**/*", PYTHON, "Python", ()),

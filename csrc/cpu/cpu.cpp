@@ -1,6 +1,8 @@
 // cpu.cpp -- the CPU key of every row op: instruction set, and the reduction over the rows.
 //
 // Knows tensors and the border struct; must not know formulas by name or how a row is reduced.
+#include "dispatch/cpu.h"
+
 #include <ATen/Version.h>
 #include <torch/library.h>
 
@@ -105,12 +107,10 @@ std::tuple<Tensor, Tensor> forward_cpu(const Operands& x, const Options& o,
   return out;
 }
 
+// Its callers have checked the operands.
 template <class F>
-Tensor backward_cpu(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
-                    int64_t wrt) {
-  check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
-  Tensor gradient = allocate_gradient<F, int64_t>(wrt ? *x.q : x.p);
-  advise_huge_pages(gradient);
+void write_gradient(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
+                    int64_t wrt, const Tensor& gradient) {
   Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
   Rows& rows = call.flat ? call.rows : call.finish();
   if (o.reduction == kMean) rows.scale /= rows_in_mean(x, o, rows);
@@ -121,6 +121,19 @@ Tensor backward_cpu(const Tensor& g, const Operands& x, const Tensor& saved, con
     run(kernel, rows, is_table<F>, /*backward=*/true);
     check_labels(rows);
   }
+}
+template <class... F>
+WriteGradient* writer_of(int formula, List<F...>) {
+  constexpr WriteGradient* writers[] = {&write_gradient<F>...};
+  return writers[formula];
+}
+template <class F>
+Tensor backward_cpu(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
+                    int64_t wrt) {
+  check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
+  const Tensor gradient = allocate_gradient<F, int64_t>(wrt ? *x.q : x.p);
+  advise_huge_pages(gradient);
+  write_gradient<F>(g, x, saved, o, wrt, gradient);
   return gradient;
 }
 
@@ -132,4 +145,7 @@ TORCH_LIBRARY_IMPL(torch_infotheory, CPU, m) {
 }
 
 }  // namespace
+
+WriteGradient* gradient_writer_cpu(int formula) { return writer_of(formula, RowFormulas{}); }
+
 }  // namespace torch_infotheory

@@ -8,12 +8,18 @@
 #pragma once
 #include <array>
 
+#include "dispatch/log_probs.h"
 #include "dispatch/reference.h"
 
 namespace torch_infotheory {
 namespace {
 
-using LinearFormulas = List<CrossEntropy, Entropy, KlDivergence, JsDivergence>;
+// In place of a formula: the three results of log_probs, in a last dimension.
+struct LogProbabilities {
+  static constexpr int arity = 2;
+  static constexpr int64_t results = 3;
+};
+using LinearFormulas = List<CrossEntropy, Entropy, KlDivergence, JsDivergence, LogProbabilities>;
 
 // The operands, N rows of them; those in front can have a gradient.
 enum LinearOperand : size_t {
@@ -153,12 +159,14 @@ inline void check_linear(const LinearTensors& x) {
                   "linear loss: expected hidden states, weight and bias of one dtype, got ",
                   x[first].scalar_type(), " and ", x[i].scalar_type());
 }
-// One value per distribution.
+// One value per distribution, or the results of each.
 template <class Int>
-Shape<Int> shape_of_values(const LinearTensors& x) {
+Shape<Int> shape_of_values(const LinearTensors& x, const LinearOptions& o) {
   Int* const as_int = nullptr;
   Shape<Int> shape{sizes_of(x[kStates], as_int)[0]};
   if (x[kWeight].dim() == 3) shape.push_back(sizes_of(x[kWeight], as_int)[1]);
+  if (o.formula == index_of<LogProbabilities>(LinearFormulas{}))
+    shape.push_back(LogProbabilities::results);
   return shape;
 }
 
@@ -173,6 +181,46 @@ struct RowPair {
     return {std::move(target), std::move(logits), maybe(x[kClassWeight])};
   }
   Operands operands() const { return {p, q, weight}; }
+};
+
+// What rows come to and save, and the way back; and the same as what can be differentiated further.
+template <class F>
+struct RowLoss {
+  using Values = std::tuple<Tensor, Tensor>;
+  static Values forward(const RowPair& x, const Options& o, ScalarType dtype) {
+    return call_forward<F>(x.operands(), o, dtype);
+  }
+  static Tensor backward(const Tensor& g, const RowPair& x, const Tensor& saved, const Options& o,
+                         int64_t wrt) {
+    return call_backward<F>(g, x.operands(), saved, o, wrt);
+  }
+  static Tensor composed(const RowPair& x, const Options& o, ScalarType dtype) {
+    return std::get<0>(forward(x, o, dtype));
+  }
+  static constexpr auto composed_backward = &backward;
+};
+template <>
+struct RowLoss<LogProbabilities> {
+  static LogProbsOptions options(const Options& o) { return {o.dim, o.ignore_index}; }
+  static Tensor stacked(const LogProbs& results, ScalarType dtype) {
+    const auto [log_prob, entropy, logsumexp] = results;
+    return at::stack({log_prob, entropy, logsumexp}, 1).to(dtype);
+  }
+  static std::tuple<Tensor, Tensor> forward(const RowPair& x, const Options& o, ScalarType dtype) {
+    const auto [results, saved] = read_log_probs(*x.q, x.p, options(o));
+    return {stacked(results, dtype), saved};
+  }
+  static Tensor backward(const Tensor& g, const RowPair& x, const Tensor& saved, const Options& o,
+                         int64_t) {
+    return log_probs_gradient(*x.q, x.p, saved, options(o), g.unbind(1));
+  }
+  static Tensor composed(const RowPair& x, const Options& o, ScalarType dtype) {
+    return stacked(composed_log_probs(*x.q, x.p, options(o)), dtype);
+  }
+  static Tensor composed_backward(const Tensor& g, const RowPair& x, const Tensor&,
+                                  const Options& o, int64_t) {
+    return composed_log_probs_gradient(*x.q, x.p, options(o), g.unbind(1));
+  }
 };
 
 // Which rows count, [N] booleans; undefined if nothing says that one might not.
@@ -259,7 +307,7 @@ struct Composition {
 
   Tensor value(ScalarType dtype) const {
     const auto call = [&](int64_t reduction, ScalarType type) {
-      return std::get<0>(call_forward<F>(pair.operands(), o.of_rows(reduction), type));
+      return RowLoss<F>::composed(pair, o.of_rows(reduction), type);
     };
     if (!x[kMask].defined()) return call(o.reduction, dtype);
     Tensor v = at::where(counts, call(kNone, exact_type(x)), 0.);
@@ -270,13 +318,13 @@ struct Composition {
 
   std::vector<Tensor> gradients(const Tensor& grad) const {
     const Options rows = o.of_rows(kNone);
-    const auto [value, saved] = call_forward<F>(pair.operands(), rows, exact_type(x));
+    const auto [value, saved] = RowLoss<F>::forward(pair, rows, exact_type(x));
     Tensor g = widened(grad);
     if (o.reduction == kMean) g = g / divisor(x, o);
     if (o.reduction != kNone) g = g.expand_symint(value.sym_sizes());
     if (counts.defined()) g = at::where(g.dim() == 2 ? counts.unsqueeze(1) : counts, g, 0.);
     const auto by = [&, &saved = saved](bool of_model) {  // clang below 16 captures no binding
-      return call_backward<F>(g, pair.operands(), saved, rows, of_model != bool(o.model_is_p));
+      return RowLoss<F>::composed_backward(g, pair, saved, rows, of_model != bool(o.model_is_p));
     };
     std::vector<Tensor> out;
     if (o.wanted & kOfModel) model.gradients(by(true), o, kStates, out);

@@ -196,37 +196,23 @@ std::tuple<Tensor, Tensor, Tensor> linear_log_probs(
     optional<ScalarType> dtype) {
   const char* op = "linear_log_probs";
   check_dtype(op, dtype);
-  LinearOptions of_labels = options_of(op, kNone, softcap, temperature);
+  LinearOptions o = options_of(op, kNone, softcap, temperature);
   const States states(op, input, linear_weight, linear_bias, {});
   TORCH_CHECK_TYPE(at::isIntegralType(index.scalar_type(), /*includeBool=*/false), op,
                    ": expected index to have an integer dtype, got ", index.scalar_type());
   TORCH_CHECK(index.sym_sizes().equals(states.leading), op, ": expected index of shape ",
               states.leading, ", got ", index.sym_sizes());
-  const ScalarType exact = exact_type(states.x),
-                   type = result_type(input.device(), input.scalar_type(), dtype);
-  const Tensor labels = index.reshape(-1), counts = not_ignored(labels, ignore_index);
-
   LinearTensors x = states.x;
-  x[kTarget] = labels;
-  of_labels.target_kind = kLabels;
-  of_labels.ignore_index = ignore_index;
-  const Tensor log_prob = call_linear<CrossEntropy>(op, x, of_labels, exact).neg();
-  x = states.x;
-  x[kMask] = counts;
-  LinearOptions of_entropy = options_of(op, kNone, softcap, temperature);
-  of_entropy.model_is_p = 1;
-  const Tensor entropy = call_linear<Entropy>(op, x, of_entropy, exact);
-
-  const Tensor classes = at::where(counts, labels, 0).to(at::kLong);
-  Tensor z = (x[kStates].to(exact) * x[kWeight].index_select(0, classes).to(exact)).sum(-1);
-  if (x[kBias].defined()) z = z + x[kBias].index_select(0, classes).to(exact);
-  if (softcap) z = (z / *softcap).tanh() * *softcap;
-  const Tensor logsumexp = at::where(counts, z / temperature - log_prob, 0.);
-  const auto shaped = [&](const Tensor& t) {
-    const Tensor result = t.to(type);
-    return states.leading.size() == 1 ? result : result.view_symint(states.leading);
+  x[kTarget] = index.reshape(-1);
+  o.target_kind = kLabels;
+  o.ignore_index = ignore_index;
+  const ScalarType type = result_type(input.device(), input.scalar_type(), dtype);
+  const Tensor results = call_linear<LogProbabilities>(op, x, o, type);
+  const auto result = [&](int64_t i) {  // no view, so that it may be written over
+    const Tensor t = results.select(1, i).clone(at::MemoryFormat::Contiguous);
+    return states.leading.size() == 1 ? t : t.view_symint(states.leading);
   };
-  return {shaped(log_prob), shaped(entropy), shaped(logsumexp)};
+  return {result(0), result(1), result(2)};
 }
 
 template <class F>

@@ -5,6 +5,8 @@
 // the derivatives by the other two results in the saved total. Under a transform, for tangents and
 // for derivatives beyond the first: a composition of row ops. Knows row ops; must not know how a row
 // is reduced. Read first: autograd.cpp.
+#include "dispatch/log_probs.h"
+
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
@@ -15,33 +17,63 @@
 namespace torch_infotheory {
 namespace {
 
-// log_prob, entropy, logsumexp.
-using LogProbs = std::tuple<Tensor, Tensor, Tensor>;
-
-struct LogProbsOptions {
-  int64_t dim = -1, ignore_index = -100;
-  auto fields() { return std::tie(dim, ignore_index); }
-  Options of_entropy() const { return {.dim = dim, .p_kind = kLogits}; }
-};
-
 Tensor gathered(const Tensor& x, const Tensor& classes, int64_t dim) {
   return x.gather(dim, classes.unsqueeze(dim)).squeeze(dim);
 }
 
+// Which rows count, and a class for each of them and of the others.
+struct Index {
+  Tensor counts, classes;
+  Index(const Tensor& index, const LogProbsOptions& o)
+      : counts(not_ignored(index, o.ignore_index)),
+        classes(at::where(counts, index, 0).to(at::kLong)) {}
+  // 0 where a row does not count. What an ignored row holds must not enter a gradient.
+  Tensor of_rows(const Tensor& x) const { return at::where(counts, x, 0.); }
+  Tensor of_classes(const Tensor& x, int64_t dim) const {
+    return at::where(counts.unsqueeze(dim), x, 0.);
+  }
+  // The derivatives by the results, in a type.
+  std::array<Tensor, 3> given(const std::vector<Tensor>& by_results, ScalarType type) const {
+    std::array<Tensor, 3> out;
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = by_results[i].defined()
+                   ? of_rows(by_results[i].to(type))
+                   : at::zeros_symint(counts.sym_sizes(), counts.options().dtype(type));
+    return out;
+  }
+};
+
+}  // namespace
+
 // ---- the composition ----
 
-LogProbs composed(const Tensor& logits, const Tensor& index, const LogProbsOptions& o) {
+LogProbs composed_log_probs(const Tensor& logits, const Tensor& index, const LogProbsOptions& o) {
   const ScalarType exact = exact_type(logits.scalar_type());
-  const Tensor counts = not_ignored(index, o.ignore_index);
-  // What an ignored row holds must not enter a gradient.
-  const Tensor x = at::where(counts.unsqueeze(o.dim), widened(logits), 0.);
-  const Operands labelled{index, x, {}};
-  const Options of_labels{
-      .dim = o.dim, .p_kind = kLabels, .q_kind = kLogits, .ignore_index = o.ignore_index};
-  const Tensor log_prob = std::get<0>(call_forward<CrossEntropy>(labelled, of_labels, exact)).neg();
-  const Tensor entropy = std::get<0>(call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact));
-  const Tensor chosen = gathered(x, at::where(counts, index, 0).to(at::kLong), o.dim);
-  return {log_prob, at::where(counts, entropy, 0.), at::where(counts, chosen - log_prob, 0.)};
+  const Index chosen(index, o);
+  const Tensor x = chosen.of_classes(widened(logits), o.dim);
+  const auto [nll, nll_saved] = call_forward<CrossEntropy>({index, x, {}}, o.of_labels(), exact);
+  const auto [entropy, saved] = call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact);
+  return {nll.neg(), chosen.of_rows(entropy), chosen.of_rows(x.logsumexp(o.dim))};
+}
+
+// The log-normalizer is the chosen logit less its log-probability.
+Tensor composed_log_probs_gradient(const Tensor& logits, const Tensor& index,
+                                   const LogProbsOptions& o,
+                                   const std::vector<Tensor>& by_results) {
+  const ScalarType exact = exact_type(logits.scalar_type());
+  const Index chosen(index, o);
+  const Tensor x = chosen.of_classes(widened(logits), o.dim);
+  const auto [of_log_prob, of_entropy, of_normalizer] = chosen.given(by_results, exact);
+  const Operands labelled{index, x, {}}, all{x, {}, {}};
+  const auto nll = call_forward<CrossEntropy>(labelled, o.of_labels(), exact);
+  const auto entropy = call_forward<Entropy>(all, o.of_entropy(), exact);
+  const Tensor by_nll = call_backward<CrossEntropy>(of_normalizer - of_log_prob, labelled,
+                                                    std::get<1>(nll), o.of_labels(), 1);
+  const Tensor by_entropy =
+      call_backward<Entropy>(of_entropy, all, std::get<1>(entropy), o.of_entropy(), 0);
+  const Tensor by_chosen = at::zeros_like(x).scatter(o.dim, chosen.classes.unsqueeze(o.dim),
+                                                     of_normalizer.unsqueeze(o.dim));
+  return chosen.of_classes(by_nll + by_entropy + by_chosen, o.dim);
 }
 
 // ---- one reading ----
@@ -51,22 +83,19 @@ LogProbs composed(const Tensor& logits, const Tensor& index, const LogProbsOptio
 // saves, the backward op returns g (w_c - p_c T); so T + (g_l - g_z) / g_H has it return both. Where
 // g_H is so small that this leaves the range of numbers, a factor takes its place that adds less than
 // the rounding of the rest.
-Tensor gradient_of(const Tensor& x, const Tensor& index, const Tensor& saved,
-                   const LogProbsOptions& o, const variable_list& by_results) {
-  const Tensor counts = not_ignored(index, o.ignore_index);
-  const Tensor classes = at::where(counts, index, 0).to(at::kLong);
-  const auto by = [&](size_t i) {
-    const Tensor& g = by_results[i];
-    return g.defined() ? at::where(counts, g.to(saved.scalar_type()), 0.)
-                       : at::zeros(index.sizes(), saved.options());
-  };
-  const Tensor of_log_prob = by(0), of_entropy = by(1), shift = of_log_prob - by(2);
+Tensor log_probs_gradient(const Tensor& x, const Tensor& index, const Tensor& saved,
+                          const LogProbsOptions& o, const std::vector<Tensor>& by_results) {
+  const Index chosen(index, o);
+  const auto [of_log_prob, of_entropy, of_normalizer] =
+      chosen.given(by_results, saved.scalar_type());
+  const Tensor shift = of_log_prob - of_normalizer;
   const ScalarType exact = exact_type(x.scalar_type());
   const double negligible = exact == at::kDouble ? 0x1p-70 : 0x1p-36;
   const Tensor least = shift.abs() * negligible;
   const Tensor factor = at::where(of_entropy.abs() < least, least, of_entropy);
-  const Tensor total = saved[kTotal], log_p = gathered(x, classes, o.dim).to(saved.scalar_type()) -
-                                              saved[kHigh] - saved[kLogSum];
+  const Tensor total = saved[kTotal],
+               log_p = gathered(x, chosen.classes, o.dim).to(saved.scalar_type()) - saved[kHigh] -
+                       saved[kLogSum];
   const Tensor moved = total + at::where(factor == 0, 0., shift / factor);
   Tensor gradient =
       call_backward<Entropy>(factor.to(exact), {x, {}, {}},
@@ -74,12 +103,25 @@ Tensor gradient_of(const Tensor& x, const Tensor& index, const Tensor& saved,
   // The class of the index once more, so that it is rounded once.
   const Tensor p = log_p.exp();
   const Tensor own = of_log_prob - p * shift - of_entropy * p * (log_p + 1 + total);
-  gradient.scatter_(o.dim, classes.unsqueeze(o.dim),
-                    at::where(counts, own, 0.).to(gradient.scalar_type()).unsqueeze(o.dim));
-  if (!x.is_cpu() || !counts.all().item<bool>())
-    gradient.masked_fill_(counts.logical_not().unsqueeze(o.dim), 0);
+  gradient.scatter_(o.dim, chosen.classes.unsqueeze(o.dim),
+                    chosen.of_rows(own).to(gradient.scalar_type()).unsqueeze(o.dim));
+  if (!x.is_cpu() || !chosen.counts.all().item<bool>())
+    gradient.masked_fill_(chosen.counts.logical_not().unsqueeze(o.dim), 0);
   return gradient;
 }
+
+std::tuple<LogProbs, Tensor> read_log_probs(const Tensor& x, const Tensor& index,
+                                            const LogProbsOptions& o) {
+  const auto [entropy, saved] =
+      call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact_type(x.scalar_type()));
+  const Index chosen(index, o);
+  const Tensor logit = gathered(x, chosen.classes, o.dim).to(saved.scalar_type());
+  return {{chosen.of_rows(logit - saved[kHigh] - saved[kLogSum]), chosen.of_rows(entropy),
+           chosen.of_rows(saved[kHigh] + saved[kLogSum])},
+          saved};
+}
+
+namespace {
 
 // Inputs: the logits. Saved: the logits, the index, what the entropy saves.
 struct LogProbsBackward final : FormulaNode<LogProbsBackward, LogProbsOptions, 1, 3> {
@@ -88,10 +130,10 @@ struct LogProbsBackward final : FormulaNode<LogProbsBackward, LogProbsOptions, 1
 
   static variable_list run(const variable_list& by_results, const Tensors& t,
                            const LogProbsOptions& o, const Needed&) {
-    if (!at::GradMode::is_enabled()) return {gradient_of(t[0], t[1], t[2], o, by_results)};
+    if (!at::GradMode::is_enabled()) return {log_probs_gradient(t[0], t[1], t[2], o, by_results)};
     variable_list results, cotangents;
     const Tensor x = to_differentiate_by(t[0], /*create_graph=*/true);
-    const auto [log_prob, entropy, logsumexp] = composed(x, t[1], o);
+    const auto [log_prob, entropy, logsumexp] = composed_log_probs(x, t[1], o);
     const Tensor all[] = {log_prob, entropy, logsumexp};
     for (size_t i = 0; i < by_results.size(); ++i) {
       if (!by_results[i].defined()) continue;
@@ -111,18 +153,9 @@ LogProbs from_one_reading(const Tensor& x, const Tensor& index, const LogProbsOp
     node->set_next_edges(torch::autograd::collect_next_edges(x));
   }
   at::AutoDispatchBelowADInplaceOrView below;
-  const auto [entropy, saved] =
-      call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact_type(x.scalar_type()));
-  const Tensor counts = not_ignored(index, o.ignore_index);
-  const Tensor chosen = gathered(x, at::where(counts, index, 0).to(at::kLong), o.dim);
-  const auto finished = [&](const Tensor& result) {
-    return at::where(counts, result, 0.).to(dtype);
-  };
-  variable_list out{
-      finished(chosen.to(saved.scalar_type()) - saved[kHigh] - saved[kLogSum]),
-      finished(entropy),
-      finished(saved[kHigh] + saved[kLogSum]),
-  };
+  const auto [results, saved] = read_log_probs(x, index, o);
+  const auto [log_prob, entropy, logsumexp] = results;
+  variable_list out{log_prob.to(dtype), entropy.to(dtype), logsumexp.to(dtype)};
   if (node) {
     node->save({x, index, saved});
     node->options = o;
@@ -158,7 +191,7 @@ LogProbs log_probs(const Tensor& logits, const Tensor& index, int64_t dim, doubl
   const LogProbsOptions o{dims[0], ignore_index};
   if (is_plain_tensor(x) && is_plain_tensor(index) && !has_tangent(x))
     return from_one_reading(x, index, o, type);
-  const auto [log_prob, entropy, logsumexp] = composed(x, index, o);
+  const auto [log_prob, entropy, logsumexp] = composed_log_probs(x, index, o);
   return {log_prob.to(type), entropy.to(type), logsumexp.to(type)};
 }
 

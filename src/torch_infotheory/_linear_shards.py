@@ -42,6 +42,7 @@ DIFFERENTIABLE = OPERANDS[:6]
 # The size of a block as in csrc/dispatch/linear.cpp. There it follows from the classes of the rank
 # alone, but ranks that reduce numbers block by block need blocks of the same rows.
 _BLOCK_BYTES, _FEW_ROWS = 32 << 20, 16
+_CROSS_ENTROPY = 0  # its place in LinearFormulas of csrc/dispatch/linear.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +185,8 @@ class LinearLoss:
         self.results = (3,) if self.of_log_probs else ()
         operands, ints, floats, _ = captured.calls[0]
         self.options = LinearOptions.of(ints, floats)
+        if self.of_log_probs:  # the op calls those of a cross-entropy, and `_Rows` answers
+            self.options = replace(self.options, formula=_CROSS_ENTROPY)
         names = (x for i, x in enumerate(OPERANDS) if self.options.present >> i & 1)
         self.shapes = {key: x.shape for key, x in zip(names, operands, strict=True)}
 
