@@ -24,7 +24,7 @@ import matplotlib
 import numpy as np
 import peers
 import torch
-from report import table
+from report import COLORS, table
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -345,7 +345,7 @@ def draw(records: Sequence[dict], path: Path) -> None:
     for axis, name in zip(np.atleast_1d(axes), names, strict=True):
         of = [r for r in shown if r["op"] == name]
         sizes = [r["size"][0] for r in of]
-        for who, color in (("ours", "tab:blue"), ("torch", "tab:red")):
+        for who, color in (("ours", COLORS["ours"]), ("torch", COLORS["eager"])):
             for what, style in (("", "o-"), (", gradient", "s--")):
                 errors = [r[f"{who}{what}"] for r in of]
                 axis.plot(sizes, errors, style, color=color, label=who + what, markersize=4)

@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = Path(torch_infotheory._C.__file__).parent / "lib" / "libtorch_infotheory.so"
 STEPS = {"forward": False, "both": True}
 SECONDS = 0.5  # for each contender, step and case
+LARGEST = Size((4096, 1024, 128256))  # of hidden states; a product takes 5 s
 SECONDS_OF_OPTIONS, IF_CLOSE = 0.1, 1.0
 
 
@@ -57,10 +58,11 @@ class Part:
     def cases(self, full: bool) -> Sequence[Case | Options | Linear | Data]:
         options = OPTIONS if full else EACH_ALONE
         added = [case for case in MEASURES if case.name == walkthrough.QUANTITY]
+        linear = LINEAR[:1] if self.size == LARGEST else LINEAR
         sections = {"rows": MEASURES, "tables": TABLES, "options": options, "walkthrough": added}
         if self.section == "data":
             return [case for case in DATA if (case.size, case.dtype) == (self.size, self.dtype)]
-        return sections.get(self.section, LINEAR)
+        return sections.get(self.section, linear)
 
 
 def parts(full: bool, device: str) -> Iterator[Part]:
@@ -89,6 +91,8 @@ def parts(full: bool, device: str) -> Iterator[Part]:
     if full:
         yield Part("linear", large)
         yield Part("linear", large, "bfloat16")
+        yield Part("linear", LARGEST, threads=2)
+        yield Part("linear", LARGEST, "bfloat16", threads=2)
         yield Part("linear", large, memory=True)
         yield Part("linear", large, "bfloat16", memory=True)
     if not full:

@@ -255,16 +255,17 @@ def mebibytes(record: Record | None) -> str:
 def linear(parts: Sequence[dict]) -> str:
     """Losses from hidden states: time beside the peers, and the peak of memory."""
     peers, rows = ("eager", "compile", "core", "products"), []
-    for dtype in DTYPES:
-        found = results(parts, ("linear",), dtype)
-        used = results(parts, ("linear",), dtype, memory=True)
+    for dtype, threads in product(DTYPES, (1, 2)):
+        found = results(parts, ("linear",), dtype, threads)
+        used = results(parts, ("linear",), dtype, threads, memory=True)
         for key, contenders in found.items():
             case, size, step = key
-            cells = [case, str(size), dtype, STEPS[step], time(contenders.get("ours"))]
+            cells = [case, str(size), f"{dtype}, {threads}", STEPS[step]]
+            cells += [time(contenders.get("ours"))]
             cells += [times_ours(contenders, peer) for peer in peers]
             peaks = used.get(key, {})
             rows.append(cells + [mebibytes(peaks.get(name)) for name in ("ours", "eager", "core")])
-    head = ["loss", "N x H x C", "dtype", "step", "ours", *peers]
+    head = ["loss", "N x H x C", "dtype, threads", "step", "ours", *peers]
     return table([*head, *(f"MiB: {name}" for name in ("ours", "eager", "core"))], rows, words=4)
 
 
@@ -314,12 +315,16 @@ HEADLINES = {
     "Kullback-Leibler divergence of logits": ("kl_divergence", Size((8192, 1000))),
     "Jensen-Shannon divergence of logits": ("js_divergence", Size((8192, 1000))),
     "mutual information of joint tables": ("mutual_information", Size((4096, 64, 64))),
+    "cross-entropy of hidden states and labels": (
+        "linear_cross_entropy",
+        Size((2048, 256, 32000)),
+    ),
 }
 
 
 def headlines(parts: Sequence[dict]) -> str:
-    timed = results(parts, ("rows", "tables"))
-    used = results(parts, ("rows", "tables"), memory=True)
+    sections = ("rows", "tables", "linear")
+    timed, used = results(parts, sections), results(parts, sections, memory=True)
     rows = []
     for words, (case, size) in HEADLINES.items():
         contenders = timed.get((case, size, "both"), {})
