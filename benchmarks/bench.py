@@ -91,8 +91,9 @@ def parts(full: bool, device: str) -> Iterator[Part]:
     if full:
         yield Part("linear", large)
         yield Part("linear", large, "bfloat16")
-        yield Part("linear", LARGEST, threads=2)
-        yield Part("linear", LARGEST, "bfloat16", threads=2)
+        threads = 2 if device == "cpu" else 1
+        yield Part("linear", LARGEST, threads=threads)
+        yield Part("linear", LARGEST, "bfloat16", threads=threads)
         yield Part("linear", large, memory=True)
         yield Part("linear", large, "bfloat16", memory=True)
     if not full:
