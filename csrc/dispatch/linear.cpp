@@ -2,9 +2,9 @@
 // for every device, and its shape rules.
 //
 // Of each block: the logits by a matrix product into a buffer, the row op forward and backward, and
-// the products that carry the gradient on. The products are ATen's and all else the row ops', so
-// that one text serves all devices and formulas. Knows tensors; must not know how a row is reduced.
-// Read first: linear.h.
+// the products that carry the gradient on. The products are ATen's, but for those of bfloat16 on some
+// CPUs (cpu.h), and all else is the row ops', so that one text serves all devices and formulas. Knows
+// tensors; must not know how a row is reduced. Read first: linear.h.
 #include "dispatch/linear.h"
 
 #include <ATen/Context.h>
