@@ -38,8 +38,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = Path(torch_infotheory._C.__file__).parent / "lib" / "libtorch_infotheory.so"
 STEPS = {"forward": False, "both": True}
 SECONDS = 0.5  # for each contender, step and case
-LARGEST = Size((4096, 1024, 128256))  # of hidden states; a product takes 5 s
 SECONDS_OF_OPTIONS, IF_CLOSE = 0.1, 1.0
+LARGEST = Size((4096, 1024, 128256))  # of hidden states; a product takes 5 s
 
 
 @dataclass(frozen=True)

@@ -281,8 +281,8 @@ SOME = [
 each_of_some = pytest.mark.parametrize("case", SOME, ids=str)
 
 
-# With how many bits the gradient by logits is multiplied by factors of bfloat16, at least.
-GRADIENT_BITS = 2.0**-16
+# The error with which the gradient by logits is multiplied by factors of bfloat16, at most.
+GRADIENT_ERROR = 2.0**-16
 
 
 def cotangent(value: Tensor) -> Tensor:
@@ -767,7 +767,7 @@ def test_samples_give_what_torch_gives(op: Any, dtype: torch.dtype) -> None:
                 of_logits,
                 sample.input,
                 *sample.args,
-                arithmetic=GRADIENT_BITS,
+                arithmetic=GRADIENT_ERROR,
                 **sample.kwargs,
             )
 
@@ -1029,7 +1029,7 @@ def test_layouts_of_bfloat16_factors(of_states: str, of_weight: str) -> None:
         more["options"] = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=16)
     ours = torch.autograd.grad(F.linear_cross_entropy(*x, target, **more), x)
     for a, t in zip(ours, true, strict=True):
-        rounding = 2**-8 * t.abs() + GRADIENT_BITS * t.abs().max()
+        rounding = 2**-8 * t.abs() + GRADIENT_ERROR * t.abs().max()
         assert bool(((a.double() - t).abs() <= rounding).all())
 
 
