@@ -178,9 +178,10 @@ $(DOCS_INSTALLED): $(INSTALLED)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --group docs
 	@touch $@
 
-site: $(EXTENSION) $(DOCS_INSTALLED)  ## the documentation as a site, in build/site
+site: $(EXTENSION) $(DOCS_INSTALLED)  ## the documentation as a site, in build/site; RELEASE=1: that of a release
 	@echo "==> building the documentation site"
-	@$(PY) -m sphinx --quiet --fail-on-warning --keep-going -b html -c docs -d build/doctrees . build/site
+	@$(PY) -m sphinx --quiet --fail-on-warning --keep-going $(if $(RELEASE),-t release) \
+	    -b html -c docs -d build/doctrees . build/site
 	@echo "make site: build/site/index.html is up to date"
 
 clean:  ## remove what was built; .venv stays

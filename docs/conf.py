@@ -26,7 +26,9 @@ import torch_infotheory  # noqa: E402
 
 project = "torch_infotheory"
 author = "the torch_infotheory authors"
-version = release = torch_infotheory.__version__
+# Trees before and after a release have its number too, so `make site RELEASE=1` says which it is.
+is_release = tags.has("release")  # noqa: F821  (a name that Sphinx defines)
+version = release = torch_infotheory.__version__ + ("" if is_release else "-dev")
 language = "en"
 
 extensions = [
@@ -66,6 +68,7 @@ html_show_sphinx = False
 html_show_copyright = False
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = [("versions.js", {"defer": "defer"})]
 html_additional_pages = {"index": "redirect.html"}
 templates_path = ["templates"]
 html_theme_options = {"navigation_with_keys": True}
