@@ -1,9 +1,8 @@
-// module.cpp -- torch_infotheory._C: loading it registers the ops; its functions are those of the
-// C++ API, called with the arguments of the ops by position.
+// module.cpp -- torch_infotheory._C: registers the ops and binds the C++ API.
 //
-// torch.ops reads the schema of an op at every call, which takes longer than reducing sixty rows.
-// These functions know their types instead, and take plain arguments only. For any other they
-// return NotImplemented, and the caller turns to torch.ops. Knows Python; no other file may.
+// torch.ops parses its arguments by the schema at every call, which takes longer than reducing
+// sixty rows. The functions here are typed. They take all arguments of the op by position and
+// return NotImplemented unless these are of plain types, in which case the caller uses torch.ops.
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <torch/csrc/Dtype.h>
 #include <torch/csrc/Exceptions.h>
@@ -20,16 +19,16 @@
 namespace torch_infotheory {
 namespace {
 
-// What holds a dimension, or several, during a call.
+// Owns one or several dimensions during a call.
 struct Dims {
   c10::SmallVector<int64_t, 4> dims;
   operator IntArrayRef() const { return dims; }
 };
 template <class T>
-using Held = std::conditional_t<std::is_same_v<T, IntArrayRef>, Dims, T>;
+using Storage = std::conditional_t<std::is_same_v<T, IntArrayRef>, Dims, T>;
 
-// Each reads an argument, and says whether it is of the plain kind. The general path does what is
-// left: subclasses of Tensor, symbols, numbers of other libraries, errors.
+// Each converts an argument and returns false unless it has the plain type. torch.ops handles the
+// rest: subclasses of Tensor, symbols, numbers of other libraries, errors.
 bool read(PyObject* x, Tensor& to) {
   if (!THPVariable_CheckExact(x)) return false;
   to = THPVariable_Unpack(x);
@@ -88,7 +87,7 @@ struct Binding;
 template <auto function, class... X>
 struct Binding<function, Tensor (*)(X...)> {
   static PyObject* call(PyObject*, PyObject* const* given, Py_ssize_t n) {
-    if (n != sizeof...(X) || at::impl::torch_function_mode_enabled()) return general();
+    if (n != sizeof...(X) || at::impl::torch_function_mode_enabled()) return fallback();
     return apply(given, std::index_sequence_for<X...>{});
   }
 
@@ -96,8 +95,8 @@ struct Binding<function, Tensor (*)(X...)> {
   template <size_t... i>
   static PyObject* apply(PyObject* const* given, std::index_sequence<i...>) {
     HANDLE_TH_ERRORS
-    std::tuple<Held<std::decay_t<X>>...> values;
-    if (!(read(given[i], std::get<i>(values)) && ...)) return general();
+    std::tuple<Storage<std::decay_t<X>>...> values;
+    if (!(read(given[i], std::get<i>(values)) && ...)) return fallback();
     Tensor value;
     {
       const pybind11::gil_scoped_release release;
@@ -106,10 +105,11 @@ struct Binding<function, Tensor (*)(X...)> {
     return THPVariable_Wrap(std::move(value));
     END_HANDLE_TH_ERRORS
   }
-  static PyObject* general() { Py_RETURN_NOTIMPLEMENTED; }
+  static PyObject* fallback() { Py_RETURN_NOTIMPLEMENTED; }
 };
 
-// Looked for in the file, before it is loaded: to load it with another torch may end the process.
+// _extension.py searches the file for this text before loading it, because loading the extension
+// with another torch may crash the process.
 __attribute__((used)) const char kCompiledFor[] =
     "torch_infotheory: compiled for torch " TORCH_VERSION;
 

@@ -1,8 +1,4 @@
-// arguments.h -- what the public ops make of their arguments: strings to codes, dimensions to one,
-// shapes to a common one.
-//
-// Each check and its message stands here once. Knows tensors and names of arguments; must not know
-// formulas.
+// arguments.h -- checks and normalizes the arguments of the public ops; each error message once.
 #pragma once
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
@@ -17,7 +13,7 @@ namespace torch_infotheory {
 
 using std::string_view;
 
-// Before anything else is asked of a tensor: a nested one has no sizes.
+// Call this before anything else, because a nested tensor has no sizes.
 inline void check_dense(const char* op, const char* argument, const Tensor& t) {
   TORCH_CHECK_NOT_IMPLEMENTED(
       !t.is_nested(), op, ": expected ", argument,
@@ -53,7 +49,7 @@ inline Kind kind_of(const char* op, string_view kind,
   TORCH_CHECK_VALUE(false, op, ": expected kind to be ", allowed, ", got '", kind, "'");
 }
 
-// 1 / log(base): what turns nats into the unit of `base`.
+// 1 / log(base), which converts nats to the unit of `base`.
 inline double unit_of(const char* op, optional<double> base) {
   if (!base) return 1;
   TORCH_CHECK_VALUE(std::isfinite(*base) && *base > 0 && *base != 1, op,
@@ -61,7 +57,7 @@ inline double unit_of(const char* op, optional<double> base) {
   return 1 / std::log(*base);
 }
 
-// The type computed with.
+// The type used for computation.
 inline ScalarType exact_type(ScalarType type) {
   return type == at::kDouble ? at::kDouble : at::kFloat;
 }
@@ -78,7 +74,7 @@ inline void check_temperature(const char* op, double temperature) {
                     ": expected temperature to be a finite number above 0, got ", temperature);
 }
 
-// The share of q in a mixture.
+// The weight of q in a mixture.
 inline void check_weight(const char* op, double weight) {
   TORCH_CHECK_VALUE(weight >= 0 && weight <= 1, op, ": expected weight to be between 0 and 1, got ",
                     weight);
@@ -89,28 +85,29 @@ inline void check_reduction(const char* op, int64_t reduction) {
                     ": expected reduction to be 0 (none), 1 (mean) or 2 (sum), got ", reduction);
 }
 
-// The dimensions of t, wrapped and in order.
+// The dimensions of t, wrapped and sorted.
 inline std::vector<int64_t> wrapped_dims(const char* op, const char* argument, at::IntArrayRef dims,
-                                         int64_t rank, const char* of, c10::SymIntArrayRef shape) {
+                                         int64_t rank, const char* tensor_name,
+                                         c10::SymIntArrayRef shape) {
   TORCH_CHECK(!dims.empty(), op, ": expected ", argument, " to name at least one dimension");
-  const int64_t n = std::max<int64_t>(rank, 1);  // a 0-d tensor has the one class dimension 0
+  const int64_t n = std::max<int64_t>(rank, 1);  // a 0-d tensor has class dimension 0
   std::vector<int64_t> wrapped;
   for (const int64_t d : dims) {
-    TORCH_CHECK_INDEX(-n <= d && d < n, op, ": ", argument, " ", d, " is out of range for ", of,
-                      " of shape ", shape);
+    TORCH_CHECK_INDEX(-n <= d && d < n, op, ": ", argument, " ", d, " is out of range for ",
+                      tensor_name, " of shape ", shape);
     wrapped.push_back(d < 0 ? d + n : d);
   }
   std::sort(wrapped.begin(), wrapped.end());
   TORCH_CHECK(std::adjacent_find(wrapped.begin(), wrapped.end()) == wrapped.end(), op,
-              ": a dimension appears twice in ", argument, " ", dims, " for ", of, " of shape ",
-              shape);
+              ": a dimension appears twice in ", argument, " ", dims, " for ", tensor_name,
+              " of shape ", shape);
   return wrapped;
 }
 inline std::vector<int64_t> wrapped_dims(const char* op, const char* argument, at::IntArrayRef dims,
-                                         const char* of, const Tensor& t) {
-  return wrapped_dims(op, argument, dims, t.dim(), of, t.sym_sizes());
+                                         const char* tensor_name, const Tensor& t) {
+  return wrapped_dims(op, argument, dims, t.dim(), tensor_name, t.sym_sizes());
 }
-// Of two tensors that broadcast: the dimensions of the one with more of them.
+// For two tensors that broadcast: the dimensions of the one with the higher rank.
 inline std::vector<int64_t> wrapped_dims(const char* op, at::IntArrayRef dims, const char* p_name,
                                          const Tensor& p, const char* q_name, const Tensor& q) {
   return p.dim() >= q.dim() ? wrapped_dims(op, "dim", dims, p_name, p)
@@ -123,7 +120,7 @@ inline void check_classes(const char* op, const Tensor& t, const std::vector<int
                 t.sym_sizes());
 }
 
-// The dimensions of a joint table, x and y and both.
+// The dimensions of a joint table: of x, of y and of both.
 struct TableDims {
   std::vector<int64_t> x, y, both;
   TableDims(const char* op, const Tensor& joint, at::IntArrayRef x_dim, at::IntArrayRef y_dim)
@@ -141,25 +138,24 @@ struct TableDims {
   }
 };
 
-// The probabilities that counts state: each count divided by their sum, in float64, where large
-// integers keep their digits and the sum of a half type does not overflow. A negative count makes
-// all of its distribution NaN.
-inline Tensor shares(const Tensor& counts, at::IntArrayRef dims) {
+// Counts divided by their sum, in float64, because float32 rounds large integers and the sum of a
+// half type overflows. A negative count makes its whole distribution NaN.
+inline Tensor normalized_counts(const Tensor& counts, at::IntArrayRef dims) {
   const Tensor wide = counts.to(widest_type(counts.device())), x = at::where(wide < 0, NAN, wide);
   Tensor total = x;
   for (const int64_t d : dims) total = total.sum(d, /*keepdim=*/true);
   return x / total;
 }
 
-// A wrapper, such as a DTensor, may need what other ranks have in order to take another shape.
-// Torch fetches it for a copy, not for a view. Under torch.compile all tensors are wrappers, and
-// the copy would stay.
+// Reshaping a wrapper, such as a DTensor, may need data of other ranks. Torch communicates for a
+// copy but not for a view. Under torch.compile all tensors are wrappers, and the copy would remain
+// in the graph.
 inline bool is_wrapper(const Tensor& t) {
   using c10::impl::TorchDispatchModeKey, c10::impl::TorchDispatchModeTLS;
   return t.key_set().has(c10::DispatchKey::Python) &&
          !TorchDispatchModeTLS::get_mode(TorchDispatchModeKey::FUNCTIONAL);
 }
-// Whether a tensor is what kernels read, and no wrapper of a transform, a subclass or a tracer.
+// Whether kernels can read the tensor: it is not a wrapper of a transform, a subclass or a tracer.
 inline bool is_plain_tensor(const Tensor& t) {
   using enum c10::DispatchKey;
   return !t.key_set().has_any(c10::DispatchKeySet(
@@ -167,8 +163,8 @@ inline bool is_plain_tensor(const Tensor& t) {
          !c10::impl::TorchDispatchModeTLS::any_modes_set();
 }
 
-// Class indices that are numbers, before anything is gathered. On CUDA, where it would wait for the
-// device, gather asserts it.
+// Checks class indices before gathering. On CUDA this would synchronize, and gather has a device
+// assertion.
 inline void check_class_indices(const char* op, const Tensor& index, const c10::SymInt& classes,
                                 optional<int64_t> ignore_index = {}) {
   if (!index.is_cpu() || !is_plain_tensor(index) || index.numel() == 0) return;
@@ -177,7 +173,7 @@ inline void check_class_indices(const char* op, const Tensor& index, const c10::
                     " classes");
 }
 
-// Several dimensions, one after the other, as one.
+// Flattens consecutive dimensions.
 inline Tensor flattened(const Tensor& t, int64_t first, int64_t last) {
   if (first == last || !is_wrapper(t)) return t.flatten(first, last);
   c10::SymDimVector shape(t.sym_sizes());
@@ -193,7 +189,7 @@ inline Tensor without(const Tensor& wrapper, int64_t dim_of_size_1) {
   return at::view_copy_symint(wrapper, shape);
 }
 
-// The joint table in its last two dimensions (x, y); all others are batch.
+// Moves the joint table to the last two dimensions (x, y); all others are batch dimensions.
 inline Tensor as_table(const Tensor& joint, const TableDims& dims) {
   const int64_t rank = joint.dim(), ny = int64_t(dims.y.size()), n = int64_t(dims.both.size());
   const std::vector<int64_t> from = dims.x_then_y();
@@ -204,7 +200,7 @@ inline Tensor as_table(const Tensor& joint, const TableDims& dims) {
   return flattened(flattened(moved, rank - ny, rank - 1), rank - n, rank - ny - 1);
 }
 
-// Several dimensions as one, in the place of the last; a view where the strides allow it.
+// Merges several dimensions into the last one; a view if the strides allow it.
 inline Tensor merged(const Tensor& t, const std::vector<int64_t>& dims) {
   const int64_t k = int64_t(dims.size());
   std::vector<int64_t> end(k);
@@ -212,14 +208,14 @@ inline Tensor merged(const Tensor& t, const std::vector<int64_t>& dims) {
   return flattened(t.movedim(dims, end), t.dim() - k, t.dim() - 1);
 }
 
-// The dtype that a result takes from what states a distribution: integers count as float32.
+// The dtype of a result before autocast and `dtype`: integers count as float32.
 inline ScalarType stated_type(const Tensor& t) {
   return at::isIntegralType(t.scalar_type(), /*includeBool=*/true) ? at::kFloat : t.scalar_type();
 }
 inline ScalarType stated_type(const Tensor& p, const Tensor& q) {
   return c10::promoteTypes(stated_type(p), stated_type(q));
 }
-// The dtype of a result; under autocast at least float32.
+// The dtype of a result; at least float32 under autocast.
 inline ScalarType result_type(at::Device device, ScalarType promoted, optional<ScalarType> dtype) {
   const bool widens = promoted != at::kDouble &&
                       at::autocast::is_autocast_available(device.type()) &&  // not on meta
@@ -227,36 +223,37 @@ inline ScalarType result_type(at::Device device, ScalarType promoted, optional<S
   return dtype ? *dtype : widens ? at::kFloat : promoted;
 }
 
-// A tensor as the row ops read it, and what it states then.
-struct AsRead {
+// A tensor as it is passed to a row op, and its kind there: counts become probabilities.
+struct RowInput {
   Tensor t;
   string_view kind;
 };
-// `dims` are those of a tensor of `rank` dimensions, against which t broadcasts.
-inline AsRead as_read(const Tensor& t, string_view kind, std::vector<int64_t> dims, int64_t rank) {
+// `dims` refer to a tensor of `rank` dimensions, against which t broadcasts.
+inline RowInput row_input(const Tensor& t, string_view kind, std::vector<int64_t> dims,
+                          int64_t rank) {
   if (!are_counts(kind)) return {t, kind};
   for (int64_t& d : dims) d -= rank - t.dim();
   std::erase_if(dims, [](int64_t d) { return d < 0; });
-  return {shares(t, dims), "probs"};
+  return {normalized_counts(t, dims), "probs"};
 }
-// With the dtype that the result takes from what was given.
-inline AsRead as_read(const Tensor& t, string_view kind, const std::vector<int64_t>& dims,
-                      optional<ScalarType>& dtype) {
+// Also sets the dtype of the result, because counts are converted to float64.
+inline RowInput row_input(const Tensor& t, string_view kind, const std::vector<int64_t>& dims,
+                          optional<ScalarType>& dtype) {
   if (are_counts(kind)) dtype = result_type(t.device(), stated_type(t), dtype);
-  return as_read(t, kind, dims, t.dim());
+  return row_input(t, kind, dims, t.dim());
 }
-inline std::pair<AsRead, AsRead> as_read(const Tensor& p, string_view p_kind, const Tensor& q,
-                                         string_view q_kind, const std::vector<int64_t>& dims,
-                                         optional<ScalarType>& dtype) {
+inline std::pair<RowInput, RowInput> row_input(const Tensor& p, string_view p_kind, const Tensor& q,
+                                               string_view q_kind, const std::vector<int64_t>& dims,
+                                               optional<ScalarType>& dtype) {
   if (are_counts(p_kind) || are_counts(q_kind))
     dtype = result_type(p.device(), stated_type(p, q), dtype);
   const int64_t rank = std::max(p.dim(), q.dim());
-  return {as_read(p, p_kind, dims, rank), as_read(q, q_kind, dims, rank)};
+  return {row_input(p, p_kind, dims, rank), row_input(q, q_kind, dims, rank)};
 }
 
-// p and q in their common shape, without a copy but for one: a half operand is widened before it is
-// repeated, so that its gradient is summed before it is rounded. The class dimensions are never
-// broadcast.
+// Expands p and q to their common shape. A half operand that is repeated is converted to float32
+// first, so that its gradient is summed before it is rounded; nothing else is copied. Class
+// dimensions are never broadcast.
 inline std::pair<Tensor, Tensor> broadcast(const char* op, const Tensor& p, const Tensor& q,
                                            at::IntArrayRef dims, optional<ScalarType>& dtype) {
   TORCH_CHECK(p.device() == q.device(), op, ": expected one device, got ", p.device(), " and ",
@@ -288,13 +285,13 @@ inline std::pair<Tensor, Tensor> broadcast(const char* op, const Tensor& p, cons
   return {expanded(p), expanded(q)};
 }
 
-inline Tensor kept_dims(Tensor value, const std::vector<int64_t>& dims) {
+inline Tensor keep_dims(Tensor value, const std::vector<int64_t>& dims) {
   for (const int64_t d : dims) value = value.unsqueeze(d);
   return value;
 }
 
-// A composite is registered for autograd and, as ops of other libraries are not decomposed under
-// vmap by themselves, there too; and for nested tensors, which it refuses.
+// Registers composite ops: for autograd; for vmap, because torch does not decompose the ops of
+// other libraries by itself; and for nested tensors, which the ops reject.
 #define TI_COMPOSITES(register_all)                                                           \
   TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutograd, m) { register_all(m); }     \
   TORCH_LIBRARY_IMPL(torch_infotheory, FuncTorchBatchedDecomposition, m) { register_all(m); } \

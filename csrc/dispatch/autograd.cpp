@@ -1,7 +1,7 @@
-// autograd.cpp -- the derivative of every row op, written once.
+// autograd.cpp -- autograd of all row ops.
 //
-// First order: the backward op of the formula. Second order: a node that differentiates the ATen
-// reference, and only if somebody asks. Inputs with forward-mode tangents: the reference itself.
+// The first derivative is the backward op of the formula. The second derivative and forward mode
+// use the ATen reference (reference.h).
 #include <torch/library.h>
 
 #include "dispatch/maps.h"
@@ -24,13 +24,13 @@ struct Backward final : FormulaNode<Backward<F>, Options, 2, 4> {
   using Base = FormulaNode<Backward<F>, Options, 2, 4>;
   static constexpr bool is_traceable = true;
   std::string name() const override { return std::string(F::name) + "Backward"; }
-  static variable_list run(const variable_list& by_outputs, const typename Base::Tensors& t,
+  static variable_list run(const variable_list& grad_outputs, const typename Base::Tensors& t,
                            const Options& o, const typename Base::Needed& needed) {
-    const Tensor& g = by_outputs[0];
+    const Tensor& g = grad_outputs[0];
     variable_list out(2);
     const optional<Tensor> q = maybe(t[1]), weight = maybe(t[2]);
-    for (int64_t wrt = 0; wrt < 2; ++wrt)
-      if (g.defined() && needed[wrt] && (wrt == 1 ? q.has_value() : !o.has_labels()))
+    for (const int64_t wrt : {kWrtP, kWrtQ})
+      if (g.defined() && needed[wrt] && (wrt == kWrtQ ? q.has_value() : !o.has_labels()))
         out[wrt] = call_backward<F>(g, {t[0], q, weight}, t[3], o, wrt);
     return out;
   }
@@ -42,9 +42,9 @@ struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3,
   using Base = FormulaNode<DoubleBackward<F>, BackwardOptions, 3, 4>;
   static constexpr bool is_traceable = false;  // it calls the engine
   std::string name() const override { return std::string(F::name) + "BackwardBackward"; }
-  static variable_list run(const variable_list& by_outputs, const typename Base::Tensors& t,
+  static variable_list run(const variable_list& grad_outputs, const typename Base::Tensors& t,
                            const BackwardOptions& o, const typename Base::Needed& needed) {
-    const Tensor& gg = by_outputs[0];
+    const Tensor& gg = grad_outputs[0];
     variable_list out(3), inputs;
     if (!gg.defined()) return out;
     const bool create_graph = torch::autograd::GradMode::is_enabled();
@@ -53,12 +53,12 @@ struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3,
     std::vector<size_t> place;
     for (size_t i = 0; i < 3; ++i) {
       if (!needed[i] || !in[i].defined() || !at::isFloatingType(in[i].scalar_type())) continue;
-      in[i] = to_differentiate_by(in[i], create_graph);
+      in[i] = differentiable_alias(in[i], create_graph);
       inputs.push_back(in[i]);
       place.push_back(i);
     }
     const optional<Tensor> q = maybe(in[2]), weight = maybe(t[3]);
-    const Tensor gradient = Reference<F>({in[1], q, weight}, o).gradient(in[0], o.wrt == 1);
+    const Tensor gradient = Reference<F>({in[1], q, weight}, o).gradient(in[0], o.wrt == kWrtQ);
     if (inputs.empty() || !gradient.requires_grad()) return out;
     const auto grads =
         torch::autograd::grad({gradient}, inputs, {gg}, /*retain_graph=*/create_graph, create_graph,
@@ -71,15 +71,15 @@ struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3,
 bool any_tangent(const Operands& x) {
   return has_tangent(x.p) || (x.q && has_tangent(*x.q)) || (x.weight && has_tangent(*x.weight));
 }
-bool wants_gradient_by_weight(const Operands& x) {
+bool weight_requires_grad(const Operands& x) {
   return x.weight && x.weight->requires_grad() && at::GradMode::is_enabled();
 }
 
-// The kernels know no derivative by the class weights: the target carries them, at the price of its
-// copy.
+// The kernels have no derivative with respect to class weights, so the weights are multiplied into
+// the target, which costs a copy of it.
 template <class F>
-std::tuple<Tensor, Tensor> forward_by_weight(const Operands& x, Options o,
-                                             optional<ScalarType> dtype) {
+std::tuple<Tensor, Tensor> forward_with_weight_gradient(const Operands& x, Options o,
+                                                        optional<ScalarType> dtype) {
   if constexpr (F::arity == 2) {
     if (!o.has_labels()) {
       dtype = value_type(x, o, dtype);
@@ -103,7 +103,7 @@ std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Oper
     check_operands<F, c10::SymInt>(x, o);
     return {Reference<F>(x, o).value(value_type(x, o, dtype)), std::get<1>(run_kernel())};
   }
-  if (C10_UNLIKELY(wants_gradient_by_weight(x))) return forward_by_weight<F>(x, o, dtype);
+  if (C10_UNLIKELY(weight_requires_grad(x))) return forward_with_weight_gradient<F>(x, o, dtype);
   NodePtr<Backward<F>> node;
   if (compute_requires_grad(x.p, x.q)) {
     node = make_node<Backward<F>>();
@@ -114,7 +114,7 @@ std::tuple<Tensor, Tensor> forward_autograd(c10::DispatchKeySet keys, const Oper
     node->save({x.p, or_undefined(x.q), or_undefined(x.weight), std::get<1>(out)});
     node->options = o;
     torch::autograd::set_history(std::get<0>(out), node);
-    announce(node);
+    fire_creation_hooks(node);
   }
   return out;
 }
@@ -123,8 +123,8 @@ template <class F>
 Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Operands& x,
                          const Tensor& saved, const Options& options, int64_t wrt) {
   const BackwardOptions o{options, wrt};
-  if (C10_UNLIKELY(has_tangent(g) || any_tangent(x) || wants_gradient_by_weight(x)))
-    return Reference<F>(x, o).gradient(g, wrt == 1);
+  if (C10_UNLIKELY(has_tangent(g) || any_tangent(x) || weight_requires_grad(x)))
+    return Reference<F>(x, o).gradient(g, wrt == kWrtQ);
   NodePtr<DoubleBackward<F>> node;
   if (compute_requires_grad(g, x.p, x.q)) {
     node = make_node<DoubleBackward<F>>();
@@ -138,7 +138,7 @@ Tensor backward_autograd(c10::DispatchKeySet keys, const Tensor& g, const Operan
     node->save({g, x.p, or_undefined(x.q), or_undefined(x.weight)});
     node->options = o;
     torch::autograd::set_history(out, node);
-    announce(node);
+    fire_creation_hooks(node);
   }
   return out;
 }

@@ -1,7 +1,4 @@
-// call.h -- from tensors to the border struct of core/rows.h, for the kernels of any device.
-//
-// Knows tensors and layout; must not know devices, formulas by name, or how a row is reduced. Read
-// next: cpu/cpu.cpp, cuda/cuda.cu.
+// call.h -- fills the struct Rows of core/rows.h from tensors, for the kernels of every device.
 #pragma once
 #include "dispatch/shapes.h"
 
@@ -12,41 +9,41 @@ bool needs_double(const Operands& x) {
   return x.p.scalar_type() == at::kDouble || (x.q && x.q->scalar_type() == at::kDouble);
 }
 
-// Rows, with the memory that it points into.
+// Owns the memory that `rows` points to.
 struct Call {
   Rows rows;
   c10::SmallVector<int64_t, 6> sizes, strides[5];  // of p, q, value, g, gradient
   Tensor weight, saved;
   c10::SmallVector<float, 32> converted_weight;  // instead of `weight`
-  bool flat = false;                             // elements without rows, in contiguous memory
+  bool flat = false;                             // elementwise, all operands contiguous
 
-  // What forward reads and, unless the rows are to be reduced, where it writes their values.
+  // The value is an operand unless the rows are reduced.
   template <class F>
   static Call forward(const Operands& x, const Options& o, const Tensor& value,
                       const Tensor& saved) {
-    Call c = of<F>(x, o);
+    Call c = make<F>(x, o);
     TORCH_CHECK(c.rows.classes * c.rows.x_classes > 0 || o.has_labels() || o.is_elementwise(),
                 F::name, ": expected at least one class, got ", x.full(o).sym_sizes());
     if (!o.is_reduced())
       c.rows.value = c.operand<F>(2, value, wrapped_dim(x.full(o), o.dim), kProbs);
-    c.keep_in(saved);
+    c.set_saved(saved);
     return c;
   }
   template <class F>
   static Call backward(const Operands& x, const Options& o, const Tensor& g, const Tensor& saved,
                        int64_t wrt, const Tensor& gradient) {
-    Call c = of<F>(x, o);
+    Call c = make<F>(x, o);
     const int64_t dim = wrapped_dim(x.full(o), o.dim);
     c.rows.g = c.operand<F>(3, g, dim, kProbs);
     c.rows.gradient = c.operand<F>(4, gradient, dim, kProbs);
     c.rows.g_per_class = o.reduction == kTerms;
-    c.rows.by_q = wrt == 1;
+    c.rows.by_q = wrt == kWrtQ;
     c.flat &= g.dim() == 0 || g.is_contiguous();
-    c.keep_in(saved.contiguous());
+    c.set_saved(saved.contiguous());
     return c;
   }
-  // Neighbouring dimensions that every operand walks as one become one; then the pointers are
-  // final.
+  // Coalesces adjacent dimensions where the strides of all operands allow it, and sets the pointers
+  // into this object, which must not move afterwards.
   Rows& finish() {
     size_t rank = 0;
     for (size_t d = 0; d < sizes.size(); ++d) {
@@ -69,7 +66,7 @@ struct Call {
 
  private:
   template <class F>
-  static Call of(const Operands& x, const Options& o) {
+  static Call make(const Operands& x, const Options& o) {
     Call c;
     const Tensor& full = x.full(o);
     const int64_t dim = wrapped_dim(full, o.dim);
@@ -93,8 +90,8 @@ struct Call {
         o.is_elementwise() && !x.weight && x.p.is_contiguous() && (!x.q || x.q->is_contiguous());
     return c;
   }
-  // In the type computed with. Those of 16 bits on the CPU are converted by hand: an op of torch
-  // takes as long as a small loss.
+  // Converts to the type used for computation. On the CPU 16-bit weights are converted by hand,
+  // because one op of torch takes as long as a small loss.
   void read_weight(const Tensor& t, ScalarType type) {
     const bool half = t.scalar_type() == at::kHalf;
     if (type == at::kFloat && t.device().is_cpu() && (half || t.scalar_type() == at::kBFloat16)) {
@@ -108,7 +105,7 @@ struct Call {
     weight = (t.scalar_type() == type ? t : t.to(type)).contiguous();
     rows.weight = weight.const_data_ptr();
   }
-  // The strides of t over the rows; t has either all dimensions or those of the rows alone, or one
+  // Reads the strides of t over the rows. t has all dimensions, only those of the rows, or a single
   // element for all rows.
   template <class F>
   Operand operand(int slot, const Tensor& t, int64_t dim, Kind kind) {
@@ -123,7 +120,7 @@ struct Call {
     if (!rows_only) x.class_stride = is_table<F> ? t.stride(-1) : t.stride(dim);
     return x;
   }
-  void keep_in(const Tensor& t) {
+  void set_saved(const Tensor& t) {
     saved = t;
     if (saved.numel()) rows.saved = const_cast<double*>(saved.const_data_ptr<double>());
   }

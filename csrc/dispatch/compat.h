@@ -1,5 +1,4 @@
-// compat.h -- what torch 2.11 to 2.14 spell differently about autograd nodes; the only file that
-// asks for a version.
+// compat.h -- differences in autograd between torch 2.11 and 2.14; no other file tests versions.
 #pragma once
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -28,15 +27,15 @@ NodePtr<N> make_node() {
 }
 #endif
 
-// To be called when the last field of a node is set: runs torch.autograd.graph.node_creation_hook.
+// Runs torch.autograd.graph.node_creation_hook. Call it after the last field of the node is set.
 template <class N>
-void announce([[maybe_unused]] const NodePtr<N>& node) {
+void fire_creation_hooks([[maybe_unused]] const NodePtr<N>& node) {
 #if TI_TORCH_MINOR >= 214
   torch::autograd::fire_node_creation_hooks(node);
 #endif
 }
 
-// Whether a tensor carries a forward-mode tangent. (torch's own isFwGradDefined copies the tensor
+// Whether a tensor has a forward-mode tangent. (torch's own isFwGradDefined copies the tensor
 // before 2.14.)
 inline bool has_tangent(const at::Tensor& t) {
   return t.defined() && t._fw_grad(/*level=*/0).defined();

@@ -1,9 +1,7 @@
-// compositions.cpp -- the row ops as operations of torch, where there is no kernel.
+// compositions.cpp -- the row ops composed of ATen ops, for devices without kernels and for export.
 //
-// The dispatcher takes CompositeExplicitAutograd on a device for which this build has no kernel, under
-// the same autograd nodes as a kernel; and torch.export takes CompositeImplicitAutograd where it is
-// to leave nothing but torch's own operators. Knows tensors; must not know how a row is reduced.
-// Read first: reference.h.
+// The dispatcher selects CompositeExplicitAutograd on a device without kernels in this build, below
+// the same autograd nodes. torch.export uses CompositeImplicitAutograd to decompose the ops.
 #include <torch/library.h>
 
 #include "dispatch/devices.h"
@@ -13,9 +11,10 @@
 namespace torch_infotheory {
 namespace {
 
-// Operands in the type computed with. A divergence of nearly equal distributions is what is left of
-// terms that cancel: in float64 it keeps its digits. So do sums of torch that are added one by one.
-// In an exported program, which may run where float64 is slow or missing, only divergences have it.
+// Operands in the type used for computation. It is float64 for divergences, because the terms of
+// nearly equal distributions cancel, and for all other formulas because some sums of torch
+// accumulate sequentially. An exported program may run where float64 is slow or missing, so there
+// it is used only for divergences.
 template <class F, bool exported>
 class Wide {
  public:
@@ -28,10 +27,10 @@ class Wide {
     }();
     for (optional<Tensor>* t : {&p, &q}) {
       if (t == &q && !x.q) continue;
-      const Tensor& of = t == &p ? x.p : *x.q;
-      *t = !at::isFloatingType(of.scalar_type()) ? of
-           : in_double                           ? of.to(widest_type(of.device()))
-                                                 : widened(of);
+      const Tensor& operand = t == &p ? x.p : *x.q;
+      *t = !at::isFloatingType(operand.scalar_type()) ? operand
+           : in_double                                ? operand.to(widest_type(operand.device()))
+                                                      : widened(operand);
     }
   }
   Operands operands() const { return {*p, q, x.weight}; }
@@ -72,11 +71,11 @@ Tensor backward(const Tensor& g, const Operands& x, const Tensor& saved, const O
   check_backward_operands<F, c10::SymInt>(g, saved, x, o, wrt);
   const Wide<F, exported> wide(x);
   const Operands operands = wide.operands();
-  const Tensor gradient = reference<F>(operands, x, o, saved).gradient(g, wrt == 1);
-  return allocate_gradient<F, c10::SymInt>(wrt ? *x.q : x.p).copy_(gradient);
+  const Tensor gradient = reference<F>(operands, x, o, saved).gradient(g, wrt == kWrtQ);
+  return allocate_gradient<F, c10::SymInt>(x.input(wrt)).copy_(gradient);
 }
 
-// Not a block of rows at a time, but over all logits: how many rows count is not known to a tracer.
+// All logits at once, not in blocks, because a tracer does not know how many rows count.
 LinearResults linear_forward(at::TensorList operands, at::IntArrayRef ints,
                              at::ArrayRef<double> floats, ScalarType dtype) {
   const LinearOptions o = linear_options(ints, floats);
@@ -86,7 +85,7 @@ LinearResults linear_forward(at::TensorList operands, at::IntArrayRef ints,
       o, [&](auto f) { return Composition<typename decltype(f)::type>(x, o).value(dtype); });
   LinearResults out{value, {}};
   if (o.wanted == 0) return out;
-  // The gradients that kernels make ahead, in their shapes: backward composes them again.
+  // Placeholders for the gradients that kernels compute in forward; backward recomputes them.
   auto& gradients = std::get<1>(out);
   const auto options = x[kStates].options();
   gradients.push_back(at::ones({}, options.dtype(widest_type(options.device()))));
@@ -111,8 +110,8 @@ void register_row_ops(torch::Library& m) {
   });
 }
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) { register_row_ops<false>(m); }
-// Maps are compositions everywhere. At the keys of devices with kernels, because torch.compile would
-// take them apart, too, where there is none.
+// Maps have no kernels. They are registered at CPU and CUDA too, because torch.compile decomposes
+// an op that has no kernel for the device.
 void register_maps(torch::Library& m) {
   each(Maps{}, [&](auto formula) {
     using F = typename decltype(formula)::type;

@@ -1,6 +1,4 @@
-// count.cpp -- pairs of labels counted on the CPU, in one reading that checks them too.
-//
-// Knows tensors; must not know distributions.
+// count.cpp -- counts pairs of labels on the CPU and checks them in the same pass.
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
 #include <torch/library.h>
@@ -23,7 +21,7 @@ Tensor table_of(const Tensor& x, const Tensor& y, const c10::SymInt& num_x,
   return at::zeros_symint(shape, x.options().dtype(at::kLong));
 }
 
-// Counts of (..., num_x, num_y) of the labels (..., N). A pair with a label below 0 is left out.
+// Labels (..., N) to counts (..., num_x, num_y). A pair with a negative label is ignored.
 Tensor count_pairs(const Tensor& x, const Tensor& y, int64_t num_x, int64_t num_y) {
   const at::ScalarType type =
       c10::promoteTypes(at::promoteTypes(x.scalar_type(), y.scalar_type()), at::kByte);
@@ -39,9 +37,9 @@ Tensor count_pairs(const Tensor& x, const Tensor& y, int64_t num_x, int64_t num_
     int64_t* counts = table.mutable_data_ptr<int64_t>();
     for (int64_t row = 0; row < rows; ++row, counts += num_x * num_y)
       for (int64_t i = 0; i < n; ++i, ++a, ++b) {
-        const uint64_t of_x = uint64_t(int64_t(*a)), of_y = uint64_t(int64_t(*b));
-        if (C10_LIKELY(of_x < uint64_t(num_x) && of_y < uint64_t(num_y))) {
-          ++counts[of_x * num_y + of_y];
+        const uint64_t x_label = uint64_t(int64_t(*a)), y_label = uint64_t(int64_t(*b));
+        if (C10_LIKELY(x_label < uint64_t(num_x) && y_label < uint64_t(num_y))) {
+          ++counts[x_label * num_y + y_label];
         } else {
           check(*a, num_x);
           check(*b, num_y);

@@ -1,7 +1,4 @@
-// derived.cpp -- the measures that are functions of others: perplexity, roots, the Renyi family, mixtures.
-//
-// Compositions of row ops and operations of torch. Knows tensors; must not know how a row is
-// reduced. Read first: measures.cpp.
+// derived.cpp -- measures composed of row ops: perplexity, distances, the Renyi family, mixtures.
 #include "dispatch/measures.h"
 #include "dispatch/reference.h"
 
@@ -52,14 +49,15 @@ Tensor js_distance(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string
 }
 
 // ---- the Renyi family ----
-// One operand with its classes in one dimension, as probability and logarithm. Below and at the
-// order 1 the derivative by a p of 0 is infinite and counts as 0, so the total must not move either.
-struct Stated {
+// Probabilities and log-probabilities of an operand, with its classes in one dimension. At orders
+// up to 1 the derivative at p = 0 is infinite and defined as 0, so the gradient is stopped there in
+// the total as well.
+struct RowProbs {
   int64_t dim;
   Prob<Lane> x;
-  Stated(const Tensor& memory, Kind kind, const std::vector<int64_t>& dims, bool still)
+  RowProbs(const Tensor& memory, Kind kind, const std::vector<int64_t>& dims, bool stop_at_zero)
       : dim(dims.size() > 1 ? -1 : dims[0]), x(probability(in_one_dim(memory, dims), kind, {dim})) {
-    if (still) x = still_at_zero(x);
+    if (stop_at_zero) x = stop_gradient_at_zero(x);
   }
   const Tensor& log() const { return x.log.t; }
   Tensor total() const { return x.p.t.sum(dim); }
@@ -72,9 +70,9 @@ struct Stated {
   }
 };
 
-// log(sum p^a / sum p) / (1 - a), in nats. Near a = 1 from the Tsallis entropy, which is exact
-// there: it is (sum p - sum p^a) / (a - 1).
-Tensor renyi(const Stated& p, double alpha, const std::function<Tensor(double)>& tsallis) {
+// log(sum p^a / sum p) / (1 - a), in nats. Near a = 1 it is computed from the Tsallis entropy
+// (sum p - sum p^a) / (a - 1), which is exact there.
+Tensor renyi(const RowProbs& p, double alpha, const std::function<Tensor(double)>& tsallis) {
   if (alpha == 0) return (p.log() > -INFINITY).sum(p.dim).to(p.log().scalar_type()).log();
   if (std::isinf(alpha)) return -std::get<0>(p.log().max(p.dim));
   if (std::abs(alpha - 1) <= 0.25) {
@@ -92,24 +90,24 @@ Tensor renyi_entropy(const Tensor& p, double alpha, at::IntArrayRef dim, string_
   const double unit = unit_of(op, base);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
   check_classes(op, p, dims);
-  const AsRead read = as_read(p, kind, dims, dtype);
-  // One wider copy of a half input, so that its gradient is summed before it is rounded.
+  const RowInput read = row_input(p, kind, dims, dtype);
+  // Convert a half input once, so that its gradient is accumulated before it is rounded.
   const ScalarType exact = exact_type(read.t.scalar_type());
   const Tensor x = read.t.to(exact);
-  const Stated stated(x, kind_of(op, read.kind), dims, alpha <= 1);
-  const Tensor value = renyi(stated, alpha, [&](double order) {
+  const RowProbs probs(x, kind_of(op, read.kind), dims, alpha <= 1);
+  const Tensor value = renyi(probs, alpha, [&](double order) {
     return unary_value<TsallisEntropy>(op, x, dim, read.kind, {.parameter = order}, false, exact);
   });
-  // A NaN must show even where the support alone is counted.
-  const Tensor shown = at::where(stated.x.p.t.detach().sum(stated.dim).isnan(), NAN, value * unit);
+  // Propagate NaN at order 0 too, which only counts the support.
+  const Tensor shown = at::where(probs.x.p.t.detach().sum(probs.dim).isnan(), NAN, value * unit);
   const Tensor out = shown.to(result_type(p.device(), stated_type(p), dtype));
-  return keepdim && p.dim() ? kept_dims(out, dims) : out;
+  return keepdim && p.dim() ? keep_dims(out, dims) : out;
 }
 
-// log(sum p^a q^(1-a) / sum p) / (a - 1). Where p and q have one total up to rounding, without what
-// that rounding adds: (sum p - sum q) / sum p. Near a = 1 from the alpha divergence A, because
-// sum p^a q^(1-a) = sum p + a (a - 1) A where the totals are equal; elsewhere in float64, which
-// keeps the digits of nearly equal distributions.
+// log(sum p^a q^(1-a) / sum p) / (a - 1). Where the totals of p and q agree up to rounding, the
+// contribution of that rounding, (sum p - sum q) / sum p, is removed. Near a = 1 it is computed
+// from the alpha divergence A, because sum p^a q^(1-a) = sum p + a (a - 1) A where the totals are
+// equal; elsewhere in float64, because the terms of nearly equal distributions cancel.
 Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntArrayRef dim,
                         string_view kind, optional<string_view> q_kind, optional<double> base,
                         bool keepdim, optional<ScalarType> dtype) {
@@ -121,20 +119,20 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
   check_dtype(op, dtype);
   const double unit = unit_of(op, base);
   const auto dims = wrapped_dims(op, dim, "p", p, "q", q);
-  const auto [p_read, q_read] = as_read(p, kind, q, kind_of_q, dims, dtype);
-  const Kind of_p = kind_of(op, p_read.kind), of_q = kind_of(op, q_read.kind);
+  const auto [p_read, q_read] = row_input(p, kind, q, kind_of_q, dims, dtype);
+  const Kind p_source = kind_of(op, p_read.kind), q_source = kind_of(op, q_read.kind);
   optional<ScalarType> exact = widest_type(p.device());
   const Tensor wide_p = p_read.t.to(*exact), wide_q = q_read.t.to(*exact);
   const auto [x, y] = broadcast(op, wide_p, wide_q, dims, exact);
   check_classes(op, x, dims);
-  const Stated a(x, of_p, dims, alpha <= 1), b(y, of_q, dims, true);
+  const RowProbs a(x, p_source, dims, alpha <= 1), b(y, q_source, dims, true);
   const Tensor total = a.total(), excess = b.total() - total;
-  const double slack = std::max(rounding_of_totals({.kind = of_p, .type = type_of(p_read.t)}),
-                                rounding_of_totals({.kind = of_q, .type = type_of(q_read.t)}));
-  const bool both_logits = of_p == kLogits && of_q == kLogits;
+  const double slack = std::max(rounding_of_totals({.kind = p_source, .type = type_of(p_read.t)}),
+                                rounding_of_totals({.kind = q_source, .type = type_of(q_read.t)}));
+  const bool both_logits = p_source == kLogits && q_source == kLogits;
   const Tensor agree = both_logits ? at::ones_like(excess, at::kBool)
                                    : excess.abs() <= at::maximum(total, b.total()) * slack;
-  // The gradient is that of the literal sum, wherever the value has no such part.
+  // The gradient is always that of the literal sum, also where the value is corrected.
   const Tensor literal = excess - at::where(agree, excess.detach(), 0.);
   Tensor value;
   if (alpha == 0) {
@@ -159,12 +157,11 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
   }
   value = at::where((total + excess).isnan(), NAN, value);
   const Tensor out = (value * unit).to(result_type(p.device(), stated_type(p, q), dtype));
-  return keepdim && std::max(p.dim(), q.dim()) ? kept_dims(out, dims) : out;
+  return keepdim && std::max(p.dim(), q.dim()) ? keep_dims(out, dims) : out;
 }
 
-// ---- mixtures ----
-// H(sum_i w_i p_i) - sum_i w_i H(p_i) = sum_i w_i D(p_i || m), in float64, so that it keeps its
-// digits where all p_i are nearly equal.
+// ---- mixtures ---- H(sum_i w_i p_i) - sum_i w_i H(p_i) = sum_i w_i D(p_i || m), in float64, which
+// stays accurate where all p_i are nearly equal.
 Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef dim,
                           const optional<Tensor>& weights, string_view kind, optional<double> base,
                           optional<ScalarType> dtype, double temperature) {
@@ -193,11 +190,11 @@ Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef 
                            : at::full_symint({}, at::Scalar(c10::SymFloat(1.) / c10::SymFloat(n)),
                                              p.options().dtype(widest));
   const Temperature t(op, temperature, kind, kind);
-  const AsRead read = as_read(p, kind, dims, dtype);
+  const RowInput read = row_input(p, kind, dims, dtype);
   const Tensor x = t.divide(read.t.to(widest), kind),
                each = probability(x, kind_of(op, read.kind), dims).p.t,
                m = (w * each).sum(mixture, /*keepdim=*/true);
-  // The alpha divergence of order 1 is D(p || m) - sum p + sum m, of which no term is below 0.
+  // The alpha divergence of order 1 is D(p || m) - sum p + sum m, whose terms are not negative.
   const Tensor divergence = pair_value<AlphaDivergence>(op, {x, m, dim, read.kind, "probs"},
                                                         {.scale = unit, .parameter = 1},
                                                         /*keepdim=*/true, widest);

@@ -1,7 +1,7 @@
-// devices.cpp -- which devices this build has kernels for, and what is to be known of the others.
+// devices.cpp -- which devices this build has kernels for, and the fallback for other devices.
 //
 // setup.py and CMakeLists.txt define TI_CUDA, the architectures of the CUDA kernels, or
-// TI_WITHOUT_CUDA, why there are none. Must not know how a row is reduced.
+// TI_WITHOUT_CUDA, the reason why there are none.
 #include "dispatch/devices.h"
 
 #include <ATen/ATen.h>
@@ -28,13 +28,17 @@ Build build() {
 #else
   const char* compiler = "gcc " __VERSION__;
 #endif
-  return {compiler, TORCH_VERSION,  kCpuInstructionSets, cpu_instruction_set(),
-          TI_CUDA,  TI_WITHOUT_CUDA};
+  return {.compiler = compiler,
+          .torch = TORCH_VERSION,
+          .instruction_sets = kCpuInstructionSets,
+          .instruction_set = cpu_instruction_set(),
+          .cuda = TI_CUDA,
+          .why_not_cuda = TI_WITHOUT_CUDA};
 }
 
 namespace {
 
-// Below every transform, and below the modes that would give a tensor without memory.
+// All transforms, and the modes that would create a tensor without memory.
 const c10::DispatchKeySet kAbove = c10::autograd_dispatch_keyset_with_ADInplaceOrView |
                                    c10::functorch_transforms_ks | c10::python_ks |
                                    c10::DispatchKeySet(c10::DispatchKey::Functionalize);
@@ -44,7 +48,7 @@ bool computes_in_double(at::DeviceType device) {
   try {
     at::ones({1}, at::TensorOptions(device).dtype(at::kDouble)).neg();
     return true;
-  } catch (const std::exception&) {  // of any kind, as backends see fit
+  } catch (const std::exception&) {  // backends throw various types
     return false;
   }
 }
@@ -61,11 +65,12 @@ at::ScalarType probed_widest_type(at::DeviceType device) {
   return answer == kComputes ? at::kDouble : at::kFloat;
 }
 
-void warn_without_kernel(const char* op, const Tensor& of) {
+void warn_without_kernel(const char* op, const Tensor& input) {
   static std::array<std::atomic_flag, kDevices> warned;
-  const at::Device device = of.device();
+  const at::Device device = input.device();
   const bool has_kernels = device.is_cpu() || device.is_meta() || (device.is_cuda() && *TI_CUDA);
-  if (has_kernels || !is_plain_tensor(of) || warned[size_t(device.type())].test_and_set()) return;
+  if (has_kernels || !is_plain_tensor(input) || warned[size_t(device.type())].test_and_set())
+    return;
   const std::string why =
       !device.is_cuda()
           ? c10::str("has no kernels for ", device.type(), " tensors")

@@ -1,4 +1,4 @@
-// devices.h -- what a device says about its kernels.
+// devices.h -- queries about devices: instruction sets, support of float64, missing kernels.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -12,10 +12,10 @@ constexpr const char* kCpuInstructionSets =
 #else
     "default";
 #endif
-// Which of them the CPU kernels use.
+// The one that the CPU kernels use.
 std::string cpu_instruction_set();
 
-// The widest type that a device computes in: float64, unless it refuses it.
+// The widest type that a device supports: float64, or else float32.
 at::ScalarType probed_widest_type(at::DeviceType device);
 inline at::ScalarType widest_type(at::Device device) {
   return device.is_cpu() || device.is_cuda() || device.is_meta()
@@ -23,8 +23,8 @@ inline at::ScalarType widest_type(at::Device device) {
              : probed_widest_type(device.type());
 }
 
-// Says, once for each kind of device, that `op` runs as operations of torch because its tensors are
-// where this build has no kernels.
-void warn_without_kernel(const char* op, const at::Tensor& of);
+// Warns, once per device type, that `op` is composed of ATen ops because this build has no kernels
+// for the device of `input`.
+void warn_without_kernel(const char* op, const at::Tensor& input);
 
 }  // namespace torch_infotheory

@@ -1,6 +1,4 @@
 // distillation.cpp -- losses between a model and a teacher or a reference, composed of row ops.
-//
-// Knows arguments and tensors; must not know how a row is reduced.
 #include <torch/library.h>
 
 #include "dispatch/masks.h"
@@ -10,13 +8,13 @@
 namespace torch_infotheory {
 namespace {
 
-// The teacher's best classes and what is left of its distribution, as one class more.
+// The teacher's top classes, and the remaining probability as one more class.
 Tensor with_rest(const Tensor& log_probs) {
   const Tensor x = log_probs.to(widest_type(log_probs.device()));
   const Tensor rest = at::log1p(-x.exp().sum(-1, /*keepdim=*/true).clamp_max(1));
   return at::cat({x, rest}, -1);
 }
-// The model's logits of the same classes: the rest has the log-normalizer of all other classes.
+// The model's logits of the same classes; the logit of the rest is logsumexp of all other classes.
 Tensor with_rest(const Tensor& logits, const Tensor& classes) {
   const Tensor x = widened(logits), index = classes.to(at::kLong),
                others = x.scatter(-1, index, -INFINITY);
@@ -59,7 +57,7 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
         op, ": expected target to be a pair of shapes (..., k) for input ", input.sym_sizes(),
         ", got ", target_classes->sym_sizes(), " and ", target.sym_sizes());
     check_class_indices(op, *target_classes, input.sym_size(-1));
-    if (expected.back() == input.sym_size(-1)) {  // nothing is left
+    if (expected.back() == input.sym_size(-1)) {  // no class remains
       model = model.gather(-1, target_classes->to(at::kLong));
     } else {
       teacher = with_rest(target);
@@ -87,7 +85,7 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
   return rows.reduce(value, reduction, type, type);
 }
 
-// e^d - 1 - d, in double: by its series where the difference cancels.
+// e^d - 1 - d, in double; a series near 0, where the difference cancels.
 Tensor exp_minus_linear(const Tensor& d) {
   Tensor series = at::ones_like(d);
   for (int k = 8; k > 2; --k) series = 1 + series * d / k;
@@ -95,7 +93,7 @@ Tensor exp_minus_linear(const Tensor& d) {
   return at::where(near, d * d / 2 * series, at::expm1(at::where(near, 0., d)) - d);
 }
 
-// Schulman (2020), Approximating KL divergence: samples are from p, and d = log q - log p.
+// Schulman (2020), Approximating KL divergence. The samples are from p; d = log q - log p.
 Tensor kl_estimate(const Tensor& log_p, const Tensor& log_q, string_view estimator) {
   const char* op = "kl_estimate";
   check_distribution(op, "log_p", log_p);

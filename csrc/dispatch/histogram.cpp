@@ -1,9 +1,7 @@
-// histogram.cpp -- soft histograms: schemas, shapes, and both ops as operations of torch, for
-// devices without kernels.
+// histogram.cpp -- soft histograms: schemas, Meta, and both ops composed of ATen ops.
 //
-// The operations of torch go through the samples once for every cell of a window, and hold a few
-// numbers for each of them. Knows tensors and the windows; must not know autograd. Read first:
-// histogram.h; next: histogram_autograd.cpp.
+// The composition passes over the samples once for each cell of a window and allocates a few
+// numbers per sample.
 #include "dispatch/histogram.h"
 
 #include <torch/library.h>
@@ -14,19 +12,19 @@
 namespace torch_infotheory {
 namespace {
 
-// One variable of all samples: its first cells, and the weights of these and the next.
+// For one variable of all samples: the first cell of each window, and the weights of its cells.
 struct PlacedTensor {
   Tensor cell;
   std::vector<Lane> weights;
 
   template <class W>
-  static PlacedTensor of(W, const Tensor& samples, const Tensor& range, int64_t bins, int64_t order,
-                         ScalarType type) {
+  static PlacedTensor make(W, const Tensor& samples, const Tensor& range, int64_t bins,
+                           int64_t order, ScalarType type) {
     const Tensor x = samples.to(type), low = range.narrow(1, 0, 1).to(type),
                  high = range.narrow(1, 1, 1).to(type), inside = x.maximum(low).minimum(high);
     const double span = double(bins - W::support + 1);
     const Tensor width = high - low, scale = at::where(width == 0, 0., span / width),
-                 t = ((inside - low) * scale).clamp_max(span);  // beyond it by rounding alone
+                 t = ((inside - low) * scale).clamp_max(span);  // exceeded only by rounding
     PlacedTensor placed;
     placed.cell = t.nan_to_num(0.).floor().clamp(0., span - 1).to(at::kLong);
     placed.weights.resize(W::support);
@@ -37,13 +35,13 @@ struct PlacedTensor {
   }
 };
 
-// visit(cells of the tables of all rows, weights): once for every cell of the windows.
+// Calls visit(cells of the tables of all rows, weights) for each cell of the windows.
 template <class Visit>
 void each_cell(const Tensor& x, const Tensor& y, const Tensor& range, int64_t bins, int64_t window,
                int64_t order_x, int64_t order_y, ScalarType type, Visit visit) {
   with_window(window, [&](auto w) {
-    const auto a = PlacedTensor::of(w, x, range.narrow(1, 0, 2), bins, order_x, type),
-               b = PlacedTensor::of(w, y, range.narrow(1, 2, 2), bins, order_y, type);
+    const auto a = PlacedTensor::make(w, x, range.narrow(1, 0, 2), bins, order_x, type),
+               b = PlacedTensor::make(w, y, range.narrow(1, 2, 2), bins, order_y, type);
     const Tensor row = at::arange(at::Scalar(x.sym_size(0)), a.cell.options()).unsqueeze(1);
     const Tensor first = (row * bins + a.cell) * bins + b.cell;
     for (int64_t k = 0; k < w.support; ++k)
@@ -51,8 +49,8 @@ void each_cell(const Tensor& x, const Tensor& y, const Tensor& range, int64_t bi
         visit((first + (k * bins + l)).flatten(), (a.weights[k] * b.weights[l]).t);
   });
 }
-Tensor where_counted(const optional<Tensor>& mask, const Tensor& of_samples) {
-  return mask ? at::where(*mask, of_samples, 0.) : of_samples;
+Tensor where_counted(const optional<Tensor>& mask, const Tensor& values) {
+  return mask ? at::where(*mask, values, 0.) : values;
 }
 
 Tensor scatter(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
@@ -116,7 +114,7 @@ void register_compositions(torch::Library& m) {
   m.impl(kSoftHistogramGather, &gather);
 }
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) { register_compositions(m); }
-// What torch.export takes where it is to leave nothing but torch's own operators.
+// For torch.export, which decomposes the ops into ATen ops.
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeImplicitAutograd, m) { register_compositions(m); }
 TORCH_LIBRARY_IMPL(torch_infotheory, Meta, m) {
   m.impl(kSoftHistogram, &scatter_meta);

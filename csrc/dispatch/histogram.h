@@ -1,12 +1,13 @@
-// histogram.h -- the private ops of soft histograms: `_soft_histogram` adds samples up to a table,
-// `_soft_histogram_gather` reads a table at the samples.
+// histogram.h -- the private ops of soft histograms, their signatures and checks.
 //
-//     S_ij(x, y, w)[r, a, b] = sum_n w_n k_a^(i)(x_n) k_b^(j)(y_n)     of row r
+// `_soft_histogram` (S) accumulates samples into a table, `_soft_histogram_gather` (G) interpolates
+// a table at the samples. In row r
+//
+//     S_ij(x, y, w)[r, a, b] = sum_n w_n k_a^(i)(x_n) k_b^(j)(y_n)
 //     G_ij(x, y, h)[r, n] = sum_ab h_ab k_a^(i)(x_n) k_b^(j)(y_n)
 //
 // with the derivatives of order i and j of the windows k. Every derivative of S and of G is again
-// an S or a G of other orders, so that two ops are enough for gradients of any order. Knows
-// tensors; must not know how samples are added up. Read next: histogram.cpp.
+// an S or a G of other orders, so two ops are enough for gradients of any order.
 #pragma once
 #include "core/histogram.h"
 #include "dispatch/signature.h"
@@ -30,13 +31,13 @@ inline const auto& soft_histogram_gather_op() {
   return op;
 }
 
-// The type of a table, and of what is gathered to be multiplied.
+// The type of a table, and of gathered values that are multiplied afterwards.
 inline ScalarType exact_type(const Tensor& x, const Tensor& y, const optional<Tensor>& weight) {
   const auto is_double = [](const Tensor& t) { return t.scalar_type() == at::kDouble; };
   return is_double(x) || is_double(y) || (weight && is_double(*weight)) ? at::kDouble : at::kFloat;
 }
 
-// Rows of samples, all of one shape; what holds for the tensors of every kernel.
+// Checks rows of samples, all of one shape. Kernels rely on these checks.
 inline void check_histogram(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
                             const optional<Tensor>& mask, const Tensor& range, int64_t window,
                             int64_t order_x, int64_t order_y) {

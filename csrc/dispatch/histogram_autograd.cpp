@@ -1,6 +1,4 @@
-// histogram_autograd.cpp -- derivatives and vmap of soft histograms.
-//
-// Knows autograd; must not know how samples are added up. Read first: histogram.h.
+// histogram_autograd.cpp -- autograd, forward mode and vmap of soft histograms.
 #include <ATen/ATen.h>
 #include <ATen/functorch/BatchedTensorImpl.h>
 #include <torch/library.h>
@@ -11,7 +9,7 @@
 namespace torch_infotheory {
 namespace {
 
-// What the two ops have in common: rows of samples, and how they are placed.
+// The arguments that both ops share.
 struct Placement {
   int64_t bins = 0, window = 0, order_x = 0, order_y = 0;
   auto fields() { return std::tie(bins, window, order_x, order_y); }
@@ -28,12 +26,12 @@ struct Variables {
     return soft_histogram_gather_op().call(x, y, maybe(mask), range, table, p.window,
                                            p.order_x + more_x, p.order_y + more_y, dtype);
   }
-  // `of` (undefined: 1) times what is gathered, in the type of `like`.
-  Tensor gather_times(const Tensor& of, const Tensor& table, const Placement& p, int64_t more_x,
+  // factor * gather(...) in the type of `like`; an undefined factor is 1.
+  Tensor gather_times(const Tensor& factor, const Tensor& table, const Placement& p, int64_t more_x,
                       int64_t more_y, const Tensor& like) const {
     const ScalarType type = like.scalar_type();
-    if (!of.defined()) return gather(table, p, more_x, more_y, type);
-    return (of * gather(table, p, more_x, more_y, exact_type(x, y, of))).to(type);
+    if (!factor.defined()) return gather(table, p, more_x, more_y, type);
+    return (factor * gather(table, p, more_x, more_y, exact_type(x, y, factor))).to(type);
   }
 };
 Tensor times(const Tensor& a, const Tensor& b) { return a.defined() ? a * b : b; }
@@ -46,7 +44,7 @@ struct HistogramBackward final : FormulaNode<HistogramBackward, Placement, 3, 5>
                            const Needed& needed) {
     variable_list out(3);
     if (!g[0].defined()) return out;
-    const Variables v{t[0], t[1], t[3], t[4]};
+    const Variables v{.x = t[0], .y = t[1], .mask = t[3], .range = t[4]};
     if (needed[0]) out[0] = v.gather_times(t[2], g[0], p, 1, 0, t[0]);
     if (needed[1]) out[1] = v.gather_times(t[2], g[0], p, 0, 1, t[1]);
     if (needed[2] && t[2].defined()) out[2] = v.gather(g[0], p, 0, 0, t[2].scalar_type());
@@ -62,7 +60,7 @@ struct GatherBackward final : FormulaNode<GatherBackward, Placement, 3, 5> {
                            const Needed& needed) {
     variable_list out(3);
     if (!g[0].defined()) return out;
-    const Variables v{t[0], t[1], t[3], t[4]};
+    const Variables v{.x = t[0], .y = t[1], .mask = t[3], .range = t[4]};
     if (needed[0]) out[0] = v.gather_times(g[0], t[2], p, 1, 0, t[0]);
     if (needed[1]) out[1] = v.gather_times(g[0], t[2], p, 0, 1, t[1]);
     if (needed[2]) out[2] = v.table(g[0], p, 0, 0).to(t[2].scalar_type());
@@ -85,10 +83,10 @@ void attach(const NodePtr<N>& node, const typename N::Tensors& saved, const Plac
   node->save(saved);
   node->options = p;
   torch::autograd::set_history(out, node);
-  announce(node);
+  fire_creation_hooks(node);
 }
 
-// One operand in forward mode: what it is, and how it moves.
+// The primal and the tangent of an operand in forward mode.
 struct Dual {
   Tensor primal, tangent;
   explicit Dual(const Tensor& t) : primal(t) {
@@ -97,7 +95,7 @@ struct Dual {
     primal = t._fw_primal(/*level=*/0);
   }
 };
-void add_to(Tensor& sum, const Tensor& term) { sum = sum.defined() ? sum + term : term; }
+void accumulate(Tensor& sum, const Tensor& term) { sum = sum.defined() ? sum + term : term; }
 void set_tangent(const Tensor& out, const Tensor& tangent) {
   if (tangent.defined())
     out._set_fw_grad(tangent.to(out.scalar_type()), /*level=*/0, /*is_inplace_op=*/false);
@@ -107,7 +105,7 @@ Tensor histogram_autograd(c10::DispatchKeySet keys, const Tensor& x, const Tenso
                           const optional<Tensor>& weight, const optional<Tensor>& mask,
                           const Tensor& range, int64_t bins, int64_t window, int64_t order_x,
                           int64_t order_y) {
-  const Placement p{bins, window, order_x, order_y};
+  const Placement p{.bins = bins, .window = window, .order_x = order_x, .order_y = order_y};
   const Tensor w = or_undefined(weight), counts = or_undefined(mask);
   const auto node = node_of<HistogramBackward>(x, y, w);
   const Tensor out = [&] {
@@ -117,11 +115,11 @@ Tensor histogram_autograd(c10::DispatchKeySet keys, const Tensor& x, const Tenso
   }();
   attach(node, {x, y, w, counts, range}, p, out);
   const Dual dx(x), dy(y), dw(w);
-  const Variables v{dx.primal, dy.primal, counts, range};
+  const Variables v{.x = dx.primal, .y = dy.primal, .mask = counts, .range = range};
   Tensor tangent;
-  if (dx.tangent.defined()) add_to(tangent, v.table(times(dw.primal, dx.tangent), p, 1, 0));
-  if (dy.tangent.defined()) add_to(tangent, v.table(times(dw.primal, dy.tangent), p, 0, 1));
-  if (dw.tangent.defined()) add_to(tangent, v.table(dw.tangent, p, 0, 0));
+  if (dx.tangent.defined()) accumulate(tangent, v.table(times(dw.primal, dx.tangent), p, 1, 0));
+  if (dy.tangent.defined()) accumulate(tangent, v.table(times(dw.primal, dy.tangent), p, 0, 1));
+  if (dw.tangent.defined()) accumulate(tangent, v.table(dw.tangent, p, 0, 0));
   set_tangent(out, tangent);
   return out;
 }
@@ -129,7 +127,8 @@ Tensor histogram_autograd(c10::DispatchKeySet keys, const Tensor& x, const Tenso
 Tensor gather_autograd(c10::DispatchKeySet keys, const Tensor& x, const Tensor& y,
                        const optional<Tensor>& mask, const Tensor& range, const Tensor& table,
                        int64_t window, int64_t order_x, int64_t order_y, ScalarType dtype) {
-  const Placement p{table.size(-1), window, order_x, order_y};
+  const Placement p{
+      .bins = table.size(-1), .window = window, .order_x = order_x, .order_y = order_y};
   const Tensor counts = or_undefined(mask);
   const auto node = node_of<GatherBackward>(x, y, table);
   const Tensor out = [&] {
@@ -139,16 +138,18 @@ Tensor gather_autograd(c10::DispatchKeySet keys, const Tensor& x, const Tensor& 
   }();
   attach(node, {x, y, table, counts, range}, p, out);
   const Dual dx(x), dy(y), dt(table);
-  const Variables v{dx.primal, dy.primal, counts, range};
+  const Variables v{.x = dx.primal, .y = dy.primal, .mask = counts, .range = range};
   Tensor tangent;
-  if (dx.tangent.defined()) add_to(tangent, v.gather_times(dx.tangent, dt.primal, p, 1, 0, out));
-  if (dy.tangent.defined()) add_to(tangent, v.gather_times(dy.tangent, dt.primal, p, 0, 1, out));
-  if (dt.tangent.defined()) add_to(tangent, v.gather(dt.tangent, p, 0, 0, dtype));
+  if (dx.tangent.defined())
+    accumulate(tangent, v.gather_times(dx.tangent, dt.primal, p, 1, 0, out));
+  if (dy.tangent.defined())
+    accumulate(tangent, v.gather_times(dy.tangent, dt.primal, p, 0, 1, out));
+  if (dt.tangent.defined()) accumulate(tangent, v.gather(dt.tangent, p, 0, 0, dtype));
   set_tangent(out, tangent);
   return out;
 }
 
-// vmap: more rows. Operands without the batch dimension are repeated along it.
+// vmap adds rows. Operands without the batch dimension are expanded along it.
 struct BatchedRows {
   int64_t level = -1;
   c10::SymInt samples = 0;
@@ -170,11 +171,11 @@ struct BatchedRows {
     for (const auto& s : t.sym_sizes()) shape.push_back(s);
     return t.unsqueeze(0).expand_symint(shape).flatten(0, 1);
   }
-  // `like` has the rows of one sample.
-  Tensor result(const Tensor& of_rows, const Tensor& like) const {
-    if (level < 0) return of_rows;
+  // `like` has the rows of one sample of the batch.
+  Tensor result(const Tensor& rows, const Tensor& like) const {
+    if (level < 0) return rows;
     const c10::SymInt shape[] = {samples, like.sym_size(0)};
-    return at::functorch::makeBatched(of_rows.unflatten_symint(0, shape), 0, level);
+    return at::functorch::makeBatched(rows.unflatten_symint(0, shape), 0, level);
   }
 
  private:

@@ -1,6 +1,4 @@
-// histogram_call.h -- from the tensors of a soft histogram to the border struct of the kernels.
-//
-// Knows tensors; must not know devices. Read next: cpu/histogram.cpp, cuda/histogram.cu.
+// histogram_call.h -- fills the struct Histogram of core/histogram.h from tensors, for all devices.
 #pragma once
 #include "dispatch/call.h"
 #include "dispatch/histogram.h"
@@ -12,7 +10,7 @@ Samples samples_of(const Tensor& t) {
   return {t.const_data_ptr(), type_of(t), t.stride(0), t.stride(1)};
 }
 
-// A call, with the memory that it points into.
+// Owns the memory that `h` points to.
 struct HistogramCall {
   Histogram h;
   Tensor range, cells;
@@ -33,8 +31,8 @@ struct HistogramCall {
     h.mask_row_stride = mask->stride(0), h.mask_stride = mask->stride(1);
   }
 
-  // The table of every part, to be added up: few long rows are cut into parts of at least so many
-  // samples.
+  // Allocates a table for each part, which the caller sums. Few long rows are divided into parts of
+  // at least `samples_of_a_part` samples.
   void scatter(const optional<Tensor>& weight, int64_t samples_of_a_part, int64_t most_parts) {
     if (weight) h.weight = samples_of(*weight);
     h.parts = std::clamp<int64_t>(h.samples / samples_of_a_part, 1, most_parts);

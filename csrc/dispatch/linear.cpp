@@ -1,10 +1,9 @@
-// linear.cpp -- losses from hidden states, a block of rows at a time: the kernel of `_linear_loss`
-// for every device, and its shape rules.
+// linear.cpp -- losses from hidden states in blocks of rows: the kernel of `_linear_loss` and Meta.
 //
-// Of each block: the logits by a matrix product into a buffer, the row op forward and backward, and
-// the products that carry the gradient on. The products are ATen's, but for those of bfloat16 on some
-// CPUs (cpu.h), and all else is the row ops', so that one text serves all devices and formulas. Knows
-// tensors; must not know how a row is reduced. Read first: linear.h.
+// For each block: compute the logits by a matrix product into a buffer, call the row op forward and
+// backward, and backpropagate through the product. Products are ATen's except for bfloat16 on some
+// CPUs (cpu.h), and everything else is done by the row ops, so the same code serves all devices and
+// formulas.
 #include "dispatch/linear.h"
 
 #include <ATen/Context.h>
@@ -18,15 +17,16 @@
 namespace torch_infotheory {
 namespace {
 
-// What the logits of a block may take, in bytes, unless it would have fewer rows than kFewRows.
-// Each block reads and writes the whole gradient of the weight, at the price of multiplying 8 rows on
-// a CPU and more where products are faster, so that blocks are as large as memory allows rather than
-// as small as a cache.
+// The maximum size of the logits of a block in bytes, unless it would have fewer rows than
+// kFewRows. Each block reads and writes the whole gradient of the weight, which costs as much as
+// multiplying 8 rows on a CPU and more where products are faster. Therefore blocks are as large as
+// memory allows rather than as small as a cache.
 constexpr int64_t kBlockBytes = int64_t(32) << 20, kFewRows = 16;
-// Elements of a weight of 16 bits that are converted at a time, to be multiplied from the cache.
+// Elements of a 16-bit weight that are converted at a time, so that they are still in the cache
+// when they are multiplied.
 constexpr int64_t kConvertedElements = int64_t(1) << 18;
 
-// From sizes alone, so that results repeat: blocks of equal size, but for the last.
+// Depends on sizes only, so that results are reproducible. All blocks but the last have this size.
 int64_t rows_of_block(int64_t rows, int64_t logits, ScalarType type, int64_t asked) {
   if (asked > 0) return std::max<int64_t>(std::min(asked, rows), 1);
   const int64_t bytes = std::max<int64_t>(logits * int64_t(c10::elementSize(type)), 1);
@@ -35,9 +35,9 @@ int64_t rows_of_block(int64_t rows, int64_t logits, ScalarType type, int64_t ask
   return std::max<int64_t>((rows + blocks - 1) / blocks, 1);
 }
 
-// The rows that count, and the block of them at hand.
+// The rows that are not ignored, and the current block of them.
 struct Block {
-  Tensor index;  // undefined: all rows count
+  Tensor index;  // undefined: no row is ignored
   int64_t rows, begin = 0, size = 0;
 
   Block(const Tensor& counts, int64_t all) : rows(all) {
@@ -46,24 +46,24 @@ struct Block {
     rows = index.size(0);
     if (rows == all) index = Tensor();
   }
-  Tensor of(const Tensor& t) const {
+  Tensor select(const Tensor& t) const {
     return index.defined() ? t.index_select(0, index.narrow(0, begin, size))
                            : t.narrow(0, begin, size);
   }
-  void put(Tensor& all, const Tensor& part) const {
+  void store(Tensor& all, const Tensor& part) const {
     if (index.defined())
       all.index_copy_(0, index.narrow(0, begin, size), part.to(all.scalar_type()));
     else
       all.narrow(0, begin, size).copy_(part);
   }
-  // For `put`; what does not count is 0.
-  Tensor all(at::IntArrayRef sizes, const at::TensorOptions& options) const {
+  // The destination of `store`; 0 for ignored rows.
+  Tensor output(at::IntArrayRef sizes, const at::TensorOptions& options) const {
     return index.defined() ? at::zeros(sizes, options) : at::empty(sizes, options);
   }
 };
 
-// The type in which factors are multiplied and accumulated in `exact`: 16 bits are, in float32, on
-// CUDA and, if they are bfloat16, on CPUs that have such products; elsewhere they are converted.
+// The type of the factors of a product that accumulates in `exact`. 16-bit factors with float32
+// accumulation are supported on CUDA and, for bfloat16, on some CPUs; elsewhere they are converted.
 ScalarType type_of_factors(const Tensor& x, ScalarType exact) {
   const bool as_it_is =
       x.is_cuda() || (x.is_cpu() && x.scalar_type() == at::kBFloat16 && multiplies_bfloat16());
@@ -75,8 +75,8 @@ bool rounds_factors() {
   return at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::MEDIUM;
 }
 
-// Hidden states and the linear map that makes logits of them, and the gradients by all three.
-// Factors that have to be converted are, the weight in parts.
+// Hidden states, weight and bias of a linear map to logits, and their gradients. Factors are
+// converted if necessary, the weight in parts.
 class Head {
  public:
   Head(const LinearTensors& x, const LinearOptions& options, size_t first, const Block& block)
@@ -90,24 +90,24 @@ class Head {
     if (x[first + 2].defined()) bias = x[first + 2].flatten().to(exact);
     const auto like = weight.options().dtype(exact);
     buffer = at::empty({block.size, weight.size(0)}, like);
-    // Not under a mode, such as that of sharded classes, which has to see the op that it replaces.
+    // Not under a mode, such as that of sharded classes, because it has to intercept the row op.
     if (states.is_cpu() && !c10::impl::dispatch_mode_enabled() &&
         (o.wants(first) || o.wants(first + 1) || o.wants(first + 2))) {
-      // The chain through a softcap and the sum for a bias are exact.
+      // The derivative of softcap and the sum for a bias need the exact type.
       const bool as_factor = rounds_factors() && !o.softcap && !o.wants(first + 2);
-      by_logits = at::empty(buffer.sizes(), like.dtype(as_factor ? factor : exact));
+      grad_logits = at::empty(buffer.sizes(), like.dtype(as_factor ? factor : exact));
     }
-    if (o.wants(first)) by_states = block.all(states.sizes(), like);
-    // The first block writes, the others add to it.
+    if (o.wants(first)) grad_states = block.output(states.sizes(), like);
+    // Overwritten by the first block, accumulated by the others.
     if (o.wants(first + 1))
-      by_weight = block.rows ? at::empty(x[first + 1].sizes(), like)
-                             : at::zeros(x[first + 1].sizes(), like);
-    if (o.wants(first + 2)) by_bias = at::zeros(x[first + 2].sizes(), like);
+      grad_weight = block.rows ? at::empty(x[first + 1].sizes(), like)
+                               : at::zeros(x[first + 1].sizes(), like);
+    if (o.wants(first + 2)) grad_bias = at::zeros(x[first + 2].sizes(), like);
   }
 
-  // Of the rows of a block, in the buffer.
+  // The logits of a block, in the buffer.
   Tensor logits(const Block& block) {
-    rows = block.of(states).to(factor);
+    rows = block.select(states).to(factor);
     z = buffer.narrow(0, 0, block.size);
     const double alpha = 1 / (o.softcap ? o.softcap : o.temperature);
     each_part([&](int64_t first, const Tensor& part) {
@@ -115,49 +115,49 @@ class Head {
     });
     if (bias.defined()) z.add_(bias, alpha);
     if (o.softcap) z.tanh_().mul_(o.softcap / o.temperature);
-    return of_positions(z);
+    return split_positions(z);
   }
-  // For the gradient by these logits, and kept from block to block, because the first touch of
+  // Memory for the gradient of these logits. It is reused by all blocks, because the first touch of
   // fresh memory takes longer than the gradient: 13 ms instead of 6 for 262 rows of 32,000 classes.
-  // Undefined where the op has to make it.
+  // Undefined if the op has to allocate it.
   Tensor gradient_buffer() const {
-    return by_logits.defined() ? of_positions(by_logits.narrow(0, 0, z.size(0))) : Tensor();
+    return grad_logits.defined() ? split_positions(grad_logits.narrow(0, 0, z.size(0))) : Tensor();
   }
-  // The chain from a gradient by these logits on, which are gone after it.
-  void backward(const Block& block, const Tensor& gradient_by_logits) {
-    Tensor g = gradient_by_logits.view(z.sizes());
+  // Backpropagates the gradient of these logits. Overwrites the logits.
+  void backward(const Block& block, const Tensor& grad) {
+    Tensor g = grad.view(z.sizes());
     if (o.softcap) at::tanh_backward_out(g, g, z.mul_(o.temperature / o.softcap));
     const double alpha = 1 / o.temperature;
-    if (by_bias.defined()) by_bias.add_(g.sum(0).view(by_bias.sizes()), alpha);
+    if (grad_bias.defined()) grad_bias.add_(g.sum(0).view(grad_bias.sizes()), alpha);
     const Tensor factors = as_factors(g);
     const bool two = factors.size(0) > g.size(0);
-    if (by_weight.defined())
-      multiply(by_weight.view(weight.sizes()), factors.t(), two ? rows.repeat({2, 1}) : rows,
+    if (grad_weight.defined())
+      multiply(grad_weight.view(weight.sizes()), factors.t(), two ? rows.repeat({2, 1}) : rows,
                block.begin > 0, alpha);
-    if (!by_states.defined()) return;
-    Tensor gradient = at::empty({factors.size(0), states.size(1)}, by_states.options());
+    if (!grad_states.defined()) return;
+    Tensor gradient = at::empty({factors.size(0), states.size(1)}, grad_states.options());
     each_part([&](int64_t first, const Tensor& part) {
       multiply(gradient, factors.narrow(1, first, part.size(0)), part, first > 0, alpha);
     });
     if (two) gradient = gradient.view({2, block.size, -1}).sum(0);
-    block.put(by_states, gradient);
+    block.store(grad_states, gradient);
   }
-  void gradients(std::vector<Tensor>& into) const {
-    for (const Tensor& g : {by_states, by_weight, by_bias})
-      if (g.defined()) into.push_back(g);
+  void append_gradients(std::vector<Tensor>& out) const {
+    for (const Tensor& g : {grad_states, grad_weight, grad_bias})
+      if (g.defined()) out.push_back(g);
   }
 
  private:
   const LinearOptions& o;
-  Tensor states, weight, bias, buffer, by_logits, converted, by_states, by_weight, by_bias;
-  Tensor rows, z;  // of the block at hand
+  Tensor states, weight, bias, buffer, grad_logits, converted, grad_states, grad_weight, grad_bias;
+  Tensor rows, z;  // of the current block
   ScalarType exact, factor;
   int64_t positions;
 
-  Tensor of_positions(const Tensor& t) const {
+  Tensor split_positions(const Tensor& t) const {
     return positions ? t.view({t.size(0), -1, positions}) : t;
   }
-  // out = beta out + alpha a b
+  // out = beta * out + alpha * a @ b
   static void multiply(Tensor out, const Tensor& a, const Tensor& b, double beta, double alpha) {
     const ScalarType type = out.scalar_type();
     if (a.scalar_type() == type)
@@ -169,8 +169,9 @@ class Head {
     else
       out.add_(at::mm(a, b, type), alpha);
   }
-  // The gradient by logits as factors of a product: converted or, on the CPU unless torch may round
-  // it to bfloat16, as two matrices below each other, whose sum it is, in the memory of the logits.
+  // The gradient of the logits as a factor of products. It is converted or, on the CPU unless torch
+  // may round it to bfloat16, split into two stacked matrices, whose sum it is, in the memory of
+  // the logits.
   Tensor as_factors(const Tensor& g) {
     if (g.scalar_type() == factor) return g;
     if (!g.is_cpu() || rounds_factors() || g.numel() == 0) return g.to(factor);
@@ -187,7 +188,7 @@ class Head {
     if (!converted.defined())
       converted = at::empty({std::min(most, all), weight.size(1)}, weight.options().dtype(factor));
     int64_t first = 0;
-    do {  // of no classes too, where what is multiplied comes to 0
+    do {  // also if there are no classes: the product must write zeros
       const int64_t n = std::min(most, all - first);
       visit(first, converted.narrow(0, 0, n).copy_(weight.narrow(0, first, n)));
       first += most;
@@ -195,7 +196,7 @@ class Head {
   }
 };
 
-// Before anything is multiplied. On CUDA, where it would wait for the device, kernels assert it.
+// Checks labels before any product. On CUDA this would synchronize, and kernels assert it instead.
 void check_labels(const LinearTensors& x, const LinearOptions& o) {
   const Tensor& labels = x[kTarget];
   if (!o.has_labels() || !labels.is_cpu()) return;
@@ -203,10 +204,10 @@ void check_labels(const LinearTensors& x, const LinearOptions& o) {
   TORCH_CHECK_INDEX(!wrong, "Target ", wrong.value_or(0), " is out of bounds.");
 }
 
-// Without `g` the value, and the gradients of the sum; with it, one number per distribution, the
-// gradients alone.
+// Without `g`: the value and the gradients of the sum. With `g`, one number per distribution: only
+// the gradients.
 template <class F>
-LinearResults in_blocks(const LinearTensors& x, const LinearOptions& o, const Tensor& g) {
+LinearResults run_blocks(const LinearTensors& x, const LinearOptions& o, const Tensor& g) {
   const ScalarType exact = exact_type(x), widest = widest_type(x[kStates].device());
   const auto options = x[kStates].options().dtype(exact);
   const int64_t all = x[kStates].size(0);
@@ -222,61 +223,62 @@ LinearResults in_blocks(const LinearTensors& x, const LinearOptions& o, const Te
       !teacher && x[kTarget].defined() && o.target_kind == kLogits && o.temperature != 1;
 
   const bool sums = !g.defined() && o.reduction != kNone;
-  const Options rows = o.of_rows(sums ? kSum : kNone);
+  const Options rows = o.row_options(sums ? kSum : kNone);
   Tensor value = sums ? at::zeros({}, options.dtype(widest))
-                      : block.all(shape_of_values<int64_t>(x, o), options);
-  Tensor by_target;
-  const bool by_literal = !teacher && o.wants(kTarget);
-  if (by_literal) by_target = block.all(x[kTarget].sizes(), options);
+                      : block.output(shape_of_values<int64_t>(x, o), options);
+  Tensor grad_target;
+  const bool writes_grad_target = !teacher && o.wants(kTarget);
+  if (writes_grad_target) grad_target = block.output(x[kTarget].sizes(), options);
 
   for (; block.begin < block.rows; block.begin += most) {
     block.size = std::min(most, block.rows - block.begin);
     Tensor target = teacher                ? teacher->logits(block)
-                    : x[kTarget].defined() ? block.of(x[kTarget])
+                    : x[kTarget].defined() ? block.select(x[kTarget])
                                            : Tensor();
-    if (by_literal) target = target.to(exact);  // so that its gradient is rounded once
+    if (writes_grad_target) target = target.to(exact);  // so that its gradient is rounded once
     if (divides) target = target / o.temperature;
-    const RowPair pair = RowPair::of<F>(x, o, model.logits(block), target);
+    const RowPair pair = RowPair::make<F>(x, o, model.logits(block), target);
     const auto [v, saved] = RowLoss<F>::forward(pair, rows, sums ? widest : exact);
     if (sums)
       value.add_(v);
     else
-      block.put(value, v);
-    const Tensor by_value = g.defined() ? block.of(g) : at::ones_like(v);
-    // By the logits of the model, or by what the target gives. (clang below 16 captures no binding.)
-    const auto by = [&, &saved = saved](bool of_model, const Tensor& out) {
-      const int64_t wrt = of_model != bool(o.model_is_p);
+      block.store(value, v);
+    const Tensor grad_value = g.defined() ? block.select(g) : at::ones_like(v);
+    // The gradient of the model's logits, or of the target. (clang < 16 cannot capture a binding.)
+    const auto backward = [&, &saved = saved](bool to_model, const Tensor& out) {
+      const int64_t wrt = to_model != bool(o.model_is_p);
       if constexpr (is_among<F>(RowFormulas{}))
         if (out.defined()) {
           const auto write = gradient_writer_cpu(index_of<F>(RowFormulas{}));
-          write(by_value, pair.operands(), saved, rows, wrt, out);
+          write(grad_value, pair.operands(), saved, rows, wrt, out);
           return out;
         }
-      return RowLoss<F>::backward(by_value, pair, saved, rows, wrt);
+      return RowLoss<F>::backward(grad_value, pair, saved, rows, wrt);
     };
-    const Tensor by_model = o.wanted & kOfModel ? by(true, model.gradient_buffer()) : Tensor();
+    const Tensor grad_model =
+        o.wanted & kModelOperands ? backward(true, model.gradient_buffer()) : Tensor();
     const Tensor out = teacher ? teacher->gradient_buffer() : Tensor();
-    const Tensor by_other = o.wanted & kOfTarget ? by(false, out) : Tensor();
-    if (by_model.defined()) model.backward(block, by_model);
-    if (by_other.defined() && teacher)
-      teacher->backward(block, by_other);
-    else if (by_other.defined())
-      block.put(by_target, divides ? by_other / o.temperature : by_other);
+    const Tensor grad_other = o.wanted & kTargetOperands ? backward(false, out) : Tensor();
+    if (grad_model.defined()) model.backward(block, grad_model);
+    if (grad_other.defined() && teacher)
+      teacher->backward(block, grad_other);
+    else if (grad_other.defined())
+      block.store(grad_target, divides ? grad_other / o.temperature : grad_other);
   }
   LinearResults results{value, {}};
   auto& gradients = std::get<1>(results);
-  model.gradients(gradients);
-  if (teacher) teacher->gradients(gradients);
-  if (by_target.defined()) gradients.push_back(by_target);
+  model.append_gradients(gradients);
+  if (teacher) teacher->append_gradients(gradients);
+  if (grad_target.defined()) gradients.push_back(grad_target);
   return results;
 }
 
 LinearResults run(const LinearTensors& x, const LinearOptions& o, const Tensor& g) {
   check_linear(x);
-  // A backward pass may run under autocast, which must not change its products.
+  // A backward pass may run under autocast, which must not affect its products.
   const c10::impl::ExcludeDispatchKeyGuard below(c10::autocast_dispatch_keyset);
   return with_formula(
-      o, [&](auto formula) { return in_blocks<typename decltype(formula)::type>(x, o, g); });
+      o, [&](auto formula) { return run_blocks<typename decltype(formula)::type>(x, o, g); });
 }
 
 LinearResults forward(at::TensorList operands, at::IntArrayRef ints, at::ArrayRef<double> floats,
@@ -288,7 +290,7 @@ LinearResults forward(at::TensorList operands, at::IntArrayRef ints, at::ArrayRe
   if (o.reduction == kMean) {
     inverse = divisor(x, o).reciprocal_();
     value = value * inverse;
-    inverse.masked_fill_(inverse.isinf(), 0);  // nothing counts: no gradient, though no value
+    inverse.masked_fill_(inverse.isinf(), 0);  // all rows ignored: the gradient is 0, the value NaN
   } else if (!gradients.empty()) {
     inverse = at::ones({}, value.options());
   }
@@ -359,7 +361,7 @@ void register_blocks(torch::Library& m) {
   m.impl(kLinearBackward, &backward);
 }
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) { register_blocks(m); }
-// torch.compile takes an op apart on a device that has no kernel of its own (compositions.cpp).
+// Without these, torch.compile would decompose the op on CPU and CUDA (compositions.cpp).
 TORCH_LIBRARY_IMPL(torch_infotheory, CPU, m) { register_blocks(m); }
 TORCH_LIBRARY_IMPL(torch_infotheory, CUDA, m) { register_blocks(m); }
 TORCH_LIBRARY_IMPL(torch_infotheory, Meta, m) {

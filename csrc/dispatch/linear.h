@@ -1,10 +1,8 @@
-// linear.h -- losses from hidden states: the private op pair `_linear_loss`, its operands and
-// options, and the same losses as a composition over all logits.
+// linear.h -- losses from hidden states: the op pair `_linear_loss`, and the same as a composition.
 //
-// A loss reads logits that a matrix product makes of hidden states, and possibly a teacher's that
-// another one makes. linear.cpp never holds the logits of all rows; the composition here does, and
-// is what forward mode, derivatives beyond the first and subclasses of tensors get. Knows tensors
-// and the row ops; must not know how a row is reduced. Read next: linear.cpp.
+// The logits of the model, and possibly those of a teacher, are a matrix product of hidden states.
+// linear.cpp never materializes the logits of all rows. The composition here does; it serves
+// forward mode, derivatives beyond the first and tensor subclasses.
 #pragma once
 #include <array>
 
@@ -14,40 +12,40 @@
 namespace torch_infotheory {
 namespace {
 
-// In place of a formula: the three results of log_probs, in a last dimension.
+// Used like a formula: the three results of log_probs, in a last dimension.
 struct LogProbabilities {
   static constexpr int arity = 2;
   static constexpr int64_t results = 3;
 };
 using LinearFormulas = List<CrossEntropy, Entropy, KlDivergence, JsDivergence, LogProbabilities>;
 
-// The operands, N rows of them; those in front can have a gradient.
+// The operands, N rows of them. The first kDifferentiable can have a gradient.
 enum LinearOperand : size_t {
   kStates,        // [N, H]
   kWeight,        // [C, H], or [C, D, H] for D distributions in each row
-  kBias,          // the same without H
-  kTarget,        // [N] or [N, D] labels, [N, C] or [N, C, D] otherwise; or the teacher's [N, H']
-  kTargetWeight,  // [C, H'], of a teacher that is given by hidden states
+  kBias,          // [C] or [C, D]
+  kTarget,        // [N] or [N, D] labels, [N, C] or [N, C, D] otherwise; a teacher's states [N, H']
+  kTargetWeight,  // [C, H'], if the teacher is given by hidden states
   kTargetBias,
   kClassWeight,
-  kMask,  // [N] booleans: rows that count
+  kMask,  // [N] booleans, false for rows that are ignored
   kLinearOperands
 };
-constexpr size_t kDifferentiable = kClassWeight;              // so many, from the first on
-constexpr int64_t kOfModel = 0b000111, kOfTarget = 0b111000;  // bits of operands
-using LinearTensors = std::array<Tensor, kLinearOperands>;    // undefined where absent
+constexpr size_t kDifferentiable = kClassWeight;  // the number of differentiable operands
+constexpr int64_t kModelOperands = 0b000111, kTargetOperands = 0b111000;  // bit masks of operands
+using LinearTensors = std::array<Tensor, kLinearOperands>;                // undefined where absent
 
 struct LinearOptions {
-  int64_t present = 0;  // a bit for each operand that there is
-  int64_t wanted = 0;   // and for each whose gradient is asked for
+  int64_t present = 0;  // a bit for each operand that is present
+  int64_t wanted = 0;   // a bit for each operand whose gradient is requested
   int64_t formula = 0;
-  int64_t model_is_p = 0;  // of the two distributions of the formula
+  int64_t model_is_p = 0;  // otherwise it is q of the formula
   int64_t target_kind = kLogits;
   int64_t reduction = kMean;
   int64_t ignore_index = -100;
-  int64_t chunk = 0;  // rows whose logits there are at a time; 0: by the sizes
+  int64_t chunk = 0;  // rows of a block; 0: chosen by size
   double label_smoothing = 0, scale = 1;
-  double softcap = 0;  // logits become softcap tanh(logits / softcap); 0: they do not
+  double softcap = 0;  // logits become softcap * tanh(logits / softcap); 0: none
   double temperature = 1;
   double parameter = 0;  // of the formula
 
@@ -68,13 +66,13 @@ struct LinearOptions {
   bool wants(size_t operand) const { return wanted >> operand & 1; }
   bool has_labels() const { return target_kind == kLabels; }
   bool has_teacher() const { return present >> kTargetWeight & 1; }
-  // Of one block of rows, or of all, as a row op.
-  Options of_rows(int64_t reduce) const {
+  // The options of the row op, for a block of rows or for all rows.
+  Options row_options(int64_t over_rows) const {
     const int64_t other = has_teacher() ? int64_t(kLogits) : target_kind;
     return {.dim = 1,
             .p_kind = model_is_p ? int64_t(kLogits) : other,
             .q_kind = model_is_p ? other : int64_t(kLogits),
-            .reduction = reduce,
+            .reduction = over_rows,
             .ignore_index = ignore_index,
             .label_smoothing = label_smoothing,
             .scale = scale,
@@ -82,7 +80,7 @@ struct LinearOptions {
   }
 };
 
-// As the dispatcher has them: the operands that there are, and the options in a row.
+// The arguments of the dispatcher: the operands that are present, and the options as lists.
 struct LinearCall {
   std::vector<Tensor> tensors;
   std::vector<int64_t> ints;
@@ -114,8 +112,8 @@ void each_wanted(const LinearOptions& o, Visit&& visit) {
     if (o.wants(i)) visit(i);
 }
 
-// The value; and of a reduced one what it has been divided by, inverted, and the gradients of the
-// sum that are wanted, in the order of the operands.
+// The value and, if it is reduced, the reciprocal of its divisor followed by the requested
+// gradients of the sum, in the order of the operands.
 using LinearResults = std::tuple<Tensor, std::vector<Tensor>>;
 using LinearFn = LinearResults(at::TensorList operands, at::IntArrayRef options,
                                at::ArrayRef<double> parameters, ScalarType dtype);
@@ -143,14 +141,15 @@ auto with_formula(const LinearOptions& o, Visit&& visit) {
   return result;
 }
 
-// The type computed with.
+// The type used for computation.
 inline ScalarType exact_type(const LinearTensors& x) {
   const auto is_double = [&](size_t i) {
     return x[i].defined() && x[i].scalar_type() == at::kDouble;
   };
   return is_double(kWeight) || is_double(kTargetWeight) ? at::kDouble : at::kFloat;
 }
-// What autocast may have made equal; all else has been looked at before.
+// Dtypes are checked here, because autocast may have made them equal; the public ops check the
+// rest.
 inline void check_linear(const LinearTensors& x) {
   for (const size_t first : {kStates, kTarget})
     for (const size_t i : {first + 1, first + 2})
@@ -159,7 +158,7 @@ inline void check_linear(const LinearTensors& x) {
                   "linear loss: expected hidden states, weight and bias of one dtype, got ",
                   x[first].scalar_type(), " and ", x[i].scalar_type());
 }
-// One value per distribution, or the results of each.
+// One value per distribution, or the three results of each.
 template <class Int>
 Shape<Int> shape_of_values(const LinearTensors& x, const LinearOptions& o) {
   Int* const as_int = nullptr;
@@ -170,12 +169,13 @@ Shape<Int> shape_of_values(const LinearTensors& x, const LinearOptions& o) {
   return shape;
 }
 
-// The operands of a row op: the model's logits and what the target gives.
+// The operands of a row op: the model's logits and the target.
 struct RowPair {
   Tensor p;
   optional<Tensor> q, weight;
   template <class F>
-  static RowPair of(const LinearTensors& x, const LinearOptions& o, Tensor logits, Tensor target) {
+  static RowPair make(const LinearTensors& x, const LinearOptions& o, Tensor logits,
+                      Tensor target) {
     if (F::arity == 1) return {std::move(logits), {}, {}};
     if (o.model_is_p) std::swap(logits, target);
     return {std::move(target), std::move(logits), maybe(x[kClassWeight])};
@@ -183,7 +183,7 @@ struct RowPair {
   Operands operands() const { return {p, q, weight}; }
 };
 
-// What rows come to and save, and the way back; and the same as what can be differentiated further.
+// Forward and backward of the rows; `composed` is the same in operations that are differentiable.
 template <class F>
 struct RowLoss {
   using Values = std::tuple<Tensor, Tensor>;
@@ -201,13 +201,15 @@ struct RowLoss {
 };
 template <>
 struct RowLoss<LogProbabilities> {
-  static LogProbsOptions options(const Options& o) { return {o.dim, o.ignore_index}; }
+  static LogProbsOptions options(const Options& o) {
+    return {.dim = o.dim, .ignore_index = o.ignore_index};
+  }
   static Tensor stacked(const LogProbs& results, ScalarType dtype) {
     const auto [log_prob, entropy, logsumexp] = results;
     return at::stack({log_prob, entropy, logsumexp}, 1).to(dtype);
   }
   static std::tuple<Tensor, Tensor> forward(const RowPair& x, const Options& o, ScalarType dtype) {
-    const auto [results, saved] = read_log_probs(*x.q, x.p, options(o));
+    const auto [results, saved] = log_probs_forward(*x.q, x.p, options(o));
     return {stacked(results, dtype), saved};
   }
   static Tensor backward(const Tensor& g, const RowPair& x, const Tensor& saved, const Options& o,
@@ -223,13 +225,13 @@ struct RowLoss<LogProbabilities> {
   }
 };
 
-// Which rows count, [N] booleans; undefined if nothing says that one might not.
+// Which rows count, [N] booleans; undefined if no row can be ignored.
 inline Tensor counting_rows(const LinearTensors& x, const LinearOptions& o) {
   if (!o.has_labels()) return x[kMask];
   const Tensor counts = not_ignored(x[kTarget], o.ignore_index);
   return counts.dim() == 2 ? counts.any(1) : counts;
 }
-// What a mean divides by.
+// The divisor of a mean.
 inline Tensor divisor(const LinearTensors& x, const LinearOptions& o) {
   const ScalarType widest = widest_type(x[kStates].device());
   if (o.has_labels())
@@ -243,8 +245,8 @@ inline Tensor divisor(const LinearTensors& x, const LinearOptions& o) {
 
 // ---- the composition ----
 
-// Logits of hidden states, and the chain from a gradient by them back to what they are made of.
-// Rows that do not count are 0 throughout, so that nothing of them enters a product.
+// Computes logits from hidden states and backpropagates through that. Ignored rows are set to 0, so
+// that they contribute nothing to a product.
 struct Composed {
   Tensor states, weight, z;
   double softcap, temperature;
@@ -261,21 +263,21 @@ struct Composed {
     if (temperature != 1) z = z / temperature;
     if (w.dim() == 3) z = z.view_symint({z.sym_size(0), w.sym_size(0), w.sym_size(1)});
   }
-  Tensor by_product(const Tensor& gz) const {
+  Tensor grad_product(const Tensor& gz) const {
     Tensor g = gz;
     if (softcap) g = g * (1 - (z * (temperature / softcap)).square());
     if (temperature != 1) g = g / temperature;
     return g.flatten(1);
   }
-  void gradients(const Tensor& gz, const LinearOptions& o, size_t first,
-                 std::vector<Tensor>& into) const {
-    const Tensor g = by_product(gz);
+  void append_gradients(const Tensor& gz, const LinearOptions& o, size_t first,
+                        std::vector<Tensor>& out) const {
+    const Tensor g = grad_product(gz);
     const auto like_weight = [&](const Tensor& t) {
       return weight.dim() == 3 ? t.unflatten_symint(0, weight.sym_sizes().slice(0, 2)) : t;
     };
-    if (o.wants(first)) into.push_back(g.mm(weight.dim() == 3 ? weight.flatten(0, 1) : weight));
-    if (o.wants(first + 1)) into.push_back(like_weight(g.t().mm(states)));
-    if (o.wants(first + 2)) into.push_back(like_weight(g.sum(0)));
+    if (o.wants(first)) out.push_back(g.mm(weight.dim() == 3 ? weight.flatten(0, 1) : weight));
+    if (o.wants(first + 1)) out.push_back(like_weight(g.t().mm(states)));
+    if (o.wants(first + 2)) out.push_back(like_weight(g.sum(0)));
   }
 };
 
@@ -301,13 +303,13 @@ struct Composition {
       if (counts.defined()) target = at::where(counts.unsqueeze(1), target, 0.);
       if (divides_target()) target = target / o.temperature;
     }
-    pair = RowPair::of<F>(x, o, model.z, target);
+    pair = RowPair::make<F>(x, o, model.z, target);
   }
   bool divides_target() const { return o.target_kind == kLogits && o.temperature != 1; }
 
   Tensor value(ScalarType dtype) const {
     const auto call = [&](int64_t reduction, ScalarType type) {
-      return RowLoss<F>::composed(pair, o.of_rows(reduction), type);
+      return RowLoss<F>::composed(pair, o.row_options(reduction), type);
     };
     if (!x[kMask].defined()) return call(o.reduction, dtype);
     Tensor v = at::where(counts, call(kNone, exact_type(x)), 0.);
@@ -317,21 +319,22 @@ struct Composition {
   }
 
   std::vector<Tensor> gradients(const Tensor& grad) const {
-    const Options rows = o.of_rows(kNone);
+    const Options rows = o.row_options(kNone);
     const auto [value, saved] = RowLoss<F>::forward(pair, rows, exact_type(x));
     Tensor g = widened(grad);
     if (o.reduction == kMean) g = g / divisor(x, o);
     if (o.reduction != kNone) g = g.expand_symint(value.sym_sizes());
     if (counts.defined()) g = at::where(g.dim() == 2 ? counts.unsqueeze(1) : counts, g, 0.);
-    const auto by = [&, &saved = saved](bool of_model) {  // clang below 16 captures no binding
-      return RowLoss<F>::composed_backward(g, pair, saved, rows, of_model != bool(o.model_is_p));
+    // clang < 16 cannot capture a binding.
+    const auto backward = [&, &saved = saved](bool to_model) {
+      return RowLoss<F>::composed_backward(g, pair, saved, rows, to_model != bool(o.model_is_p));
     };
     std::vector<Tensor> out;
-    if (o.wanted & kOfModel) model.gradients(by(true), o, kStates, out);
-    if (teacher && o.wanted & kOfTarget)
-      teacher->gradients(by(false), o, kTarget, out);
+    if (o.wanted & kModelOperands) model.append_gradients(backward(true), o, kStates, out);
+    if (teacher && o.wanted & kTargetOperands)
+      teacher->append_gradients(backward(false), o, kTarget, out);
     else if (o.wants(kTarget))
-      out.push_back(divides_target() ? by(false) / o.temperature : by(false));
+      out.push_back(divides_target() ? backward(false) / o.temperature : backward(false));
     each_wanted(o, [&, i = 0](size_t operand) mutable {
       out[i] = out[i].to(x[operand].scalar_type());
       ++i;

@@ -1,8 +1,7 @@
-// linear_autograd.cpp -- derivatives, vmap and autocast of `_linear_loss`.
+// linear_autograd.cpp -- autograd, vmap and autocast of `_linear_loss`.
 //
-// First order: the gradients that forward has computed along with a reduced value, or the backward
-// op. Beyond it, and for tangents: the composition. vmap: one call per sample. Read first: linear.h,
-// autograd.cpp.
+// The first derivative is computed in forward, along with a reduced value, or by the backward op.
+// Higher derivatives and forward mode use the composition (linear.h). vmap loops over samples.
 #include <ATen/autocast_mode.h>
 #include <ATen/functorch/BatchedTensorImpl.h>
 #include <torch/csrc/autograd/graph_task.h>
@@ -11,7 +10,7 @@
 #include "dispatch/arguments.h"
 #include "dispatch/linear.h"
 #include "dispatch/node.h"
-// After its namesake: in front of it, the names of the two would be ambiguous.
+// Include this after functorch's header; in the other order the names of the two are ambiguous.
 #include <ATen/LegacyBatchedTensorImpl.h>
 
 namespace torch_infotheory {
@@ -20,17 +19,17 @@ namespace {
 bool any_tangent(at::TensorList tensors) {
   return std::any_of(tensors.begin(), tensors.end(), has_tangent);
 }
-bool wants_gradient(const Tensor& t) {
+bool needs_gradient(const Tensor& t) {
   return t.defined() && t.requires_grad() && at::GradMode::is_enabled();
 }
-int64_t with_gradient(const LinearTensors& x) {
+int64_t requires_grad_mask(const LinearTensors& x) {
   int64_t wanted = 0;
-  for (size_t i = 0; i < kDifferentiable; ++i) wanted |= int64_t(wants_gradient(x[i])) << i;
+  for (size_t i = 0; i < kDifferentiable; ++i) wanted |= int64_t(needs_gradient(x[i])) << i;
   return wanted;
 }
-// Of gradients that are there for `has`, copies of those that are in `wants`, too: a backward pass
-// may write over what a node has saved.
-std::vector<Tensor> chosen(at::TensorList gradients, int64_t has, int64_t wants) {
+// Copies of those gradients, given for the operands in `has`, that are in `wants`. They are copies,
+// because a backward pass may overwrite the tensors that a node has saved.
+std::vector<Tensor> select_gradients(at::TensorList gradients, int64_t has, int64_t wants) {
   std::vector<Tensor> out;
   if (gradients.empty() || !wants) return out;
   out.push_back(gradients[0].clone());
@@ -51,7 +50,7 @@ std::vector<Tensor> composed_gradients(const Tensor& g, const LinearTensors& x,
       o, [&](auto f) { return Composition<typename decltype(f)::type>(x, o).gradients(g); });
 }
 
-constexpr size_t kGradients = kLinearOperands;  // where a node saves them: their factor first
+constexpr size_t kGradients = kLinearOperands;  // where a node saves them, after their factor
 
 // Inputs: the differentiable operands. Saved: the operands, then the factor and the gradients of
 // the sum.
@@ -91,7 +90,7 @@ struct LinearBackward final : FormulaNode<LinearBackward, LinearOptions, kDiffer
   }
 
  private:
-  // Whether what has been saved is released after this pass, so that it may become the result.
+  // Whether saved tensors are released after this pass, so that they may be reused for the result.
   static bool is_last() {
     return !at::GradMode::is_enabled() && !torch::autograd::get_current_graph_task_keep_graph();
   }
@@ -113,7 +112,7 @@ struct LinearDoubleBackward final
     std::vector<size_t> place;
     for (size_t i = 0; i < inputs; ++i) {
       if (!needed[i] || !in[i].defined()) continue;
-      in[i] = to_differentiate_by(in[i], create_graph);
+      in[i] = differentiable_alias(in[i], create_graph);
       by.push_back(in[i]);
       place.push_back(i);
     }
@@ -150,10 +149,10 @@ LinearResults forward_autograd(c10::DispatchKeySet keys, at::TensorList operands
                                ScalarType dtype) {
   LinearOptions o = linear_options(ints, floats);
   const LinearTensors x = linear_tensors(operands, o);
-  if (any_tangent(operands) || wants_gradient(x[kClassWeight]))
+  if (any_tangent(operands) || needs_gradient(x[kClassWeight]))
     return {composed_value(x, o, dtype), {}};
-  // An outer level of torch.func sees what an inner one has asked for.
-  const int64_t asked = o.wanted, own = with_gradient(x);
+  // An outer level of torch.func sees the gradients that an inner one has requested.
+  const int64_t asked = o.wanted, own = requires_grad_mask(x);
   NodePtr<LinearBackward> node;
   if (own) node = node_of<LinearBackward>(x);
   if (o.reduction != kNone) o.wanted |= own;
@@ -177,9 +176,9 @@ LinearResults forward_autograd(c10::DispatchKeySet keys, at::TensorList operands
     node->save(saved);
     node->options = o;
     torch::autograd::set_history(value, node);
-    announce(node);
+    fire_creation_hooks(node);
   }
-  return {value, chosen(gradients, o.wanted, asked)};
+  return {value, select_gradients(gradients, o.wanted, asked)};
 }
 
 std::vector<Tensor> backward_autograd(c10::DispatchKeySet keys, const Tensor& g,
@@ -191,7 +190,7 @@ std::vector<Tensor> backward_autograd(c10::DispatchKeySet keys, const Tensor& g,
   LinearDoubleBackward::Tensors in{g};
   std::copy(x.begin(), x.end(), in.begin() + 1);
   NodePtr<LinearDoubleBackward> node;
-  if (wants_gradient(g) || with_gradient(x)) node = node_of<LinearDoubleBackward>(in);
+  if (needs_gradient(g) || requires_grad_mask(x)) node = node_of<LinearDoubleBackward>(in);
   auto out = [&] {
     at::AutoDispatchBelowADInplaceOrView below;
     return linear_backward_op().redispatch(keys & c10::after_autograd_keyset, g, operands,
@@ -201,12 +200,12 @@ std::vector<Tensor> backward_autograd(c10::DispatchKeySet keys, const Tensor& g,
     node->save(in);
     node->options = o;
     torch::autograd::set_history(out, node);
-    announce(node);
+    fire_creation_hooks(node);
   }
   return out;
 }
 
-// Autocast: the factors in its type, as those of torch's own matrix products, and a float32 result.
+// Casts the factors to the type of autocast, as torch's matrix products do. The result is float32.
 template <c10::DeviceType device>
 LinearResults forward_autocast(at::TensorList operands, at::IntArrayRef ints,
                                at::ArrayRef<double> floats, ScalarType dtype) {
@@ -222,29 +221,29 @@ LinearResults forward_autocast(at::TensorList operands, at::IntArrayRef ints,
   return linear_op().call(call.tensors, call.ints, call.floats, dtype);
 }
 
-// vmap: one call per sample. A tensor seen from one level of it: torch.func's, or the only one of
+// A tensor at one level of vmap: of torch.func, or the only level of
 // torch.autograd.grad(is_grads_batched=True).
 struct Batch {
   int64_t level = -1, dim = 0;
   Tensor value;
-  bool of_grad = false;
+  bool is_grads_batched = false;
 
   explicit Batch(const Tensor& t) {
     if (const auto* func = at::functorch::maybeGetBatchedImpl(t)) {
       level = func->level(), dim = func->bdim(), value = func->value();
     } else if (const auto* grads = at::maybeGetBatchedImpl(t)) {
       const at::BatchDim batch = grads->bdims().back();
-      level = batch.level(), dim = batch.dim(), value = grads->value(), of_grad = true;
+      level = batch.level(), dim = batch.dim(), value = grads->value(), is_grads_batched = true;
     }
   }
 };
 
-// What is batched of a list, seen from the innermost level.
+// A list of tensors at the innermost level of vmap.
 struct BatchedList {
   std::vector<Tensor> tensors;
   std::vector<bool> batched;
   int64_t level = -1, samples = 0;
-  bool of_grad = false;
+  bool is_grads_batched = false;
 
   explicit BatchedList(std::vector<Tensor> list) : tensors(std::move(list)) {
     for (const Tensor& t : tensors) level = std::max(level, Batch(t).level);
@@ -254,7 +253,7 @@ struct BatchedList {
       if (!batched.back()) continue;
       t = batch.value.movedim(batch.dim, 0);
       samples = t.size(0);
-      of_grad = batch.of_grad;
+      is_grads_batched = batch.is_grads_batched;
     }
   }
   std::vector<Tensor> sample(int64_t s) const {
@@ -263,21 +262,21 @@ struct BatchedList {
       if (batched[i]) out[i] = out[i].select(0, s);
     return out;
   }
-  // The results of all samples, one stack for each.
+  // Calls call(tensors of a sample) for every sample and stacks each of the results.
   template <class Call>
   std::vector<Tensor> each(Call call) const {
     TORCH_CHECK(samples > 0, "linear loss: vmap over no samples at all");
     std::vector<std::vector<Tensor>> results;
     for (int64_t s = 0; s < samples; ++s) {
-      const std::vector<Tensor> of = call(sample(s));
-      results.resize(of.size());
-      for (size_t i = 0; i < of.size(); ++i) results[i].push_back(of[i]);
+      const std::vector<Tensor> outputs = call(sample(s));
+      results.resize(outputs.size());
+      for (size_t i = 0; i < outputs.size(); ++i) results[i].push_back(outputs[i]);
     }
     std::vector<Tensor> out;
-    for (const auto& of : results) {
-      const Tensor all = at::stack(of);
-      out.push_back(of_grad ? at::makeBatched(all, {{level, 0}})
-                            : at::functorch::makeBatched(all, 0, level));
+    for (const auto& samples_of_result : results) {
+      const Tensor all = at::stack(samples_of_result);
+      out.push_back(is_grads_batched ? at::makeBatched(all, {{level, 0}})
+                                     : at::functorch::makeBatched(all, 0, level));
     }
     return out;
   }

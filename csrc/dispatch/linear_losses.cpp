@@ -1,8 +1,7 @@
-// linear_losses.cpp -- the public losses from hidden states: arguments to operands and options of
-// `_linear_loss`.
+// linear_losses.cpp -- the public losses from hidden states, which call `_linear_loss`.
 //
-// linear_cross_entropy keeps the rules and the words of torch.nn.functional.linear_cross_entropy.
-// Knows arguments and shapes; must not know how a loss is computed. Read first: linear.h.
+// linear_cross_entropy has the argument rules and the error messages of
+// torch.nn.functional.linear_cross_entropy.
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
@@ -29,8 +28,8 @@ Tensor call_linear(const char* op, const LinearTensors& x, LinearOptions o, Scal
   return std::get<0>(linear_op().call(call.tensors, call.ints, call.floats, dtype));
 }
 
-LinearOptions options_of(const char* op, int64_t reduction, optional<double> softcap,
-                         double temperature) {
+LinearOptions make_options(const char* op, int64_t reduction, optional<double> softcap,
+                           double temperature) {
   check_reduction(op, reduction);
   TORCH_CHECK_VALUE(!softcap || (std::isfinite(*softcap) && *softcap > 0), op,
                     ": expected softcap to be a finite number above 0, got ", softcap.value_or(0));
@@ -42,7 +41,7 @@ LinearOptions options_of(const char* op, int64_t reduction, optional<double> sof
   return o;
 }
 
-// Sizes as torch's Python code writes them.
+// Sizes formatted as in torch's Python code.
 std::string as_tuple(c10::SymIntArrayRef sizes) {
   std::string text = "(";
   for (const auto& n : sizes) text += (text.size() > 1 ? ", " : "") + c10::str(n);
@@ -54,7 +53,7 @@ void check_floating(const char* op, const char* argument, const Tensor& t) {
                               argument, ", got ", t.scalar_type());
 }
 
-// The labels of logits of this shape, by the rules of cross_entropy_loss.
+// Checks labels for logits of this shape by the rules of cross_entropy_loss.
 void check_labels(const char* op, const Tensor& target, c10::SymIntArrayRef logits, bool batched) {
   TORCH_CHECK_VALUE(
       batched ? target.dim() > 0 && target.sym_size(0) == logits[0] : target.dim() == 0, op,
@@ -95,7 +94,7 @@ Tensor linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, co
               ": label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
   c10::SymDimVector logits(linear);
   if (batched) logits.insert(logits.begin(), input.sym_size(0));
-  LinearOptions o = options_of(op, reduction, softcap, temperature);
+  LinearOptions o = make_options(op, reduction, softcap, temperature);
   o.label_smoothing = label_smoothing > 0 ? label_smoothing : 0;
   o.chunk = chunk.value_or(0);
   ScalarType type = input.scalar_type();
@@ -117,7 +116,7 @@ Tensor linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, co
   TORCH_CHECK(!weight || (weight->dim() == 1 && weight->sym_size(0) == linear[0]), op,
               ": expected one weight for each class, got weight ", weight->sym_sizes(), " and ",
               linear[0], " classes");
-  // N rows, with what comes after the classes as one dimension.
+  // N rows, with the dimensions after the classes flattened.
   const auto rows = [&](const Tensor& t, int64_t first) {
     const Tensor all = batched ? t : t.unsqueeze(0);
     return all.dim() > first + 1 ? all.flatten(first) : all;
@@ -136,7 +135,7 @@ Tensor linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, co
   return several ? value.view_symint(logits) : value;
 }
 
-// ---- losses of our own: hidden states of any leading dimensions, one distribution each ----
+// ---- other losses: hidden states with any leading dimensions, one distribution each ----
 
 struct States {
   LinearTensors x;
@@ -145,15 +144,15 @@ struct States {
   States(const char* op, const Tensor& input, const Tensor& weight, optional_tensor bias,
          optional_tensor mask)
       : leading(input.sym_sizes().slice(0, std::max<int64_t>(input.dim() - 1, 0))) {
-    put(op, kStates, "input", input, "linear_weight", weight, "linear_bias", bias);
+    set_operands(op, kStates, "input", input, "linear_weight", weight, "linear_bias", bias);
     if (!mask) return;
     check_mask(op, *mask, leading);
     x[kMask] = mask->reshape(-1);
   }
-  // Hidden states and what makes logits of them, in the operands from `first` on.
-  void put(const char* op, size_t first, const char* name, const Tensor& states,
-           const char* weight_name, const Tensor& weight, const char* bias_name,
-           optional_tensor bias) {
+  // Checks hidden states, weight and bias, and stores them in the operands from `first` on.
+  void set_operands(const char* op, size_t first, const char* name, const Tensor& states,
+                    const char* weight_name, const Tensor& weight, const char* bias_name,
+                    optional_tensor bias) {
     check_distribution(op, name, states);
     check_distribution(op, weight_name, weight);
     TORCH_CHECK(states.dim() > 0 && weight.dim() == 2 && states.sym_size(-1) == weight.sym_size(1),
@@ -182,21 +181,20 @@ Tensor linear_entropy(const Tensor& input, const Tensor& linear_weight, optional
                       optional_tensor mask, optional<double> softcap, double temperature,
                       optional<double> base, int64_t reduction, optional<ScalarType> dtype) {
   const char* op = "linear_entropy";
-  LinearOptions o = options_of(op, reduction, softcap, temperature);
+  LinearOptions o = make_options(op, reduction, softcap, temperature);
   o.model_is_p = 1;
   o.scale = unit_of(op, base);
   return States(op, input, linear_weight, linear_bias, mask).call<Entropy>(op, o, dtype);
 }
 
-// The log-probability of a class, the entropy and the log-normalizer, by two losses of each row. The
-// last is the logit of the class, which is one row of the weight, less its log-probability.
+// The log-probability of a class, the entropy and the log-normalizer of each row.
 std::tuple<Tensor, Tensor, Tensor> linear_log_probs(
     const Tensor& input, const Tensor& linear_weight, const Tensor& index,
     optional_tensor linear_bias, optional<double> softcap, double temperature, int64_t ignore_index,
     optional<ScalarType> dtype) {
   const char* op = "linear_log_probs";
   check_dtype(op, dtype);
-  LinearOptions o = options_of(op, kNone, softcap, temperature);
+  LinearOptions o = make_options(op, kNone, softcap, temperature);
   const States states(op, input, linear_weight, linear_bias, {});
   TORCH_CHECK_TYPE(at::isIntegralType(index.scalar_type(), /*includeBool=*/false), op,
                    ": expected index to have an integer dtype, got ", index.scalar_type());
@@ -208,7 +206,7 @@ std::tuple<Tensor, Tensor, Tensor> linear_log_probs(
   o.ignore_index = ignore_index;
   const ScalarType type = result_type(input.device(), input.scalar_type(), dtype);
   const Tensor results = call_linear<LogProbabilities>(op, x, o, type);
-  const auto result = [&](int64_t i) {  // no view, so that it may be written over
+  const auto result = [&](int64_t i) {  // not a view, so that it may be modified in place
     const Tensor t = results.select(1, i).clone(at::MemoryFormat::Contiguous);
     return states.leading.size() == 1 ? t : t.view_symint(states.leading);
   };
@@ -216,12 +214,13 @@ std::tuple<Tensor, Tensor, Tensor> linear_log_probs(
 }
 
 template <class F>
-Tensor of_teacher(const char* op, bool model_is_p, const Tensor& input, const Tensor& linear_weight,
-                  const Tensor& target, optional_tensor linear_bias, optional_tensor target_weight,
-                  optional_tensor target_bias, string_view kind, optional_tensor mask,
-                  optional<double> softcap, double temperature, int64_t reduction,
-                  optional<ScalarType> dtype, double parameter = 0) {
-  LinearOptions o = options_of(op, reduction, softcap, temperature);
+Tensor teacher_divergence(const char* op, bool model_is_p, const Tensor& input,
+                          const Tensor& linear_weight, const Tensor& target,
+                          optional_tensor linear_bias, optional_tensor target_weight,
+                          optional_tensor target_bias, string_view kind, optional_tensor mask,
+                          optional<double> softcap, double temperature, int64_t reduction,
+                          optional<ScalarType> dtype, double parameter = 0) {
+  LinearOptions o = make_options(op, reduction, softcap, temperature);
   o.parameter = parameter;
   o.model_is_p = model_is_p;
   o.target_kind = kind_of(op, kind, "'probs', 'log_probs' or 'logits'");
@@ -235,8 +234,8 @@ Tensor of_teacher(const char* op, bool model_is_p, const Tensor& input, const Te
   TORCH_CHECK(target.sym_sizes().equals(expected), op, ": expected target of shape ", expected,
               ", got ", target.sym_sizes());
   if (target_weight) {
-    states.put(op, kTarget, "target", target, "target_weight", *target_weight, "target_bias",
-               target_bias);
+    states.set_operands(op, kTarget, "target", target, "target_weight", *target_weight,
+                        "target_bias", target_bias);
     TORCH_CHECK(target_weight->sym_size(0) == linear_weight.sym_size(0), op,
                 ": expected as many classes in target_weight as in linear_weight, got ",
                 target_weight->sym_sizes(), " and ", linear_weight.sym_sizes());
@@ -255,9 +254,9 @@ Tensor linear_kl_div(const Tensor& input, const Tensor& linear_weight, const Ten
   const char* op = "linear_kl_div";
   TORCH_CHECK_VALUE(direction == "forward" || direction == "reverse", op,
                     ": expected direction to be 'forward' or 'reverse', got '", direction, "'");
-  return of_teacher<KlDivergence>(op, direction == "reverse", input, linear_weight, target,
-                                  linear_bias, target_weight, target_bias, kind, mask, softcap,
-                                  temperature, reduction, dtype);
+  return teacher_divergence<KlDivergence>(op, direction == "reverse", input, linear_weight, target,
+                                          linear_bias, target_weight, target_bias, kind, mask,
+                                          softcap, temperature, reduction, dtype);
 }
 
 Tensor linear_js_div(const Tensor& input, const Tensor& linear_weight, const Tensor& target,
@@ -267,9 +266,9 @@ Tensor linear_js_div(const Tensor& input, const Tensor& linear_weight, const Ten
                      int64_t reduction, optional<ScalarType> dtype) {
   const char* op = "linear_js_div";
   check_weight(op, weight);
-  return of_teacher<JsDivergence>(op, true, input, linear_weight, target, linear_bias,
-                                  target_weight, target_bias, kind, mask, softcap, temperature,
-                                  reduction, dtype, weight);
+  return teacher_divergence<JsDivergence>(op, true, input, linear_weight, target, linear_bias,
+                                          target_weight, target_bias, kind, mask, softcap,
+                                          temperature, reduction, dtype, weight);
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {

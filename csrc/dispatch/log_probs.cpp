@@ -1,10 +1,8 @@
-// log_probs.cpp -- the log-probability of a class, the entropy and the log-normalizer of rows, from
-// one reading of their logits and with one gradient for all three.
+// log_probs.cpp -- log-probability of a class, entropy and log-normalizer of rows in a single pass.
 //
-// Plain tensors: the row op of the entropy, which saves the log-normalizer, and its backward op, with
-// the derivatives by the other two results in the saved total. Under a transform, for tangents and
-// for derivatives beyond the first: a composition of row ops. Knows row ops; must not know how a row
-// is reduced. Read first: autograd.cpp.
+// Plain tensors use the row op of the entropy, which saves the log-normalizer, and its backward op
+// with a modified total, which yields the gradient of all three results. Transforms, forward mode
+// and higher derivatives use a composition of row ops.
 #include "dispatch/log_probs.h"
 
 #include <torch/library.h>
@@ -21,23 +19,23 @@ Tensor gathered(const Tensor& x, const Tensor& classes, int64_t dim) {
   return x.gather(dim, classes.unsqueeze(dim)).squeeze(dim);
 }
 
-// Which rows count, and a class for each of them and of the others.
+// Which rows count, and a valid class for every row.
 struct Index {
   Tensor counts, classes;
   Index(const Tensor& index, const LogProbsOptions& o)
       : counts(not_ignored(index, o.ignore_index)),
         classes(at::where(counts, index, 0).to(at::kLong)) {}
-  // 0 where a row does not count. What an ignored row holds must not enter a gradient.
-  Tensor of_rows(const Tensor& x) const { return at::where(counts, x, 0.); }
-  Tensor of_classes(const Tensor& x, int64_t dim) const {
+  // Sets ignored rows to 0, because their contents must not affect a gradient.
+  Tensor mask_rows(const Tensor& x) const { return at::where(counts, x, 0.); }
+  Tensor mask_classes(const Tensor& x, int64_t dim) const {
     return at::where(counts.unsqueeze(dim), x, 0.);
   }
-  // The derivatives by the results, in a type.
-  std::array<Tensor, 3> given(const std::vector<Tensor>& by_results, ScalarType type) const {
+  // The gradients of the results in `type`; undefined ones are 0.
+  std::array<Tensor, 3> cotangents(const std::vector<Tensor>& grad_results, ScalarType type) const {
     std::array<Tensor, 3> out;
     for (size_t i = 0; i < out.size(); ++i)
-      out[i] = by_results[i].defined()
-                   ? of_rows(by_results[i].to(type))
+      out[i] = grad_results[i].defined()
+                   ? mask_rows(grad_results[i].to(type))
                    : at::zeros_symint(counts.sym_sizes(), counts.options().dtype(type));
     return out;
   }
@@ -50,117 +48,118 @@ struct Index {
 LogProbs composed_log_probs(const Tensor& logits, const Tensor& index, const LogProbsOptions& o) {
   const ScalarType exact = exact_type(logits.scalar_type());
   const Index chosen(index, o);
-  const Tensor x = chosen.of_classes(widened(logits), o.dim);
-  const auto [nll, nll_saved] = call_forward<CrossEntropy>({index, x, {}}, o.of_labels(), exact);
-  const auto [entropy, saved] = call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact);
-  return {nll.neg(), chosen.of_rows(entropy), chosen.of_rows(x.logsumexp(o.dim))};
+  const Tensor x = chosen.mask_classes(widened(logits), o.dim);
+  const auto [nll, nll_saved] =
+      call_forward<CrossEntropy>({index, x, {}}, o.label_options(), exact);
+  const auto [entropy, saved] = call_forward<Entropy>({x, {}, {}}, o.entropy_options(), exact);
+  return {nll.neg(), chosen.mask_rows(entropy), chosen.mask_rows(x.logsumexp(o.dim))};
 }
 
-// The log-normalizer is the chosen logit less its log-probability.
+// The log-normalizer is the logit of the class minus its log-probability.
 Tensor composed_log_probs_gradient(const Tensor& logits, const Tensor& index,
                                    const LogProbsOptions& o,
-                                   const std::vector<Tensor>& by_results) {
+                                   const std::vector<Tensor>& grad_results) {
   const ScalarType exact = exact_type(logits.scalar_type());
   const Index chosen(index, o);
-  const Tensor x = chosen.of_classes(widened(logits), o.dim);
-  const auto [of_log_prob, of_entropy, of_normalizer] = chosen.given(by_results, exact);
+  const Tensor x = chosen.mask_classes(widened(logits), o.dim);
+  const auto [grad_log_prob, grad_entropy, grad_logsumexp] = chosen.cotangents(grad_results, exact);
   const Operands labelled{index, x, {}}, all{x, {}, {}};
-  const auto nll = call_forward<CrossEntropy>(labelled, o.of_labels(), exact);
-  const auto entropy = call_forward<Entropy>(all, o.of_entropy(), exact);
-  const Tensor by_nll = call_backward<CrossEntropy>(of_normalizer - of_log_prob, labelled,
-                                                    std::get<1>(nll), o.of_labels(), 1);
-  const Tensor by_entropy =
-      call_backward<Entropy>(of_entropy, all, std::get<1>(entropy), o.of_entropy(), 0);
-  const Tensor by_chosen = at::zeros_like(x).scatter(o.dim, chosen.classes.unsqueeze(o.dim),
-                                                     of_normalizer.unsqueeze(o.dim));
-  return chosen.of_classes(by_nll + by_entropy + by_chosen, o.dim);
+  const auto nll = call_forward<CrossEntropy>(labelled, o.label_options(), exact);
+  const auto entropy = call_forward<Entropy>(all, o.entropy_options(), exact);
+  const Tensor dx_nll = call_backward<CrossEntropy>(grad_logsumexp - grad_log_prob, labelled,
+                                                    std::get<1>(nll), o.label_options(), kWrtQ);
+  const Tensor dx_entropy =
+      call_backward<Entropy>(grad_entropy, all, std::get<1>(entropy), o.entropy_options(), kWrtP);
+  const Tensor dx_chosen = at::zeros_like(x).scatter(o.dim, chosen.classes.unsqueeze(o.dim),
+                                                     grad_logsumexp.unsqueeze(o.dim));
+  return chosen.mask_classes(dx_nll + dx_entropy + dx_chosen, o.dim);
 }
 
-// ---- one reading ----
+// ---- single pass ----
 
-// Where the derivatives by the results of a row go: g_H dH/dx, and p_c (g_z - g_l) with the
-// derivatives by the log-normalizer and by the log-probability. With the total T that the entropy
-// saves, the backward op returns g (w_c - p_c T); so T + (g_l - g_z) / g_H has it return both. Where
-// g_H is so small that this leaves the range of numbers, a factor takes its place that adds less than
-// the rounding of the rest.
+// The gradient is g_H dH/dx + p_c (g_z - g_l), and g_l at the class of the index, for the gradients
+// g_H, g_z and g_l of the entropy, the log-normalizer and the log-probability. The backward op
+// returns g (w_c - p_c T) with the total T that the entropy saves, so the total T + (g_l - g_z) /
+// g_H makes it return the first two terms. Where g_H is so small that this overflows, g_H is
+// replaced by a factor whose contribution is less than the rounding of the rest.
 Tensor log_probs_gradient(const Tensor& x, const Tensor& index, const Tensor& saved,
-                          const LogProbsOptions& o, const std::vector<Tensor>& by_results) {
+                          const LogProbsOptions& o, const std::vector<Tensor>& grad_results) {
   const Index chosen(index, o);
-  const auto [of_log_prob, of_entropy, of_normalizer] =
-      chosen.given(by_results, saved.scalar_type());
-  const Tensor shift = of_log_prob - of_normalizer;
+  const auto [grad_log_prob, grad_entropy, grad_logsumexp] =
+      chosen.cotangents(grad_results, saved.scalar_type());
+  const Tensor shift = grad_log_prob - grad_logsumexp;
   const ScalarType exact = exact_type(x.scalar_type());
   const double negligible = exact == at::kDouble ? 0x1p-70 : 0x1p-36;
   const Tensor least = shift.abs() * negligible;
-  const Tensor factor = at::where(of_entropy.abs() < least, least, of_entropy);
+  const Tensor factor = at::where(grad_entropy.abs() < least, least, grad_entropy);
   const Tensor total = saved[kTotal],
                log_p = gathered(x, chosen.classes, o.dim).to(saved.scalar_type()) - saved[kHigh] -
                        saved[kLogSum];
   const Tensor moved = total + at::where(factor == 0, 0., shift / factor);
-  Tensor gradient =
-      call_backward<Entropy>(factor.to(exact), {x, {}, {}},
-                             at::stack({saved[kHigh], saved[kLogSum], moved}), o.of_entropy(), 0);
-  // The class of the index once more, so that it is rounded once.
+  Tensor gradient = call_backward<Entropy>(factor.to(exact), {x, {}, {}},
+                                           at::stack({saved[kHigh], saved[kLogSum], moved}),
+                                           o.entropy_options(), kWrtP);
+  // Recompute the class of the index, so that it is rounded once.
   const Tensor p = log_p.exp();
-  const Tensor own = of_log_prob - p * shift - of_entropy * p * (log_p + 1 + total);
+  const Tensor own = grad_log_prob - p * shift - grad_entropy * p * (log_p + 1 + total);
   gradient.scatter_(o.dim, chosen.classes.unsqueeze(o.dim),
-                    chosen.of_rows(own).to(gradient.scalar_type()).unsqueeze(o.dim));
+                    chosen.mask_rows(own).to(gradient.scalar_type()).unsqueeze(o.dim));
   if (!x.is_cpu() || !chosen.counts.all().item<bool>())
     gradient.masked_fill_(chosen.counts.logical_not().unsqueeze(o.dim), 0);
   return gradient;
 }
 
-std::tuple<LogProbs, Tensor> read_log_probs(const Tensor& x, const Tensor& index,
-                                            const LogProbsOptions& o) {
+std::tuple<LogProbs, Tensor> log_probs_forward(const Tensor& x, const Tensor& index,
+                                               const LogProbsOptions& o) {
   const auto [entropy, saved] =
-      call_forward<Entropy>({x, {}, {}}, o.of_entropy(), exact_type(x.scalar_type()));
+      call_forward<Entropy>({x, {}, {}}, o.entropy_options(), exact_type(x.scalar_type()));
   const Index chosen(index, o);
   const Tensor logit = gathered(x, chosen.classes, o.dim).to(saved.scalar_type());
-  return {{chosen.of_rows(logit - saved[kHigh] - saved[kLogSum]), chosen.of_rows(entropy),
-           chosen.of_rows(saved[kHigh] + saved[kLogSum])},
+  return {{chosen.mask_rows(logit - saved[kHigh] - saved[kLogSum]), chosen.mask_rows(entropy),
+           chosen.mask_rows(saved[kHigh] + saved[kLogSum])},
           saved};
 }
 
 namespace {
 
-// Inputs: the logits. Saved: the logits, the index, what the entropy saves.
+// Inputs: the logits. Saved: the logits, the index, and `saved` of the entropy.
 struct LogProbsBackward final : FormulaNode<LogProbsBackward, LogProbsOptions, 1, 3> {
   static constexpr bool is_traceable = true;
   std::string name() const override { return "LogProbsBackward"; }
 
-  static variable_list run(const variable_list& by_results, const Tensors& t,
+  static variable_list run(const variable_list& grad_results, const Tensors& t,
                            const LogProbsOptions& o, const Needed&) {
-    if (!at::GradMode::is_enabled()) return {log_probs_gradient(t[0], t[1], t[2], o, by_results)};
+    if (!at::GradMode::is_enabled()) return {log_probs_gradient(t[0], t[1], t[2], o, grad_results)};
     variable_list results, cotangents;
-    const Tensor x = to_differentiate_by(t[0], /*create_graph=*/true);
+    const Tensor x = differentiable_alias(t[0], /*create_graph=*/true);
     const auto [log_prob, entropy, logsumexp] = composed_log_probs(x, t[1], o);
     const Tensor all[] = {log_prob, entropy, logsumexp};
-    for (size_t i = 0; i < by_results.size(); ++i) {
-      if (!by_results[i].defined()) continue;
+    for (size_t i = 0; i < grad_results.size(); ++i) {
+      if (!grad_results[i].defined()) continue;
       results.push_back(all[i]);
-      cotangents.push_back(by_results[i].to(all[i].scalar_type()));
+      cotangents.push_back(grad_results[i].to(all[i].scalar_type()));
     }
     return torch::autograd::grad(results, {x}, cotangents, /*retain_graph=*/true,
                                  /*create_graph=*/true);
   }
 };
 
-LogProbs from_one_reading(const Tensor& x, const Tensor& index, const LogProbsOptions& o,
-                          ScalarType dtype) {
+LogProbs fused_log_probs(const Tensor& x, const Tensor& index, const LogProbsOptions& o,
+                         ScalarType dtype) {
   NodePtr<LogProbsBackward> node;
   if (torch::autograd::compute_requires_grad(x)) {
     node = make_node<LogProbsBackward>();
     node->set_next_edges(torch::autograd::collect_next_edges(x));
   }
   at::AutoDispatchBelowADInplaceOrView below;
-  const auto [results, saved] = read_log_probs(x, index, o);
+  const auto [results, saved] = log_probs_forward(x, index, o);
   const auto [log_prob, entropy, logsumexp] = results;
   variable_list out{log_prob.to(dtype), entropy.to(dtype), logsumexp.to(dtype)};
   if (node) {
     node->save({x, index, saved});
     node->options = o;
     torch::autograd::set_history(out, node);
-    announce(node);
+    fire_creation_hooks(node);
   }
   return {out[0], out[1], out[2]};
 }
@@ -188,9 +187,9 @@ LogProbs log_probs(const Tensor& logits, const Tensor& index, int64_t dim, doubl
   check_class_indices(op, index, logits.sym_size(dims[0]), ignore_index);
   const ScalarType type = result_type(logits.device(), logits.scalar_type(), dtype);
   const Tensor x = tempered(logits, temperature);
-  const LogProbsOptions o{dims[0], ignore_index};
+  const LogProbsOptions o{.dim = dims[0], .ignore_index = ignore_index};
   if (is_plain_tensor(x) && is_plain_tensor(index) && !has_tangent(x))
-    return from_one_reading(x, index, o, type);
+    return fused_log_probs(x, index, o, type);
   const auto [log_prob, entropy, logsumexp] = composed_log_probs(x, index, o);
   return {log_prob.to(type), entropy.to(type), logsumexp.to(type)};
 }

@@ -1,8 +1,7 @@
-// losses.cpp -- the losses: torch's cross_entropy, nll_loss and kl_div under torch's rules, and two
-// of our own.
+// losses.cpp -- the losses: torch's cross_entropy, nll_loss and kl_div, entropy_loss and js_div.
 //
-// Composites over the row ops: weights, smoothing and reduction all travel into the kernel. Knows
-// torch's argument rules and the order of its exceptions; must not know how a row is reduced.
+// The first three have torch's argument rules and its order of exceptions. Weights, smoothing and
+// reduction are options of the row ops.
 #include <torch/library.h>
 
 #include "dispatch/masks.h"
@@ -40,17 +39,17 @@ void check_class_weight(const char* op, const optional<Tensor>& weight, const Te
 
 int64_t class_dim(const Tensor& input) { return input.dim() == 1 ? 0 : 1; }
 
-// Class indices, by the rules and in the words of torch.nn.functional.nll_loss.
+// Class indices, with the rules and error messages of torch.nn.functional.nll_loss.
 template <class F>
-Tensor loss_of_labels(const char* op, const Tensor& input, const Tensor& target,
-                      const optional<Tensor>& weight, int64_t reduction, int64_t ignore_index,
-                      double label_smoothing, Kind kind, optional<ScalarType> dtype) {
+Tensor label_loss(const char* op, const Tensor& input, const Tensor& target,
+                  const optional<Tensor>& weight, int64_t reduction, int64_t ignore_index,
+                  double label_smoothing, Kind kind, optional<ScalarType> dtype) {
   TORCH_CHECK_VALUE(input.dim() > 0, op, ": expected input of 1 or more dimensions, got ",
                     input.dim());
   if (input.dim() == 1 && target.dim() == 1 &&
-      target.sym_size(0) == 1)  // taken by torch, too, for one label
-    return loss_of_labels<F>(op, input, target.squeeze(0), weight, reduction, ignore_index,
-                             label_smoothing, kind, dtype);
+      target.sym_size(0) == 1)  // torch accepts this as a single label
+    return label_loss<F>(op, input, target.squeeze(0), weight, reduction, ignore_index,
+                         label_smoothing, kind, dtype);
   check_floating_loss(op, input);
   TORCH_CHECK_VALUE(input.dim() == 1 ? target.dim() == 0
                                      : target.dim() > 0 && input.sym_size(0) == target.sym_size(0),
@@ -98,10 +97,10 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
   TORCH_CHECK(!(label_smoothing > 1), op,
               ": label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
   const double smoothing =
-      label_smoothing > 0 ? label_smoothing : 0;  // torch, too, takes anything else for none
+      label_smoothing > 0 ? label_smoothing : 0;  // as in torch, anything else means none
   if (!input.sym_sizes().equals(target.sym_sizes()))
-    return loss_of_labels<CrossEntropy>(op, input, target, weight, reduction, ignore_index,
-                                        smoothing, kLogits, dtype);
+    return label_loss<CrossEntropy>(op, input, target, weight, reduction, ignore_index, smoothing,
+                                    kLogits, dtype);
   TORCH_CHECK(is_computed_with(target.scalar_type()), op,
               ": expected class probabilities of a floating point dtype, got ",
               target.scalar_type(), " (a target of the shape of input states probabilities)");
@@ -126,8 +125,8 @@ Tensor nll_loss(const Tensor& input, const Tensor& target, const optional<Tensor
                 int64_t reduction, int64_t ignore_index, optional<ScalarType> dtype) {
   check_reduction("nll_loss", reduction);
   check_dense("nll_loss", input, target, weight);
-  return loss_of_labels<CrossEntropy>("nll_loss", input, target, weight, reduction, ignore_index, 0,
-                                      kLogProbs, dtype);
+  return label_loss<CrossEntropy>("nll_loss", input, target, weight, reduction, ignore_index, 0,
+                                  kLogProbs, dtype);
 }
 
 // D(target || input), element by element. The mean is over elements, the batch mean over the first
@@ -183,20 +182,19 @@ Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, st
   const char* op = "js_div";
   check_reduction(op, reduction);
   check_weight(op, weight);
-  const string_view of_target = target_kind.value_or(kind);
+  const string_view q_kind = target_kind.value_or(kind);
   check_distribution(op, "input", input, kind);
-  check_distribution(op, "target", target, of_target);
-  const Temperature t(op, temperature, kind, of_target);
+  check_distribution(op, "target", target, q_kind);
+  const Temperature t(op, temperature, kind, q_kind);
   const Tensor& longer = input.dim() >= target.dim() ? input : target;
   const RowMask rows(op, mask, longer, wrapped_dims(op, dim, "input", input, "target", target));
-  const Tensor p = rows.clean(t.divide(input, kind)), q = rows.clean(t.divide(target, of_target));
+  const Tensor p = rows.clean(t.divide(input, kind)), q = rows.clean(t.divide(target, q_kind));
   const Options o{
       .reduction = rows.reduction(reduction), .scale = unit_of(op, base), .parameter = weight};
   const ScalarType promoted = stated_type(input, target);
   return rows.reduce(
       [&](optional<ScalarType> type) {
-        return pair_value<JsDivergence>(op, {p, q, dim, kind, of_target}, o, /*keepdim=*/false,
-                                        type);
+        return pair_value<JsDivergence>(op, {p, q, dim, kind, q_kind}, o, /*keepdim=*/false, type);
       },
       reduction, t.type(input, promoted, dtype), promoted);
 }

@@ -1,5 +1,4 @@
-// maps.cpp -- the public measures of single entries: self-information, binary entropy, pointwise
-// mutual information.
+// maps.cpp -- self-information, binary entropy and pointwise mutual information.
 #include "dispatch/maps.h"
 
 #include <torch/library.h>
@@ -10,8 +9,7 @@
 namespace torch_infotheory {
 namespace {
 
-// The inverse of moving `from` to the end and flattening groups of them: one size and one place for
-// each.
+// The inverse of moving the dimensions `from` to the end and flattening groups of them.
 Tensor unmerged(const Tensor& value, const Tensor& like, const std::vector<int64_t>& from) {
   c10::SymDimVector shape;
   std::vector<int64_t> end;
@@ -31,7 +29,7 @@ Tensor self_information(const Tensor& p, at::IntArrayRef dim, string_view kind_n
   check_distribution(F::name, "p", p, kind_name);
   const auto dims = wrapped_dims(F::name, "dim", dim, "p", p);
   check_classes(F::name, p, dims);
-  const AsRead x = as_read(p, kind_name, dims, dtype);
+  const RowInput x = row_input(p, kind_name, dims, dtype);
   Options o{.dim = dims[0],
             .p_kind = kind_of(F::name, x.kind),
             .reduction = kTerms,
@@ -55,7 +53,7 @@ Tensor binary_entropy(const Tensor& p, string_view kind, optional<double> base,
   if (kind == "probs") {
     value = -x * x.log() - (1 - x) * at::log1p(-x);
   } else {
-    // It is even. Of the two sides this one loses no digits, and is smooth where they meet.
+    // The function is even. Use the negative side, which is accurate and smooth at 0.
     x = at::where(x < 0, x, -x);
     value = at::log1p(x.exp()) - x * x.sigmoid();
   }
@@ -75,7 +73,7 @@ Tensor pmi(const char* op, const Tensor& joint, at::IntArrayRef x_dim, at::IntAr
   check_distribution(op, "joint", joint, kind_name);
   const TableDims dims(op, joint, x_dim, y_dim);
   check_classes(op, joint, dims.both);
-  const AsRead x = as_read(joint, kind_name, dims.both, dtype);
+  const RowInput x = row_input(joint, kind_name, dims.both, dtype);
   const Options o{.p_kind = kind_of(op, x.kind), .reduction = kTerms, .scale = unit_of(op, base)};
   return normalized ? pmi<NormalizedPmi>(x.t, dims, o, dtype)
                     : pmi<PointwiseMutualInformation>(x.t, dims, o, dtype);

@@ -1,16 +1,15 @@
-// maps.h -- self-information and pointwise mutual information, on tensors: their value and their
-// derivative.
+// maps.h -- values and derivatives of self-information and pointwise mutual information in ATen.
 //
-// They write as much as they read, so that ATen does it. A backward recomputes from the input what
-// it needs. Knows tensors.
+// They write as much as they read, so a kernel would gain little. Backward recomputes what it needs
+// from the input.
 #pragma once
 #include "dispatch/reference.h"
 
 namespace torch_infotheory {
 namespace {
 
-// The sum over all class dimensions, one after the other: each is a sum that does not depend on the
-// number of threads.
+// Sums over the class dimensions one by one, because such a sum does not depend on the number of
+// threads.
 inline Tensor sum_of_classes(Tensor t, const std::vector<int64_t>& dims) {
   for (auto d = dims.rbegin(); d != dims.rend(); ++d) t = t.sum(*d, /*keepdim=*/true);
   return t;
@@ -32,7 +31,7 @@ struct Reference<F> {
       if (is_class_dim<F>(d, wrapped_dim(operands.p, o.dim), rank)) dims.push_back(d);
     if (dims.empty()) dims.push_back(0);
     x = probability(operands.p, Kind(o.p_kind), dims);
-    if constexpr (is_table<F>) x = still_at_zero(x);
+    if constexpr (is_table<F>) x = stop_gradient_at_zero(x);
     impossible = x.log.t == -INFINITY;
   }
 
@@ -41,23 +40,23 @@ struct Reference<F> {
   };
   Marginals marginals() const {
     const auto log_sum =
-        [&](int64_t dim) {  // of probabilities as they are; of logarithms without underflow
+        [&](int64_t dim) {  // directly for probabilities; without underflow for logarithms
           if (o.p_kind == kProbs) return log(Lane(x.p.t.sum(dim, true))).t;
-          // Not logsumexp, which asks for sizes that a tracer may not know.
+          // Not logsumexp, which needs sizes that a tracer may not know.
           const Tensor empty = impossible.all(dim, true), some = at::where(empty, 0., x.log.t),
                        high = some.detach().amax(dim, true);
           return at::where(empty, -INFINITY, high + (some - high).exp().sum(dim, true).log());
         };
     return {log_sum(-1), log_sum(-2)};
   }
-  // Finite in impossible cells, where a limit replaces whatever comes of it.
+  // Finite in impossible cells, whose results are replaced by a limit.
   Tensor log_p() const { return at::where(impossible, -1., x.log.t); }
   Tensor log_marginals(const Marginals& m) const { return at::where(impossible, 0., m.lx + m.ly); }
 
   Tensor value(ScalarType dtype) const {
     Tensor v;
     if constexpr (__is_same(F, SelfInformation)) {
-      v = at::rsub(x.log.t * o.scale, 0);  // 0 - log 1 is 0 where -log 1 is -0
+      v = at::rsub(x.log.t * o.scale, 0);  // 0 - log 1 is 0, but -log 1 is -0
     } else {
       const Tensor lxy = log_p(), pmi = lxy - log_marginals(marginals());
       if constexpr (__is_same(F, NormalizedPmi)) {
@@ -71,7 +70,7 @@ struct Reference<F> {
     return v.to(dtype).contiguous();
   }
 
-  // w = d sum(g value) / d log p, in which the marginals move with their cells.
+  // w = d sum(g value) / d log p, including the dependence of the marginals on their cells.
   Tensor by_log_p(const Tensor& g) const {
     if constexpr (__is_same(F, SelfInformation)) return g * -o.scale;
     const Marginals m = marginals();
@@ -85,7 +84,7 @@ struct Reference<F> {
       own = own * o.scale;
       through = own;
     }
-    // p(x,y) / p(x), a cell's part in its marginal.
+    // p(x,y) / p(x), the fraction of a cell in its marginal.
     const auto part_of = [&](const Tensor& marginal) {
       return at::where(impossible, 0., (log_p() - marginal).exp());
     };

@@ -1,13 +1,11 @@
-// masks.h -- rows that a mask leaves out of a loss.
-//
-// Knows tensors; must not know formulas.
+// masks.h -- rows that a mask excludes from a loss.
 #pragma once
 #include "dispatch/arguments.h"
 
 namespace torch_infotheory {
 namespace {
 
-// Booleans, one for each distribution; or none, and all rows count.
+// One boolean for each distribution. Without a mask all rows count.
 class RowMask {
  public:
   RowMask(const char* op, const optional<Tensor>& mask, const Tensor& input,
@@ -20,14 +18,15 @@ class RowMask {
     check_mask(op, *mask, rows);
     counts = *mask;
   }
-  // Nothing that a row left out holds may enter a gradient. Ones state something in every kind.
+  // Replaces masked rows by ones, which are valid for every kind, because their contents must not
+  // affect a gradient.
   Tensor clean(const Tensor& x) const {
-    return counts.defined() ? at::where(kept_dims(counts, dims), x, 1) : x;
+    return counts.defined() ? at::where(keep_dims(counts, dims), x, 1) : x;
   }
-  // What the row op is to do.
+  // The reduction of the row op.
   int64_t reduction(int64_t asked) const { return counts.defined() ? int64_t(kNone) : asked; }
-  // value(dtype): reduced by the row op, or here. `dtype` is what is asked for, and `promoted` the
-  // type of the inputs.
+  // Reduces value(dtype), unless the row op has done so. `dtype` is the requested dtype, `promoted`
+  // that of the inputs.
   template <class Value>
   Tensor reduce(Value value, int64_t asked, optional<ScalarType> dtype, ScalarType promoted) const {
     if (!counts.defined()) return value(dtype);

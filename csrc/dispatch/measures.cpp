@@ -1,13 +1,10 @@
-// measures.cpp -- the public measures that are one row op each.
-//
-// A public op turns its arguments into the options of a row op and calls it. Read first:
-// core/formulas.h, measures.h; next: derived.cpp, the measures that are functions of others.
+// measures.cpp -- the public measures that are a single row op each.
 #include "dispatch/measures.h"
 
 namespace torch_infotheory {
 namespace {
 
-// ---- in the unit of a logarithm, without a parameter: one loop over the list of formulas ----
+// ---- with a unit and without a parameter: registered by a loop over the list of formulas ----
 template <class F>
 constexpr bool is_plain = std::is_default_constructible_v<F> && F::has_unit;
 
@@ -45,10 +42,10 @@ Tensor table_measure(const Tensor& joint, at::IntArrayRef x_dim, at::IntArrayRef
                      optional<ScalarType> dtype) {
   check_distribution(F::name, "joint", joint, kind);
   const TableDims dims(F::name, joint, x_dim, y_dim);
-  const AsRead x = as_read(joint, kind, dims.both, dtype);
+  const RowInput x = row_input(joint, kind, dims.both, dtype);
   const Options o{.p_kind = kind_of(F::name, x.kind), .scale = unit_of(F::name, base)};
   const Tensor value = std::get<0>(call_forward<F>({as_table(x.t, dims), {}, {}}, o, dtype));
-  return keepdim ? kept_dims(value, dims.both) : value;
+  return keepdim ? keep_dims(value, dims.both) : value;
 }
 template <class F>
 void register_plain(torch::Library& m) {
@@ -88,7 +85,7 @@ Tensor alpha_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
   return pair_value<AlphaDivergence>(op, {p, q, dim, kind, q_kind}, {.parameter = alpha}, keepdim,
                                      dtype);
 }
-// Special orders of the alpha divergence, up to a factor.
+// Multiples of the alpha divergence at special orders.
 Tensor squared_hellinger_distance(const Tensor& p, const Tensor& q, at::IntArrayRef dim,
                                   string_view kind, optional<string_view> q_kind, bool keepdim,
                                   optional<ScalarType> dtype) {

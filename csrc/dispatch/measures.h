@@ -1,7 +1,4 @@
-// measures.h -- the value of a formula for each distribution, under the argument rules of the public
-// measures.
-//
-// Knows the arguments of the public ops and the row ops; must not know how a row is reduced.
+// measures.h -- calls a row op with the arguments of a public measure.
 #pragma once
 #include "dispatch/arguments.h"
 #include "dispatch/reference.h"
@@ -10,7 +7,7 @@
 namespace torch_infotheory {
 namespace {
 
-// The temperature of logits, by which they are divided before anything else.
+// The temperature, by which logits are divided first.
 class Temperature {
  public:
   Temperature(const char* op, double temperature, string_view kind, string_view other_kind)
@@ -23,7 +20,7 @@ class Temperature {
   Tensor divide(const Tensor& x, string_view kind) const {
     return kind == "logits" ? tempered(x, divisor) : x;
   }
-  // Of a result, which a widened input must not change.
+  // The dtype of the result, which must not depend on the conversion of the input in `divide`.
   optional<ScalarType> type(const Tensor& x, ScalarType promoted,
                             optional<ScalarType> dtype) const {
     return divisor == 1 ? dtype : result_type(x.device(), promoted, dtype);
@@ -40,16 +37,16 @@ Tensor unary_value(const char* op, const Tensor& p, at::IntArrayRef dim, string_
   check_distribution(op, "p", p, kind);
   check_dtype(op, dtype);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
-  const AsRead x = as_read(p, kind, dims, dtype);
+  const RowInput x = row_input(p, kind, dims, dtype);
   const bool several = dims.size() > 1;
   o.dim = several ? -1 : dims[0];
   o.p_kind = kind_of(op, x.kind);
   const Tensor value =
       std::get<0>(call_forward<F>({several ? merged(x.t, dims) : x.t, {}, {}}, o, dtype));
-  return keepdim && p.dim() ? kept_dims(value, dims) : value;
+  return keepdim && p.dim() ? keep_dims(value, dims) : value;
 }
 
-// The distributions of two tensors, and how each states them.
+// Two tensors of distributions, and the kind of each.
 struct Pair {
   const Tensor& p;
   const Tensor& q;
@@ -71,17 +68,17 @@ Tensor pair_value(const char* op, const Pair& x, Options o, bool keepdim,
   check_dtype(op, dtype);
   const int64_t rank = std::max(x.p.dim(), x.q.dim());
   const auto dims = wrapped_dims(op, x.dim, "p", x.p, "q", x.q);
-  const auto [of_p, of_q] = as_read(x.p, x.kind, x.q, x.kind_of_q(), dims, dtype);
-  auto [p, q] = broadcast(op, of_p.t, of_q.t, dims, dtype);
+  const auto [p_input, q_input] = row_input(x.p, x.kind, x.q, x.kind_of_q(), dims, dtype);
+  auto [p, q] = broadcast(op, p_input.t, q_input.t, dims, dtype);
   o.dim = dims[0];
-  o.p_kind = kind_of(op, of_p.kind);
-  o.q_kind = kind_of(op, of_q.kind);
+  o.p_kind = kind_of(op, p_input.kind);
+  o.q_kind = kind_of(op, q_input.kind);
   if (dims.size() > 1) p = merged(p, dims), q = merged(q, dims), o.dim = -1;
   const Tensor value = std::get<0>(call_forward<F>({p, q, {}}, o, dtype));
-  return keepdim && rank ? kept_dims(value, dims) : value;
+  return keepdim && rank ? keep_dims(value, dims) : value;
 }
 
-// The square root with derivative 0 at 0, which is the least that a distance or an entropy can be.
+// The square root with derivative 0 at 0, the minimum of distances and entropies.
 inline Tensor root(const Tensor& x) {
   const Tensor zero = x == 0;
   return at::where(zero, 0., at::where(zero, 1., x).sqrt());

@@ -1,9 +1,7 @@
-// multivariate.cpp -- measures of more than two variables, and normalized and other forms of mutual
-// information.
+// multivariate.cpp -- measures of more than two variables, and variants of mutual information.
 //
-// They are chosen so that what theory says holds for the numbers too: sums of mutual informations,
-// which are never below 0 and keep their digits where the variables are nearly independent, and not
-// differences of entropies. Knows arguments; must not know how a row is reduced.
+// They are computed as sums of mutual informations, not as differences of entropies, because the
+// former are never negative and stay accurate for nearly independent variables.
 #include "dispatch/multivariate.h"
 
 #include <numeric>
@@ -11,7 +9,7 @@
 namespace torch_infotheory {
 namespace {
 
-// `lengths`: how many of `dims` each variable has. None: one.
+// `lengths` has the number of dimensions of each variable; by default each has one.
 std::vector<Variable> variables_of(const char* op, at::IntArrayRef dims,
                                    at::OptionalIntArrayRef lengths) {
   const Indices each = lengths ? lengths->vec() : Indices(dims.size(), 1);
@@ -117,7 +115,7 @@ Tensor lautum_information(const Tensor& joint, at::IntArrayRef x_dim, at::IntArr
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
   const std::string kind = "str kind=\"probs\", ", base = "float? base=None, ",
                     rest = "bool keepdim=False, ScalarType? dtype=None) -> Tensor",
-                    of_two = "(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, ";
+                    two_variables = "(Tensor joint, int[1] x_dim=-2, int[1] y_dim=-1, *, ";
   define(m,
          "conditional_mutual_information(Tensor joint, int[1] x_dim=-3, int[1] y_dim=-2, "
          "int[1] z_dim=-1, *, " +
@@ -125,9 +123,9 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
   for (const char* name : {"total_correlation", "dual_total_correlation", "co_information"})
     define(m, std::string(name) + "(Tensor joint, int[] dims, int[]? lengths=None, *, " + kind +
                   base + rest);
-  define(m,
-         "normalized_mutual_information" + of_two + "str average=\"arithmetic\", " + kind + rest);
-  define(m, "lautum_information" + of_two + kind + base + rest);
+  define(m, "normalized_mutual_information" + two_variables + "str average=\"arithmetic\", " +
+                kind + rest);
+  define(m, "lautum_information" + two_variables + kind + base + rest);
 }
 void register_multivariate(torch::Library& m) {
   m.impl("conditional_mutual_information", &conditional_mutual_information);

@@ -1,7 +1,4 @@
-// multivariate.h -- a joint table of several variables, and the information that they share.
-//
-// Compositions of row ops. Knows tensors and variables; must not know how a row is reduced. Read
-// next: multivariate.cpp.
+// multivariate.h -- a joint table of several variables, composed of row ops.
 #pragma once
 #include "dispatch/call.h"
 #include "dispatch/measures.h"
@@ -12,13 +9,13 @@ namespace {
 
 using Indices = std::vector<int64_t>;
 
-// The dimensions of a variable, and the argument that names them.
+// The dimensions of a variable, and the name of the argument that lists them.
 struct Variable {
   const char* argument;
   at::IntArrayRef dims;
 };
-// A joint table as probabilities in the widest type, whatever its dtype, so that marginals and conditional
-// tables lose no digits. Its dimensions are where they were. Variables go by their numbers.
+// A joint table as probabilities in the widest type, because marginals and conditional tables in a
+// narrower one would be rounded. Its dimensions are not moved. Variables are numbered from 0.
 class JointTable {
  public:
   JointTable(const char* op, const Tensor& joint, const std::vector<Variable>& variables,
@@ -39,7 +36,7 @@ class JointTable {
     read(joint, kind);
   }
 
-  // The table of these variables. The dimensions of the others stay, with size 1.
+  // The marginal table of these variables. The dimensions of the others have size 1.
   Tensor marginal(const Indices& kept) const {
     const Indices dims = dims_of(kept);
     Indices summed;
@@ -50,7 +47,7 @@ class JointTable {
   Tensor entropy(const Indices& variables) const {
     return unary_value<Entropy>(op, marginal(variables), named, "probs", {}, false, {});
   }
-  // I(X; Y | Z) of groups of variables.
+  // I(X; Y | Z) for groups of variables.
   Tensor conditional(const Indices& x, const Indices& y, const Indices& z) const {
     const Indices x_dims = dims_of(x), y_dims = dims_of(y);
     if (x_dims.empty() || y_dims.empty()) return zero();
@@ -59,7 +56,7 @@ class JointTable {
     all.insert(all.end(), z.begin(), z.end());
     const Tensor joint = marginal(all);
     const TableDims dims(op, joint, x_dims, y_dims);
-    Tensor table = as_table(joint, dims), total;  // the dimensions of Z are batch
+    Tensor table = as_table(joint, dims), total;  // the dimensions of Z are batch dimensions
     if (!z.empty()) {
       total = table.sum({-2, -1}, /*keepdim=*/true);
       table = table / at::where(total == 0, 1., total);
@@ -77,19 +74,19 @@ class JointTable {
     }
     return rest.empty() ? value : value.sum(rest);
   }
-  // D(p(x) p(y) || p(x, y)), from the logarithms where those are given: they are finite where the
-  // smallest probabilities are 0.
+  // D(p(x) p(y) || p(x, y)), from the logarithms if they are given, because they are finite where
+  // probabilities underflow.
   Tensor lautum() const {
     const Tensor product = marginal({0}) * marginal({1});
     const Pair x{product, logs.defined() ? logs : values, named, "probs",
                  logs.defined() ? "log_probs" : "probs"};
     return pair_value<KlDivergence>(op, x, {.scale = unit}, false, {});
   }
-  // With a gradient, and NaN where the table has one.
+  // A zero with a gradient; NaN if the table has a NaN.
   Tensor zero() const { return (named.empty() ? values : values.sum(named)) * 0; }
   int64_t variables() const { return int64_t(groups.size()); }
   Tensor result(const Tensor& value, bool keepdim) const {
-    return (keepdim && rank ? kept_dims(value, named) : value).to(type);
+    return (keepdim && rank ? keep_dims(value, named) : value).to(type);
   }
 
  private:
@@ -99,7 +96,7 @@ class JointTable {
   std::vector<Indices> groups;
   Indices named;  // the dimensions of all
   ScalarType type = at::kFloat;
-  Tensor values, logs;  // no logarithms of what states none
+  Tensor values, logs;  // logarithms are undefined for probabilities and counts
 
   Indices dims_of(const Indices& variables) const {
     Indices dims;
@@ -109,7 +106,7 @@ class JointTable {
   }
   void read(const Tensor& joint, string_view kind) {
     const Tensor x = joint.to(widest_type(joint.device()));
-    const AsRead stated = as_read(x, kind, named, rank);
+    const RowInput stated = row_input(x, kind, named, rank);
     switch (kind_of(op, stated.kind)) {
       case kLogits: {
         const Tensor moved = x - x.amax(named, /*keepdim=*/true).detach();
@@ -124,11 +121,11 @@ class JointTable {
       default:
         values = are_counts(kind) ? stated.t : without_rounding(x, joint);
     }
-    // Cells that are empty have no gradient, in whichever way they enter.
+    // Empty cells have no gradient.
     values = at::where(values == 0, 0., values);
   }
-  // Tables that sum to 1 up to the rounding of their entries do so in float64 too. Otherwise the
-  // rounding would be taken literally, and be more than a small information.
+  // Normalizes tables that sum to 1 up to the rounding of their entries, because in float64 that
+  // rounding would exceed a small mutual information.
   Tensor without_rounding(const Tensor& p, const Tensor& joint) const {
     const double slack = rounding_of_totals({.kind = kProbs, .type = type_of(joint)});
     const Tensor total = p.detach().sum(named, /*keepdim=*/true);

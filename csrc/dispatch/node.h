@@ -1,8 +1,4 @@
-// node.h -- what both autograd nodes share: releasing what they saved, and replay under compiled
-// autograd.
-//
-// A node states its derivative as a pure function `run(grads, saved tensors, options, which outputs
-// are needed)`. Knows autograd; must not know formulas.
+// node.h -- base class of the autograd nodes: saved tensors, and replay under compiled autograd.
 #pragma once
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/grad_mode.h>
@@ -17,17 +13,19 @@ namespace torch_infotheory {
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
 
-// What a saved tensor is differentiated by within a backward. Asked of a view: once a level of
-// torch.func has ended, the saved tensor itself claims a graph that is gone.
-inline at::Tensor to_differentiate_by(const at::Tensor& saved, bool create_graph) {
+// A saved tensor as an input of torch::autograd::grad within a backward pass. `requires_grad` is
+// queried on a view, because after a level of torch.func has ended the saved tensor still refers to
+// its graph.
+inline at::Tensor differentiable_alias(const at::Tensor& saved, bool create_graph) {
   const at::Tensor view = saved.view_as(saved);
   return create_graph && view.requires_grad() ? view : saved.detach().requires_grad_();
 }
 
-// Self has: static constexpr size_t inputs, saved; SavedVariable tensors[saved]; an Options struct
-// `options` with `fields()`; static variable_list run(grads, std::array<Tensor, saved>, Options,
-// std::array<bool, inputs> needed); static constexpr bool is_traceable, whether `run` is made of
-// operations alone.
+// Self implements backward as a pure function,
+//   static variable_list run(grads, std::array<Tensor, saved>, Options,
+//                            std::array<bool, inputs> needed),
+// and has a static constexpr bool is_traceable, whether `run` consists of ops only. Options has
+// `fields()`.
 template <class Self, class Options, size_t inputs_, size_t saved_>
 struct FormulaNode : torch::autograd::Node {
   static constexpr size_t inputs = inputs_, saved = saved_;

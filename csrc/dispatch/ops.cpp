@@ -1,6 +1,4 @@
-// ops.cpp -- the schemas of all row ops, one loop over the list of formulas.
-//
-// Read next: measures.cpp and losses.cpp, the public ops over them.
+// ops.cpp -- the schemas of all row ops, defined by a loop over the list of formulas.
 #include "dispatch/ops.h"
 
 #include "dispatch/schemas.h"

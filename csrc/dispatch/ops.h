@@ -1,16 +1,14 @@
-// ops.h -- which formulas have row ops, and what each saves for backward.
+// ops.h -- which formulas have row ops, and how many numbers each saves for backward.
 //
-// Every formula has two private ops of one schema each, `_name` and `_name_backward`, which carry
-// the kernels and the autograd formula; the public ops (ops.cpp, losses.cpp) are composites over
-// them. Knows tensors and shapes; must not know how a row is reduced. Read next: ops.cpp.
+// A formula has two private ops, `_name` and `_name_backward`, which have the kernels and the
+// derivatives. The public ops are composites of them.
 #pragma once
 #include "core/formulas.h"
 #include "dispatch/signature.h"
 
 namespace torch_infotheory {
 
-// Measures that are a map: nothing is reduced, so that they have no kernel; maps.h states them on
-// tensors.
+// Elementwise measures. They reduce nothing and have no kernels; maps.h implements them in ATen.
 struct Map {
   static constexpr int arity = 1;
 };
@@ -30,13 +28,13 @@ using Maps = List<SelfInformation, PointwiseMutualInformation, NormalizedPmi>;
 template <class F>
 constexpr bool is_map = std::is_base_of_v<Map, F>;
 
-// Numbers per row that forward saves for backward.
+// How many numbers per row forward saves for backward.
 template <class F>
 int64_t saved_numbers(const Options& o) {
   return is_map<F> || !o.saves_rows() ? 0 : kSavedNumbers * F::arity;
 }
 
-// The quantities that are a sum, and all that have row ops.
+// The formulas that are reduced; and everything that has row ops.
 template <class Visit>
 void each_formula(Visit&& visit) {
   each(RowFormulas{}, visit);

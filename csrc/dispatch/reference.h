@@ -1,9 +1,8 @@
-// reference.h -- the same formulas once more, on whole tensors: ATen composites for forward AD, for
-// every derivative beyond the first, and for devices without kernels (compositions.cpp).
+// reference.h -- the formulas composed of ATen ops, for derivatives and devices without kernels.
 //
-// A Lane is a tensor (or a plain number) that answers to the verbs of core/lanes.h. Knows tensors;
-// formulas only through their list. Every where() below stands twice: once for the value, once to
-// keep 0 * inf out of its derivative.
+// It serves forward mode, derivatives beyond the first, and compositions.cpp. A Lane is a tensor or
+// a number with the functions of core/lanes.h. Every where() below occurs twice: once for the
+// value, and once to prevent 0 * inf in its derivative.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -17,7 +16,7 @@ namespace torch_infotheory {
 namespace {
 
 struct Lane {
-  Tensor t;  // undefined for a plain number
+  Tensor t;  // undefined for a number
   double c = 0;
   Lane() = default;
   Lane(Tensor x) : t(std::move(x)) {}
@@ -80,24 +79,24 @@ inline Lane times_box_cox(const Lane& p, const Lane& log_x, double a, const Lane
   return times0(p, box_cox(log_x, a));
 }
 
-// Computed in float32 at least, like the kernels.
+// At least float32, as in the kernels.
 inline Tensor widened(const Tensor& x) {
   return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
 }
 
-// Which class indices are not ignored. Compared as int64: torch compares in the type of the tensor,
-// where -100 may be a class of uint8.
+// Which class indices are not ignored. They are compared as int64, because torch would compare in
+// the type of the tensor, and -100 is a valid class in uint8.
 inline Tensor not_ignored(const Tensor& index, int64_t ignore_index) {
   return index.to(at::kLong) != ignore_index;
 }
-// Which class indices are none of the classes.
+// Which class indices are out of range.
 inline Tensor outside(const Tensor& index, const c10::SymInt& classes,
                       optional<int64_t> ignore_index) {
   const Tensor wide = index.to(at::kLong);
   const Tensor beyond = at::logical_or(wide < 0, wide >= at::Scalar(classes));
   return ignore_index ? at::logical_and(beyond, wide != *ignore_index) : beyond;
 }
-// The first of them on the CPU, if there is one.
+// The first class index out of range, for CPU tensors.
 inline optional<int64_t> first_outside(const Tensor& index, int64_t classes,
                                        optional<int64_t> ignore_index) {
   const Tensor beyond = outside(index, classes, ignore_index);
@@ -105,12 +104,12 @@ inline optional<int64_t> first_outside(const Tensor& index, int64_t classes,
   return index.masked_select(beyond)[0].item<int64_t>();
 }
 
-// Divided by a temperature: widened first, so that the gradient is rounded once.
+// Divides by a temperature, in float32 at least, so that the gradient is rounded once.
 inline Tensor tempered(const Tensor& x, double temperature) {
   return temperature == 1 ? x : widened(x) / temperature;
 }
 
-// `x` as it enters a calculation with `other`: in the wider of the two types.
+// Converts `x` for a calculation with `other`, to the wider of the two types.
 inline Tensor widened_like(const Tensor& x, const Tensor& other) {
   return x.to(c10::promoteTypes(widened(x).scalar_type(), other.scalar_type()));
 }
@@ -120,7 +119,8 @@ inline Tensor log_softmax(const Tensor& x, at::IntArrayRef dims) {
   return at::log_softmax(x.flatten(dims.front(), dims.back()), dims.front())
       .view_symint(x.sym_sizes());
 }
-// log sum e^x in two parts, as the kernels save it: their sum would round where x lies far from 0.
+// log sum e^x in two parts, as saved by the kernels, because their sum rounds where x is far from
+// 0.
 struct LogNormalizer {
   Tensor high, log;
   LogNormalizer(const Tensor& x, at::IntArrayRef dims)
@@ -139,20 +139,20 @@ inline Prob<Lane> probability(const Tensor& memory, Kind kind, at::IntArrayRef d
   return {p, log(p)};
 }
 
-// Where the derivative by a probability of 0 counts as 0, its tangent must not enter by another
-// way.
-inline Prob<Lane> still_where(const Tensor& zero, const Prob<Lane>& x) {
+// Stops the gradient of probabilities of 0 whose derivative is defined as 0.
+inline Prob<Lane> stop_gradient_where(const Tensor& zero, const Prob<Lane>& x) {
   return {at::where(zero, 0., x.p.t), x.log};
 }
-inline Prob<Lane> still_at_zero(const Prob<Lane>& x) { return still_where(x.p.t == 0, x); }
+inline Prob<Lane> stop_gradient_at_zero(const Prob<Lane>& x) {
+  return stop_gradient_where(x.p.t == 0, x);
+}
 
-// The class indices that count, along a new class dimension. Ignored rows and the rest of the
-// classes are 0.
+// One-hot encoding of class indices along a new class dimension; 0 for ignored rows.
 inline Tensor one_hot(const Tensor& labels, const Tensor& q, int64_t dim, int64_t ignore_index,
                       ScalarType dtype) {
   if (q.dim() == 0)
     return at::logical_and(labels == 0, not_ignored(labels, ignore_index)).to(dtype);
-  // Counted on a tensor of q's own class, for a DTensor meets none but its like.
+  // Created from q, because a DTensor can only be combined with another DTensor.
   const Tensor classes = at::ones_like(q, q.options().dtype(at::kLong)).cumsum(dim) - 1;
   const Tensor row = labels.unsqueeze(dim);
   return at::logical_and(classes == row, not_ignored(row, ignore_index)).to(dtype);
@@ -162,7 +162,7 @@ inline Tensor along(const Tensor& weight, const Tensor& x, int64_t dim) {
   if (x.dim()) shape[dim] = x.sym_size(dim);
   return weight.view_symint(shape);
 }
-// What a row counts in the weighted mean of labels: its label's weight, 0 where it is ignored.
+// The weight of a row in the mean over labels: that of its class, or 0 if it is ignored.
 inline Tensor label_weights(const Tensor& labels, const optional<Tensor>& weight,
                             int64_t ignore_index, ScalarType dtype) {
   const Tensor counts = not_ignored(labels, ignore_index);
@@ -172,8 +172,8 @@ inline Tensor label_weights(const Tensor& labels, const optional<Tensor>& weight
   return at::where(counts, weight->to(dtype).index({inside}), 0.);
 }
 
-// A target with class weights and label smoothing, as core/sources.h states them, in the widest
-// type of all three and the input. `o.dim` is wrapped.
+// Applies class weights and label smoothing (core/sources.h) to a target, in the widest type of the
+// target, the weights and the input. `o.dim` is wrapped.
 inline Tensor adjusted(const Tensor& p, const Operands& x, const Options& o) {
   const Tensor& full = x.full(o);
   Tensor target = widened_like(p, *x.q);
@@ -192,8 +192,8 @@ struct Reference {
   Operands x;
   Options o;
   F f;
-  double rounding;  // within which totals count as equal
-  Tensor kept;      // what forward has saved of the rows; undefined: computed anew
+  double rounding;    // relative tolerance within which totals count as equal
+  Tensor saved_rows;  // saved by forward; undefined: recomputed
   int64_t rank;
   std::vector<int64_t> dims;  // of the classes
   Prob<Lane> p{Lane(0), Lane(0)}, q{Lane(0), Lane(0)};
@@ -201,14 +201,14 @@ struct Reference {
 
   Reference(const Operands& operands, const Options& options)
       : Reference(operands, options, rounding_of(operands, options)) {}
-  // With operands that have been widened, and what their own types round to.
+  // With operands that have been converted, and the rounding of their original types.
   Reference(const Operands& operands, const Options& options, double rounding_of_operands,
             const Tensor& saved = {})
       : x(operands),
         o(options),
         f(formula<F>(o.parameter)),
         rounding(rounding_of_operands),
-        kept(o.saves_rows() ? saved : Tensor()) {
+        saved_rows(o.saves_rows() ? saved : Tensor()) {
     const Tensor& full = x.full(o);
     rank = full.dim();
     o.dim = wrapped_dim(full, o.dim);
@@ -222,17 +222,17 @@ struct Reference {
     if (!x.q) q = p;
     if (o.label_smoothing != 0 || x.weight) p.p = adjusted(p.p.t, x, o);
     if constexpr (is_table<F>) {
-      p = still_at_zero(p);
+      p = stop_gradient_at_zero(p);
       lx = log(Lane(p.p.t.sum(-1, true))).t;
       ly = log(Lane(p.p.t.sum(-2, true))).t;
     } else if constexpr (!F::linear) {
-      // Asked of the formula itself, at p = 0 and some q.
+      // Probe the formula at p = 0 and some q.
       const double slope = f.slope_p(Prob<double>{0, -INFINITY}, Prob<double>{0.5, std::log(0.5)});
       const Tensor zero = p.p.t == 0;
-      const bool counts = F::arity == 2 && std::isfinite(slope);  // unless q is 0, too
+      const bool counts = F::arity == 2 && std::isfinite(slope);  // unless q is 0 as well
       if (counts || !std::isfinite(slope))
-        p = still_where(counts ? at::logical_and(zero, q.p.t == 0) : zero, p);
-      q = still_at_zero(q);
+        p = stop_gradient_where(counts ? at::logical_and(zero, q.p.t == 0) : zero, p);
+      q = stop_gradient_at_zero(q);
     }
   }
 
@@ -244,33 +244,34 @@ struct Reference {
     return sum / at::Scalar(rows);
   }
 
-  // A number of the rows of p or q that forward has saved, with the class dimensions.
-  Tensor kept_of(bool by_q, Saved number, const Tensor& like) const {
-    Tensor t = kept.select(0, by_q * kSavedNumbers + number).to(like.scalar_type());
+  // A number that forward saved for the rows of p or q, with class dimensions of size 1.
+  Tensor saved_number(bool by_q, Saved number, const Tensor& like) const {
+    Tensor t = saved_rows.select(0, by_q * kSavedNumbers + number).to(like.scalar_type());
     for (const int64_t d : dims) t = t.unsqueeze(d);
     return t;
   }
   Prob<Lane> stated(const Tensor& memory, Kind kind, bool by_q) const {
-    if (!kept.defined() || kind != kLogits) return probability(memory, kind, dims);
+    if (!saved_rows.defined() || kind != kLogits) return probability(memory, kind, dims);
     const Tensor t = widened(memory);
-    const Tensor log = t - kept_of(by_q, kHigh, t) - kept_of(by_q, kLogSum, t);
+    const Tensor log = t - saved_number(by_q, kHigh, t) - saved_number(by_q, kLogSum, t);
     return {log.exp(), log};
   }
 
   static double rounding_of(const Operands& x, const Options& o) {
-    const auto of = [](const Tensor& t, int64_t kind) {
+    const auto rounding = [](const Tensor& t, int64_t kind) {
       return rounding_of_totals({.kind = Kind(kind), .type = type_of(t)});
     };
-    return o.has_labels() ? 0 : std::max(of(x.p, o.p_kind), x.q ? of(*x.q, o.q_kind) : 0.);
+    return o.has_labels() ? 0
+                          : std::max(rounding(x.p, o.p_kind), x.q ? rounding(*x.q, o.q_kind) : 0.);
   }
 
-  Tensor sum(const Tensor& of_classes) const { return rank ? of_classes.sum(dims) : of_classes; }
+  Tensor sum(const Tensor& per_class) const { return rank ? per_class.sum(dims) : per_class; }
 
-  // A divergence of rows whose totals agree is the sum of its centered terms. Its derivative is that
-  // of the literal sum.
+  // If the totals of p and q agree, the value of a divergence is the sum of its centered terms. Its
+  // derivative is always that of the literal sum.
   Tensor centered(const Tensor& literal) const {
-    const auto total = [&](const Lane& of, int64_t kind) {
-      return kind == kLogits ? at::ones_like(literal.detach()) : sum(of.t.detach());
+    const auto total = [&](const Lane& probs, int64_t kind) {
+      return kind == kLogits ? at::ones_like(literal.detach()) : sum(probs.t.detach());
     };
     const Prob<Lane> a{p.p.t.detach(), p.log.t.detach()};
     Prob<Lane> b{q.p.t.detach(), q.log.t.detach()};
@@ -287,7 +288,7 @@ struct Reference {
     const Tensor moved = at::where(at::logical_and(agree, v.isfinite()), exact - v, 0.);
     return literal + moved;
   }
-  // Rows that state no distribution, or labels that are no classes: nothing plausible comes of them.
+  // Rows with NaN or with a label out of range, whose results must be NaN.
   Tensor wrong_rows() const {
     if (o.has_labels())
       return outside(x.p, rank ? x.q->sym_size(o.dim) : c10::SymInt(1), o.ignore_index);
@@ -304,7 +305,7 @@ struct Reference {
       v = sum(v);
       if constexpr (F::divergence)
         if (!o.is_elementwise() && !o.has_labels()) v = centered(v);
-      v = at::where(wrong_rows(), NAN, v);  // a NaN must show even where its factor is 0
+      v = at::where(wrong_rows(), NAN, v);  // propagate NaN even where its factor is 0
     }
     if (o.reduction == kMean) v = divided_by_rows(v.sum());
     if (o.reduction == kSum || o.reduction == kSumOfTerms) v = v.sum();
@@ -326,7 +327,7 @@ struct Reference {
   Tensor by_kind(bool by_q) const {
     const auto total_of = [&] {
       const Tensor w = by_log(by_q);
-      return kept.defined() ? kept_of(by_q, kTotal, w) : rank ? w.sum(dims, true) : w;
+      return saved_rows.defined() ? saved_number(by_q, kTotal, w) : rank ? w.sum(dims, true) : w;
     };
     const Lane total(kind == kLogits ? total_of() : Tensor());
     if constexpr (is_table<F>) return gradient_by_cell<F, kind>(p, Lane(lx), Lane(ly), total).t;
@@ -358,22 +359,22 @@ struct Reference {
     return (g * dx * o.scale).to((by_q ? *x.q : x.p).scalar_type());
   }
 
-  // What the kernels save of each row, see Saved in core/rows.h.
+  // The numbers that kernels save for each row, see Saved in core/rows.h.
   Tensor saved(ScalarType dtype) const {
     const Tensor& full = x.full(o);
     const Tensor zero =
         at::zeros_symint(row_shape<F, c10::SymInt>(full, o.dim), full.options().dtype(dtype));
     std::vector<Tensor> numbers;
-    for (const bool of_q : {false, true}) {
-      if (of_q && F::arity == 1) break;
-      const bool normalized = (of_q ? o.q_kind : o.p_kind) == kLogits;
+    for (const bool is_q : {false, true}) {
+      if (is_q && F::arity == 1) break;
+      const bool normalized = (is_q ? o.q_kind : o.p_kind) == kLogits;
       if (normalized) {
-        const LogNormalizer z(widened(of_q ? *x.q : x.p), dims);
+        const LogNormalizer z(widened(is_q ? *x.q : x.p), dims);
         numbers.insert(numbers.end(), {z.high, z.log});
       } else {
         numbers.insert(numbers.end(), {zero, zero});
       }
-      numbers.push_back(!of_q && o.has_labels() ? zero : sum(by_log(of_q)));
+      numbers.push_back(!is_q && o.has_labels() ? zero : sum(by_log(is_q)));
     }
     for (Tensor& n : numbers) n = n.to(dtype);
     return at::stack(numbers);

@@ -1,19 +1,17 @@
-// samples.h -- samples of several variables, which run along one dimension of every tensor.
-//
-// Knows tensors; must not know what is made of the samples.
+// samples.h -- samples of several variables along one dimension of each tensor.
 #pragma once
 #include "dispatch/arguments.h"
 
 namespace torch_infotheory {
 namespace {
 
-// The samples in the last dimension.
+// Moves the samples to the last dimension.
 inline Tensor samples_last(const char* op, const char* argument, const Tensor& t, int64_t dim) {
   TORCH_CHECK(t.dim() > 0, op, ": expected samples along a dimension, got ", argument, " without");
   return t.movedim(wrapped_dims(op, "dim", dim, argument, t)[0], -1);
 }
 
-// All tensors in one shape, without a copy. `dim` is where their samples were.
+// Expands all tensors to one shape. `dim` is the original dimension of the samples.
 inline std::vector<Tensor> broadcast_samples(const char* op, const std::vector<Tensor>& tensors,
                                              int64_t dim) {
   const auto shapes = [&] {
@@ -31,10 +29,11 @@ inline std::vector<Tensor> broadcast_samples(const char* op, const std::vector<T
     if (sizes.size() > common.size())
       common.insert(common.begin(), sizes.size() - common.size(), 1);
     for (size_t i = 1; i <= sizes.size(); ++i) {
-      c10::SymInt& of_all = common[common.size() - i];
+      c10::SymInt& common_size = common[common.size() - i];
       const c10::SymInt& n = sizes[sizes.size() - i];
-      if (of_all == 1) of_all = n;
-      TORCH_CHECK(n == of_all || n == 1, op, ": ", shapes(), ", samples last, do not broadcast");
+      if (common_size == 1) common_size = n;
+      TORCH_CHECK(n == common_size || n == 1, op, ": ", shapes(),
+                  ", samples last, do not broadcast");
     }
   }
   std::vector<Tensor> expanded;
@@ -42,7 +41,7 @@ inline std::vector<Tensor> broadcast_samples(const char* op, const std::vector<T
   return expanded;
 }
 
-// The shape of the tables, one of `cells` for every row of samples.
+// The shape of the tables, one table of shape `cells` for each row of samples.
 inline c10::SymDimVector shape_of_tables(const Tensor& samples, c10::SymIntArrayRef cells) {
   c10::SymDimVector shape(samples.sym_sizes().slice(0, samples.dim() - 1));
   shape.append(cells.begin(), cells.end());

@@ -1,4 +1,4 @@
-// schemas.cpp -- the ops, and overloads that refuse the arguments of the Python functions.
+// schemas.cpp -- defines the public ops, and overloads that reject arguments of Python functions.
 #include "dispatch/schemas.h"
 
 #include <torch/csrc/jit/frontend/function_schema_parser.h>
@@ -10,12 +10,12 @@ using c10::Argument, c10::FunctionSchema;
 
 void refuse_kinds(const c10::OperatorHandle& op, torch::jit::Stack*) {
   const FunctionSchema& schema = op.schema();
-  const bool two =
+  const bool is_pair =
       schema.argumentIndexWithName("q_kind") || schema.argumentIndexWithName("target_kind");
   TORCH_CHECK_TYPE(false, op.operator_name().name, ": expected kind to be ",
                    "'probs', 'log_probs', 'logits' or 'counts', got several strings",
-                   two ? "; the op takes the second kind as " : "",
-                   !two                                     ? ""
+                   is_pair ? "; the op takes the second kind as " : "",
+                   !is_pair                                 ? ""
                    : schema.argumentIndexWithName("q_kind") ? "q_kind"
                                                             : "target_kind");
 }
@@ -29,8 +29,8 @@ void refuse_reduction(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
                    ", got '", given.toStringRef(), "'");
 }
 
-// The op with one argument of another type. A default, which positional ones need after others
-// that have one, decides nothing, because the op itself comes first.
+// Defines an overload with one argument of another type. The default that a positional argument
+// needs after others with defaults is never used, because the op itself is matched first.
 template <void (*refuse)(const c10::OperatorHandle&, torch::jit::Stack*)>
 void define_refusal(torch::Library& m, const FunctionSchema& schema, const char* argument,
                     c10::TypePtr type) {

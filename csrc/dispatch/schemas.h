@@ -1,6 +1,4 @@
-// schemas.h -- how the public ops are defined.
-//
-// Knows schemas; must not know tensors.
+// schemas.h -- defines the public ops.
 #pragma once
 #include <torch/library.h>
 
@@ -11,9 +9,9 @@ namespace torch_infotheory {
 
 inline const std::vector<at::Tag> kTags = {at::Tag::pt2_compliant_tag};
 
-// The op of this schema. The Python functions take a pair of kinds and the name of a reduction,
-// where the ops take two kinds and a number: overloads with the types of the functions say so,
-// because the dispatcher would say that it cannot cast.
+// Defines an op. The Python functions accept a pair of kinds and the name of a reduction; the ops
+// have two kinds and a number. Overloads with the types of the functions raise an error that says
+// so, because that of the dispatcher would only say that it cannot cast.
 void define(torch::Library& m, const std::string& schema);
 
 }  // namespace torch_infotheory

@@ -1,7 +1,4 @@
-// shapes.h -- the shape rules of the row ops, written once for real tensors (int64_t) and for
-// symbolic ones (SymInt): what operands must be, and what a result is.
-//
-// Knows tensors and their sizes; must not know how a row is reduced.
+// shapes.h -- the shape and dtype rules of the row ops, for sizes of type int64_t or SymInt.
 #pragma once
 #include <ATen/EmptyTensor.h>
 #include <ATen/WrapDimUtils.h>
@@ -17,13 +14,13 @@ namespace torch_infotheory {
 inline at::IntArrayRef sizes_of(const Tensor& t, int64_t*) { return t.sizes(); }
 inline c10::SymIntArrayRef sizes_of(const Tensor& t, c10::SymInt*) { return t.sym_sizes(); }
 inline Tensor new_empty(at::IntArrayRef sizes, const at::TensorOptions& o) {
-  // Within a kernel, as those of torch do it: at::empty would go through the dispatcher again.
+  // As in torch's own kernels, because at::empty would go through the dispatcher again.
   return o.device().is_cpu() ? at::detail::empty_cpu(sizes, o) : at::empty(sizes, o);
 }
 inline Tensor new_empty(c10::SymIntArrayRef sizes, const at::TensorOptions& o) {
   return at::empty_symint(sizes, o);
 }
-// Raises with what(), or, where the sizes are not known yet, leaves the check to run time.
+// Raises an error with the message what(). For unknown sizes the check is deferred to run time.
 template <class What>
 void check_same(int64_t a, int64_t b, const What& what) {
   TORCH_CHECK(a == b, what());
@@ -33,7 +30,7 @@ void check_same(const c10::SymInt& a, const c10::SymInt& b, const What& what) {
   TORCH_SYM_CHECK(a.sym_eq(b), what());
 }
 
-// What the kernels compute with. at::isFloatingType holds of narrower types too.
+// The types that kernels support. at::isFloatingType is true for narrower types too.
 inline bool is_computed_with(ScalarType t) {
   return t == at::kFloat || t == at::kDouble || t == at::kBFloat16 || t == at::kHalf;
 }
@@ -139,7 +136,7 @@ inline ScalarType value_type(const Operands& t, const Options& o, optional<Scala
   return c10::promoteTypes(t.p.scalar_type(), t.q->scalar_type());
 }
 
-// `x` has the class dimension.
+// The shape of `saved`. `x` is the operand that has the class dimension.
 template <class F, class Int>
 Shape<Int> saved_shape(const Tensor& x, const Options& o) {
   Shape<Int> shape = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
@@ -147,7 +144,7 @@ Shape<Int> saved_shape(const Tensor& x, const Options& o) {
   return shape;
 }
 
-// Fresh contiguous results: the value, and what is saved of each row.
+// Allocates contiguous results: the value, and the numbers saved for each row.
 template <class F, class Int>
 std::tuple<Tensor, Tensor> allocate(const Operands& t, const Options& o,
                                     optional<ScalarType> dtype) {
@@ -160,13 +157,12 @@ std::tuple<Tensor, Tensor> allocate(const Operands& t, const Options& o,
                                         : new_empty(Shape<Int>{}, options);
   return {value, new_empty(saved_shape<F, Int>(x, o), x.options().dtype(widest_type(x.device())))};
 }
-// g has the shape of the value, saved the shape forward gave it: kernels read them without looking
-// again.
+// Checks that g has the shape of the value and saved the one of forward. Kernels rely on this.
 template <class F, class Int>
 void check_backward_operands(const Tensor& g, const Tensor& saved, const Operands& t,
                              const Options& o, int64_t wrt) {
   check_operands<F, Int>(t, o);
-  TORCH_CHECK(wrt == 1 ? t.q.has_value() : wrt == 0 && !o.has_labels(), F::name,
+  TORCH_CHECK(wrt == kWrtQ ? t.q.has_value() : wrt == kWrtP && !o.has_labels(), F::name,
               " backward: there is no derivative by input ", wrt);
   const Tensor& x = t.full(o);
   const Shape<Int> rows = row_shape<F, Int>(x, wrapped_dim(x, o.dim));
@@ -196,12 +192,12 @@ template <class F, class... Fs>
 constexpr bool is_among(List<Fs...>) {
   return (__is_same(F, Fs) || ...);
 }
-// A fresh gradient. That of rows lies in memory in the order of what it is by, so that classes are
-// read and written alike; others are contiguous.
+// Allocates a gradient. For rows it has the strides of the input, so that classes are read and
+// written in the same order; otherwise it is contiguous.
 template <class F, class Int>
 Tensor allocate_gradient(const Tensor& x) {
   if constexpr (is_among<F>(RowFormulas())) {
-    // Of sizes that are not known, such as unbacked ones, neither can be said.
+    // Neither is known for unbacked sizes.
     const at::TensorImpl& impl = *x.unsafeGetTensorImpl();
     if (!impl.sym_is_contiguous().guard_or_false(__FILE__, __LINE__) &&
         impl.is_non_overlapping_and_dense_or_false())

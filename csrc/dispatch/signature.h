@@ -1,10 +1,9 @@
-// signature.h -- the arguments of a row op, listed once: as structs, as a schema, and as the flat
-// arguments of the dispatcher.
+// signature.h -- the arguments of a row op: as structs, as a schema, and for the dispatcher.
 //
 // A kernel of any dispatch key is a function of structs,
 //   (Operands, Options, dtype) -> (value, saved)        for `_name`,
 //   (g, Operands, saved, Options, wrt) -> gradient      for `_name_backward`,
-// and register_row_op gives both the signature of the schema.
+// and register_row_op adapts both to the signature of the schema.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -21,20 +20,23 @@ using at::Tensor;
 using c10::ScalarType;
 using std::optional;
 
-// at::Reduction over the rows; and, for what is defined element by element, its terms and their
-// sum.
+// The input of a row op that a derivative is taken with respect to.
+enum Wrt : int64_t { kWrtP = 0, kWrtQ = 1 };
+
+// at::Reduction over the rows; and the terms of elementwise ops, or their sum.
 enum Reduction : int64_t { kNone = 0, kMean = 1, kSum = 2, kTerms = 3, kSumOfTerms = 4 };
 
-// Ints and floats only, all positional, `dim` first: DTensor's cache of sharding rules looks at the
-// arguments from the first int on, and at ints alone among the keyword ones.
+// Ints and floats only, all positional and with `dim` first, because the key of DTensor's cache of
+// sharding rules consists of the arguments from the first int on and of keyword arguments that are
+// ints.
 struct Options {
-  int64_t dim = -1;  // of the classes; joint tables always lie in the last two dimensions (x, y)
+  int64_t dim = -1;  // of the classes; joint tables always occupy the last two dimensions (x, y)
   int64_t p_kind = kProbs, q_kind = kProbs;  // a Kind each
   int64_t reduction =
-      kNone;  // over the rows; the mean of labels is weighted and leaves out the ignored ones
+      kNone;  // over the rows; a mean of labels is weighted and excludes ignored ones
   int64_t ignore_index = -100;
   double label_smoothing = 0;
-  double scale = 1;      // factor of the result, the logarithm's unit for one
+  double scale = 1;      // factor of the result, such as the unit of the logarithm
   double parameter = 0;  // of the formula, if it has one
 
   static constexpr const char* names[] = {"dim",          "p_kind",          "q_kind", "reduction",
@@ -57,8 +59,9 @@ struct Operands {
   const Tensor& p;
   const optional<Tensor>& q;
   const optional<Tensor>& weight;
-  // The operand that has the class dimension, whatever the kinds.
+  // The operand that has the class dimension.
   const Tensor& full(const Options& o) const { return o.has_labels() ? *q : p; }
+  const Tensor& input(int64_t wrt) const { return wrt == kWrtQ ? *q : p; }
 };
 
 template <class Fields>
@@ -93,7 +96,7 @@ struct SignatureOf<std::tuple<O&...>> {
                          int64_t wrt) {
     return f(g, Operands{p, q, weight}, saved, Options{options...}, wrt);
   }
-  // For kernels that hand the call on below their own key.
+  // For kernels that redispatch below their own key.
   template <auto f>
   static Values forward_with_keys(Keys keys, const Tensor& p, const optional<Tensor>& q,
                                   const optional<Tensor>& weight, O... options,
@@ -191,7 +194,7 @@ Tensor redispatch_backward(c10::DispatchKeySet keys, const Tensor& g, const Oper
   return std::apply(call, o.fields());
 }
 
-// An absent tensor, as schemas and as autograd and vmap have it.
+// An absent tensor is an empty optional in schemas, and undefined in autograd and vmap.
 inline optional<Tensor> maybe(const Tensor& t) {
   return t.defined() ? optional<Tensor>(t) : std::nullopt;
 }

@@ -1,7 +1,4 @@
-// soft_joint_histogram.cpp -- the public soft histogram: names of windows, ranges, shares of the
-// samples.
-//
-// Knows tensors; must not know how samples are spread. Read first: histogram.h.
+// soft_joint_histogram.cpp -- the public op of soft histograms.
 #include <torch/library.h>
 
 #include "dispatch/histogram.h"
@@ -32,7 +29,7 @@ void check_range(const Range& range) {
   TORCH_CHECK_VALUE(std::isfinite(low) && std::isfinite(high) && low < high, kSoftJointHistogram,
                     ": expected a finite range with low below high, got (", low, ", ", high, ")");
 }
-// The lower and the upper end of each row's range: of no range, its smallest and largest sample.
+// The ends of the range of each row; by default its smallest and largest sample.
 std::pair<Tensor, Tensor> ends_of(const Tensor& samples, const Range& range,
                                   const optional<Tensor>& mask, ScalarType type) {
   const Tensor x = samples.detach();

@@ -1,6 +1,4 @@
 // tables.cpp -- joint tables of labels: how often each combination of labels occurs.
-//
-// Knows tensors; must not know distributions. Read next: count.cpp, the kernel for pairs.
 #include <torch/library.h>
 
 #include "dispatch/samples.h"
@@ -20,8 +18,8 @@ void check_labels(const char* argument, const Tensor& labels) {
                    ": expected ", argument, " to have labels of an integer dtype, got ",
                    labels.scalar_type());
 }
-// One more than the largest label. It is an op of its own, because torch.compile has to find a size
-// that depends on numbers among the results of an op.
+// One more than the largest label. It is a separate op, because torch.compile requires a
+// data-dependent size to be the result of an op.
 Tensor number_of_classes(const Tensor& labels) {
   if (labels.sym_numel() == 0) return at::zeros({}, labels.options().dtype(at::kLong));
   return (labels.max().to(at::kLong) + 1).clamp_min(0);
@@ -34,16 +32,17 @@ SymInt size_of(const Tensor& labels, const optional<SymInt>& given) {
   return *given;
 }
 
-// The samples that do not count, and those with a label that they must not have.
+// The samples that are ignored, and those with a label out of range.
 struct Outside {
   Tensor left_out, beyond;
 
-  // On the CPU a label that is too large is an error. Elsewhere nobody waits to see.
+  // On the CPU a label that is too large is an error. Elsewhere the check would synchronize.
   Outside(const std::vector<Tensor>& columns, const std::vector<SymInt>& sizes) {
     for (size_t v = 0; v < columns.size(); ++v) {
       const Tensor& labels = columns[v];
       if (!labels.is_cpu() || !is_plain_tensor(labels)) {
-        const Tensor wide = labels.to(at::kLong);  // 8 bits do not have every number of classes
+        const Tensor wide =
+            labels.to(at::kLong);  // 8 bits cannot represent every number of classes
         add(left_out, wide < 0);
         add(beyond, wide >= at::Scalar(sizes[v]));
       } else if (labels.numel() > 0) {
@@ -62,7 +61,7 @@ struct Outside {
   }
 };
 
-// The number of each sample's cell, the tables of a batch lying one after another.
+// The index of each sample's cell in the consecutive tables of a batch.
 Tensor cells_of(const std::vector<Tensor>& columns, const std::vector<SymInt>& sizes) {
   Tensor cell;
   if (columns[0].dim() > 1) {
@@ -78,23 +77,23 @@ Tensor cells_of(const std::vector<Tensor>& columns, const std::vector<SymInt>& s
   return cell;
 }
 
-// On the CPU index_add runs through a vector in its order. On a GPU it adds in any order, while
-// index_put sorts the cells first, and so repeats bit for bit.
+// On the CPU index_add accumulates in order. On a GPU its order varies, while index_put sorts the
+// cells first and is therefore deterministic.
 Tensor add_in_order(const Tensor& table, const Tensor& cells, const Tensor& weight) {
   return table.is_cuda() ? table.index_put({cells}, weight, /*accumulate=*/true)
                          : table.index_add(0, cells, weight);
 }
 
-// Of labels in one shape, samples last.
+// Counts labels of one shape, with samples in the last dimension, by ATen ops.
 Tensor composed(const std::vector<Tensor>& columns, const std::vector<SymInt>& sizes,
                 const optional<Tensor>& weight) {
   const Outside outside(columns, sizes);
   const c10::SymDimVector shape = shape_of_tables(columns[0], sizes);
   const SymInt cells = c10::multiply_integers(shape);
   Tensor cell = cells_of(columns, sizes);
-  if (outside.left_out.defined())  // one more cell
+  if (outside.left_out.defined())  // counted in an extra cell
     cell = cell.masked_fill(outside.left_out, at::Scalar(cells));
-  // No cell at all, so that the kernel that adds to the table asserts.
+  // An invalid cell, so that the kernel that accumulates the table raises a device assertion.
   if (outside.beyond.defined()) cell = cell.masked_fill(outside.beyond, at::Scalar(cells + 1));
   cell = cell.reshape(-1);
   const ScalarType type = weight ? exact_type(weight->scalar_type()) : at::kLong;
@@ -114,7 +113,7 @@ Tensor counted(const std::vector<Tensor>& columns, const std::vector<SymInt>& si
              ? count_pairs.call(columns[0], columns[1], sizes[0], sizes[1])
              : composed(columns, sizes, weight);
 }
-// What torch.export takes where it is to leave nothing but torch's own operators.
+// For torch.export, which decomposes the op into ATen ops.
 Tensor count_pairs_composed(const Tensor& x, const Tensor& y, SymInt num_x, SymInt num_y) {
   return composed({x, y}, {num_x, num_y}, {});
 }

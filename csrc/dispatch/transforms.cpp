@@ -1,6 +1,4 @@
-// transforms.cpp -- Meta and autocast of every row op, each written once.
-//
-// Knows the shape rules; must not know how a row is reduced. Read next: vmap.cpp.
+// transforms.cpp -- Meta and autocast of all row ops.
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 
@@ -9,7 +7,7 @@
 namespace torch_infotheory {
 namespace {
 
-// Meta: the shape rules and nothing else.
+// Meta applies the shape rules only.
 template <class F>
 std::tuple<Tensor, Tensor> forward_meta(const Operands& x, const Options& o,
                                         optional<ScalarType> dtype) {
@@ -20,10 +18,10 @@ template <class F>
 Tensor backward_meta(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
                      int64_t wrt) {
   check_backward_operands<F, c10::SymInt>(g, saved, x, o, wrt);
-  return allocate_gradient<F, c10::SymInt>(wrt ? *x.q : x.p);
+  return allocate_gradient<F, c10::SymInt>(x.input(wrt));
 }
 
-// Autocast: a float32 result, without a float32 copy of the input.
+// Autocast returns float32 without converting the input, because kernels compute in float32.
 template <class F, c10::DeviceType device>
 std::tuple<Tensor, Tensor> forward_autocast(const Operands& x, const Options& o,
                                             optional<ScalarType> dtype) {

@@ -1,9 +1,9 @@
-// vmap.cpp -- vmap of every row op, written once.
+// vmap.cpp -- vmap of all row ops.
 //
-// The row ops take any leading dimensions, so a rule moves the batch dimension to the front. Knows
-// functorch's batched tensors; must not know how a row is reduced.
+// The row ops accept any leading dimensions, so the batching rules move the batch dimension to the
+// front.
 #include <ATen/ATen.h>
-#include <ATen/functorch/BatchedTensorImpl.h>  // the others need a JSON header that torch lacks
+#include <ATen/functorch/BatchedTensorImpl.h>  // others need a JSON header that torch lacks
 #include <torch/library.h>
 
 #include "dispatch/reference.h"
@@ -11,7 +11,7 @@
 namespace torch_infotheory {
 namespace {
 
-// One operand, seen from one level of vmap.
+// An operand at one level of vmap.
 struct Batched {
   Tensor t;
   bool batched = false;
@@ -22,7 +22,7 @@ struct Batched {
     t = impl->value().movedim(impl->bdim(), 0);
     batched = true;
   }
-  // An operand without the batch dimension is repeated along it, without a copy.
+  // Expands an operand without the batch dimension along it.
   Tensor along(const c10::SymInt& n) const {
     if (batched || !t.defined()) return t;
     c10::SymDimVector shape{n};
@@ -39,8 +39,7 @@ int64_t level_of(std::initializer_list<Tensor> tensors) {
   return level;
 }
 
-// The operands of a row op and, for its backward, g and saved: those of one sample as well as those
-// of a whole batch.
+// The operands of a row op and, for backward, g and saved, some of which are batched.
 struct BatchedCall {
   int64_t level;
   Batched p, q, weight, g, saved;
@@ -61,24 +60,24 @@ struct BatchedCall {
   }
 };
 
-// The operands of the whole batch. Of 0-d samples, each gets a dimension for its one class.
+// The operands of the whole batch. 0-d samples get a class dimension of size 1.
 struct WholeBatch {
   Tensor p;
   optional<Tensor> q, weight;
-  bool of_scalars;
+  bool is_scalar;
 
   WholeBatch(const BatchedCall& b, const Options& o)
       : p(b.p.along(b.n)), q(maybe(b.q.along(b.n))), weight(maybe(b.weight.t)) {
-    of_scalars = operands().full(o).dim() == 1;
+    is_scalar = operands().full(o).dim() == 1;
     if (!o.has_labels()) p = with_class(p);
     if (q) q = with_class(*q);
   }
   Operands operands() const { return {p, q, weight}; }
-  Tensor with_class(const Tensor& t) const { return of_scalars ? t.unsqueeze(1) : t; }
-  Tensor without_class(const Tensor& t) const { return of_scalars ? t.squeeze(1) : t; }
+  Tensor with_class(const Tensor& t) const { return is_scalar ? t.unsqueeze(1) : t; }
+  Tensor without_class(const Tensor& t) const { return is_scalar ? t.squeeze(1) : t; }
 };
 
-// Class weights of their own per sample are no row op any more: one call per sample.
+// Loops over samples, because a row op cannot have different class weights for each sample.
 template <class F, class Call>
 Tensor each_sample(const BatchedCall& b, Call call) {
   std::vector<Tensor> out;
@@ -97,7 +96,7 @@ Tensor sum_of_sample(const Tensor& v) {
   for (int64_t d = 1; d < v.dim(); ++d) dims.push_back(d);
   return dims.empty() ? v : v.sum(dims);
 }
-// What the mean of one sample divides by.
+// The divisor of the mean of one sample.
 template <class F>
 Tensor rows_of_sample(const Operands& x, const Options& o, ScalarType dtype) {
   if (o.has_labels()) return sum_of_sample(label_weights(x.p, x.weight, o.ignore_index, dtype));
@@ -106,7 +105,7 @@ Tensor rows_of_sample(const Operands& x, const Options& o, ScalarType dtype) {
   for (size_t d = 1; d < rows.size(); ++d) n = n * rows[d];
   return at::full_symint({}, at::Scalar(n), x.p.options().dtype(dtype));
 }
-// The options of the same call with a batch dimension in front of `x`.
+// The options after adding a leading batch dimension. `x` has that dimension.
 Options shifted(const Options& o, const Tensor& x, int64_t reduction) {
   Options b = o;
   b.dim = at::maybe_wrap_dim(o.dim, x.dim() - 1) + 1;
@@ -122,14 +121,14 @@ std::tuple<Tensor, Tensor> forward_batched(const Operands& x, const Options& o,
   if (!b.any()) return call_forward<F>(x, o, dtype);
   Tensor value, saved;
   if (b.weight.batched) {
-    std::vector<Tensor> kept;
+    std::vector<Tensor> saved_samples;
     value = each_sample<F>(b, [&](const Tensor& ps, optional<Tensor> qs, optional<Tensor> ws,
                                   const Tensor&, const Tensor&) {
       auto [v, s] = call_forward<F>({ps, qs, ws}, o, dtype);
-      kept.push_back(s);
+      saved_samples.push_back(s);
       return v;
     });
-    saved = at::stack(kept, 1);
+    saved = at::stack(saved_samples, 1);
   } else {
     const WholeBatch whole(b, o);
     const Operands all = whole.operands();
@@ -141,7 +140,7 @@ std::tuple<Tensor, Tensor> forward_batched(const Operands& x, const Options& o,
     if (o.is_reduced()) value = sum_of_sample(value);
     if (o.reduction == kMean) value = value / rows_of_sample<F>(all, rows, exact);
     value = value.to(type);
-    saved = saved.narrow(0, 0, saved_numbers<F>(o));  // terms that are summed save less
+    saved = saved.narrow(0, 0, saved_numbers<F>(o));  // sums of terms save fewer numbers
   }
   return {at::functorch::makeBatched(value, 0, b.level),
           at::functorch::makeBatched(saved, 1, b.level)};

@@ -3,8 +3,8 @@
 //   find_package(torch_infotheory REQUIRED)
 //   target_link_libraries(program PRIVATE torch_infotheory::torch_infotheory)
 //
-// The functions call the registered ops through the dispatcher, so they differentiate, trace and
-// autocast as in Python, and mean what the Python functions of the same names mean.
+// The functions call the registered ops through the dispatcher, so that autograd, tracing and
+// autocast work as in Python. They are documented by the Python functions of the same names.
 #pragma once
 #include <ATen/core/Reduction.h>
 #include <ATen/core/Tensor.h>
@@ -25,25 +25,25 @@ using std::string_view;
 
 namespace schema {
 using Map = Tensor(const Tensor&, IntArrayRef, string_view, optional<double>, optional<ScalarType>);
-using One = Tensor(const Tensor&, IntArrayRef, string_view, optional<double>, bool,
-                   optional<ScalarType>, double);
-using Two = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view, optional<string_view>,
-                   optional<double>, bool, optional<ScalarType>, double);
+using Unary = Tensor(const Tensor&, IntArrayRef, string_view, optional<double>, bool,
+                     optional<ScalarType>, double);
+using Pair = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view, optional<string_view>,
+                    optional<double>, bool, optional<ScalarType>, double);
 using Table = Tensor(const Tensor&, IntArrayRef, IntArrayRef, string_view, optional<double>, bool,
                      optional<ScalarType>);
-using TwoWithoutUnit = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
-                              optional<string_view>, bool, optional<ScalarType>);
-using TwoWithWeight = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
-                             optional<string_view>, optional<double>, bool, optional<ScalarType>,
-                             double, double);
-using Distance = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
-                        optional<string_view>, optional<double>, bool, optional<ScalarType>,
-                        double);
+using PairWithoutUnit = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
+                               optional<string_view>, bool, optional<ScalarType>);
+using PairWithWeight = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
+                              optional<string_view>, optional<double>, bool, optional<ScalarType>,
+                              double, double);
+using PairWithoutTemperature = Tensor(const Tensor&, const Tensor&, IntArrayRef, string_view,
+                                      optional<string_view>, optional<double>, bool,
+                                      optional<ScalarType>, double);
 
 using Variables = Tensor(const Tensor&, IntArrayRef, at::OptionalIntArrayRef, string_view,
                          optional<double>, bool, optional<ScalarType>);
 
-// Schemas have no lists of lists: all dimensions, and how many each variable has.
+// The dimensions of all variables, and their number for each, because schemas have no nested lists.
 struct Dims {
   std::vector<int64_t> all, lengths;
   explicit Dims(at::ArrayRef<IntArrayRef> variables) {
@@ -72,7 +72,7 @@ inline Tensor self_information(const Tensor& p, IntArrayRef dim = -1, string_vie
 inline Tensor entropy(const Tensor& p, IntArrayRef dim = -1, string_view kind = "probs",
                       optional<double> base = {}, bool keepdim = false,
                       optional<ScalarType> dtype = {}, double temperature = 1) {
-  static const auto call = schema::op<schema::One>("torch_infotheory::entropy");
+  static const auto call = schema::op<schema::Unary>("torch_infotheory::entropy");
   return call.call(p, dim, kind, base, keepdim, dtype, temperature);
 }
 
@@ -85,12 +85,12 @@ inline Tensor perplexity(const Tensor& p, IntArrayRef dim = -1, string_view kind
   return call.call(p, dim, kind, keepdim, dtype, temperature);
 }
 
-// `kind` states p, and q too unless `q_kind` is given.
+// `kind` applies to p, and to q unless `q_kind` is given.
 inline Tensor cross_entropy(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
                             string_view kind = "probs", optional<string_view> q_kind = {},
                             optional<double> base = {}, bool keepdim = false,
                             optional<ScalarType> dtype = {}, double temperature = 1) {
-  static const auto call = schema::op<schema::Two>("torch_infotheory::cross_entropy");
+  static const auto call = schema::op<schema::Pair>("torch_infotheory::cross_entropy");
   return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, temperature);
 }
 
@@ -98,26 +98,27 @@ inline Tensor kl_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = 
                             string_view kind = "probs", optional<string_view> q_kind = {},
                             optional<double> base = {}, bool keepdim = false,
                             optional<ScalarType> dtype = {}, double temperature = 1) {
-  static const auto call = schema::op<schema::Two>("torch_infotheory::kl_divergence");
+  static const auto call = schema::op<schema::Pair>("torch_infotheory::kl_divergence");
   return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, temperature);
 }
 
-// `weight` is the share of q in the mixture.
+// `weight` is that of q in the mixture.
 inline Tensor js_divergence(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
                             string_view kind = "probs", optional<string_view> q_kind = {},
                             optional<double> base = {}, bool keepdim = false,
                             optional<ScalarType> dtype = {}, double weight = 0.5,
                             double temperature = 1) {
-  static const auto call = schema::op<schema::TwoWithWeight>("torch_infotheory::js_divergence");
+  static const auto call = schema::op<schema::PairWithWeight>("torch_infotheory::js_divergence");
   return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, weight, temperature);
 }
 
-// `weight` is the share of q in the mixture.
+// `weight` is that of q in the mixture.
 inline Tensor js_distance(const Tensor& p, const Tensor& q, IntArrayRef dim = -1,
                           string_view kind = "probs", optional<string_view> q_kind = {},
                           optional<double> base = {}, bool keepdim = false,
                           optional<ScalarType> dtype = {}, double weight = 0.5) {
-  static const auto call = schema::op<schema::Distance>("torch_infotheory::js_distance");
+  static const auto call =
+      schema::op<schema::PairWithoutTemperature>("torch_infotheory::js_distance");
   return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, weight);
 }
 
@@ -125,7 +126,7 @@ inline Tensor jeffreys_divergence(const Tensor& p, const Tensor& q, IntArrayRef 
                                   string_view kind = "probs", optional<string_view> q_kind = {},
                                   optional<double> base = {}, bool keepdim = false,
                                   optional<ScalarType> dtype = {}, double temperature = 1) {
-  static const auto call = schema::op<schema::Two>("torch_infotheory::jeffreys_divergence");
+  static const auto call = schema::op<schema::Pair>("torch_infotheory::jeffreys_divergence");
   return call.call(p, q, dim, kind, q_kind, base, keepdim, dtype, temperature);
 }
 
@@ -134,7 +135,7 @@ inline Tensor squared_hellinger_distance(const Tensor& p, const Tensor& q, IntAr
                                          optional<string_view> q_kind = {}, bool keepdim = false,
                                          optional<ScalarType> dtype = {}) {
   static const auto call =
-      schema::op<schema::TwoWithoutUnit>("torch_infotheory::squared_hellinger_distance");
+      schema::op<schema::PairWithoutUnit>("torch_infotheory::squared_hellinger_distance");
   return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
 }
 
@@ -142,7 +143,7 @@ inline Tensor hellinger_distance(const Tensor& p, const Tensor& q, IntArrayRef d
                                  string_view kind = "probs", optional<string_view> q_kind = {},
                                  bool keepdim = false, optional<ScalarType> dtype = {}) {
   static const auto call =
-      schema::op<schema::TwoWithoutUnit>("torch_infotheory::hellinger_distance");
+      schema::op<schema::PairWithoutUnit>("torch_infotheory::hellinger_distance");
   return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
 }
 
@@ -151,7 +152,7 @@ inline Tensor bhattacharyya_coefficient(const Tensor& p, const Tensor& q, IntArr
                                         optional<string_view> q_kind = {}, bool keepdim = false,
                                         optional<ScalarType> dtype = {}) {
   static const auto call =
-      schema::op<schema::TwoWithoutUnit>("torch_infotheory::bhattacharyya_coefficient");
+      schema::op<schema::PairWithoutUnit>("torch_infotheory::bhattacharyya_coefficient");
   return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
 }
 
@@ -160,7 +161,7 @@ inline Tensor total_variation_distance(const Tensor& p, const Tensor& q, IntArra
                                        optional<string_view> q_kind = {}, bool keepdim = false,
                                        optional<ScalarType> dtype = {}) {
   static const auto call =
-      schema::op<schema::TwoWithoutUnit>("torch_infotheory::total_variation_distance");
+      schema::op<schema::PairWithoutUnit>("torch_infotheory::total_variation_distance");
   return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
 }
 
@@ -168,7 +169,7 @@ inline Tensor chi_squared_divergence(const Tensor& p, const Tensor& q, IntArrayR
                                      string_view kind = "probs", optional<string_view> q_kind = {},
                                      bool keepdim = false, optional<ScalarType> dtype = {}) {
   static const auto call =
-      schema::op<schema::TwoWithoutUnit>("torch_infotheory::chi_squared_divergence");
+      schema::op<schema::PairWithoutUnit>("torch_infotheory::chi_squared_divergence");
   return call.call(p, q, dim, kind, q_kind, keepdim, dtype);
 }
 
@@ -211,7 +212,7 @@ inline Tensor alpha_divergence(const Tensor& p, const Tensor& q, double alpha, I
   return call.call(p, q, alpha, dim, kind, q_kind, keepdim, dtype);
 }
 
-// Of the distributions along `mixture_dim`, with equal weights unless they are given.
+// The distributions along `mixture_dim` have equal weights unless `weights` is given.
 inline Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, IntArrayRef dim = -1,
                                  const optional<Tensor>& weights = {}, string_view kind = "probs",
                                  optional<double> base = {}, optional<ScalarType> dtype = {},
@@ -264,7 +265,7 @@ inline Tensor pointwise_mutual_information(const Tensor& joint, IntArrayRef x_di
   return call.call(joint, x_dim, y_dim, kind, base, normalized, dtype);
 }
 
-// ---- measures of more variables, normalized and other forms ----
+// ---- measures of more variables, and variants of mutual information ----
 
 inline Tensor conditional_mutual_information(const Tensor& joint, IntArrayRef x_dim = -3,
                                              IntArrayRef y_dim = -2, IntArrayRef z_dim = -1,
@@ -278,7 +279,7 @@ inline Tensor conditional_mutual_information(const Tensor& joint, IntArrayRef x_
   return call.call(joint, x_dim, y_dim, z_dim, kind, base, keepdim, dtype);
 }
 
-// `dims` has the dimension of each variable, or several for one: {0, 1, {2, 3}}.
+// `dims` lists the dimension or dimensions of each variable: {0, 1, {2, 3}}.
 inline Tensor total_correlation(const Tensor& joint, at::ArrayRef<IntArrayRef> dims,
                                 string_view kind = "probs", optional<double> base = {},
                                 bool keepdim = false, optional<ScalarType> dtype = {}) {
@@ -344,8 +345,8 @@ inline Tensor binary_entropy(const Tensor& p, string_view kind = "probs",
 
 // ---- from data to joint tables ----
 
-// Counts of the pairs of labels along `dim`. The numbers of classes are one more than the largest
-// labels, for which a GPU is waited for, unless they are given.
+// Counts the pairs of labels along `dim`. The numbers of classes are by default one more than the
+// largest labels, which synchronizes a GPU.
 inline Tensor joint_table(const Tensor& x, const Tensor& y, optional<int64_t> num_x = {},
                           optional<int64_t> num_y = {}, const optional<Tensor>& weight = {},
                           int64_t dim = -1, optional<ScalarType> dtype = {}) {
@@ -355,7 +356,7 @@ inline Tensor joint_table(const Tensor& x, const Tensor& y, optional<int64_t> nu
   return call.call(x, y, num_x, num_y, weight, dim, dtype);
 }
 
-// Of as many variables as there are sizes, whose labels have the shape (..., variables, N).
+// Several variables, one for each of `sizes`. The labels have the shape (..., variables, N).
 inline Tensor joint_table(const Tensor& columns, IntArrayRef sizes,
                           const optional<Tensor>& weight = {}, int64_t dim = -1,
                           optional<ScalarType> dtype = {}) {
@@ -365,7 +366,7 @@ inline Tensor joint_table(const Tensor& columns, IntArrayRef sizes,
   return call.call(columns, sizes, weight, dim, dtype);
 }
 
-// Without a range, {low, high}, that of the samples is taken.
+// The ranges, {low, high}, are by default those of the samples.
 inline Tensor soft_joint_histogram(const Tensor& x, const Tensor& y, int64_t bins,
                                    optional<at::ArrayRef<double>> x_range = {},
                                    optional<at::ArrayRef<double>> y_range = {},
@@ -463,7 +464,7 @@ inline Tensor linear_entropy(const Tensor& input, const Tensor& linear_weight,
                    dtype);
 }
 
-// `target` states the teacher by `kind` or, where `target_weight` is given, by hidden states.
+// `target` is the teacher's distribution or, if `target_weight` is given, its hidden states.
 inline Tensor linear_kl_div(const Tensor& input, const Tensor& linear_weight, const Tensor& target,
                             const optional<Tensor>& linear_bias = {},
                             const optional<Tensor>& target_weight = {},
@@ -498,12 +499,12 @@ inline Tensor linear_js_div(const Tensor& input, const Tensor& linear_weight, co
                    weight, mask, softcap, temperature, reduction, dtype);
 }
 
-// ---- several quantities of one reading, and losses of language models ----
+// ---- several quantities in a single pass, and losses of language models ----
 
 struct LogProbs {
   Tensor log_prob, entropy, logsumexp;
 };
-// Of the class that `index` names, of the row, and the row's log-normalizer.
+// The log-probability of the class `index`, the entropy of the row, and its log-normalizer.
 inline LogProbs log_probs(const Tensor& logits, const Tensor& index, int64_t dim = -1,
                           double temperature = 1, int64_t ignore_index = -100,
                           optional<ScalarType> dtype = {}) {
@@ -528,7 +529,7 @@ inline LogProbs linear_log_probs(const Tensor& input, const Tensor& linear_weigh
   return {log_prob, entropy, logsumexp};
 }
 
-// `target` has all classes; or log-probabilities of the `target_classes`, and the rest is one class.
+// `target` has all classes, or log-probabilities of `target_classes`; the rest is then one class.
 inline Tensor distillation_loss(const Tensor& input, const Tensor& target,
                                 const optional<Tensor>& target_classes = {},
                                 string_view divergence = "kl", string_view kind = "logits",
