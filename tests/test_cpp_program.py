@@ -196,13 +196,3 @@ def test_find_package(built: None, prefix: Path, tmp_path: Path) -> None:
         (folder / "TorchConfig.cmake").touch()
         (folder / "TorchConfigVersion.cmake").write_text(f"set(PACKAGE_VERSION {of_torch})")
         assert answer in configured(folder, folder, prefix, find)
-
-
-def test_header_has_a_function_for_every_op() -> None:
-    header = (ROOT / "csrc" / "include" / HEADER).read_text()
-    functions = set(re.findall(r"^inline (?:Tensor|LogProbs) (\w+)\(", header, re.MULTILINE))
-    # Overloads have a point in their names.
-    names = (name for name in torch._C._dispatch_get_all_op_names() if "." not in name)
-    registered = (name.split("::") for name in names)
-    ops = {op for library, op in registered if library == "torch_infotheory" and op[0] != "_"}
-    assert sorted(functions) == sorted(ops)

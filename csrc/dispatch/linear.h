@@ -42,7 +42,7 @@ struct LinearOptions {
   int64_t model_is_p = 0;  // otherwise it is q of the formula
   int64_t target_kind = kLogits;
   int64_t reduction = kMean;
-  int64_t ignore_index = -100;
+  int64_t ignore_index = kIgnoreIndex;
   int64_t chunk = 0;  // rows of a block; 0: chosen by size
   double label_smoothing = 0, scale = 1;
   double softcap = 0;  // logits become softcap * tanh(logits / softcap); 0: none

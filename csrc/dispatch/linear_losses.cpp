@@ -111,7 +111,7 @@ Tensor linear_cross_entropy(const Tensor& input, const Tensor& linear_weight, co
   } else {
     check_labels(op, target, logits, batched);
     o.target_kind = kLabels;
-    o.ignore_index = ignore_index.value_or(-100);
+    o.ignore_index = ignore_index.value_or(kIgnoreIndex);
   }
   TORCH_CHECK(!weight || (weight->dim() == 1 && weight->sym_size(0) == linear[0]), op,
               ": expected one weight for each class, got weight ", weight->sym_sizes(), " and ",
@@ -283,9 +283,12 @@ TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
       "mask=None, float? softcap=None, float temperature=1.0, float? base=None, int reduction=1, "
       "ScalarType? dtype=None) -> Tensor");
   define(m,
-         "linear_log_probs(Tensor input, Tensor linear_weight, Tensor index, *, Tensor? "
-         "linear_bias=None, float? softcap=None, float temperature=1.0, int ignore_index=-100, "
-         "ScalarType? dtype=None) -> (Tensor log_prob, Tensor entropy, Tensor logsumexp)");
+         c10::str("linear_log_probs(Tensor input, Tensor linear_weight, Tensor index, *, Tensor? "
+                  "linear_bias=None, float? softcap=None, float temperature=1.0, int "
+                  "ignore_index=",
+                  kIgnoreIndex,
+                  ", ScalarType? dtype=None) -> (Tensor log_prob, Tensor entropy, Tensor "
+                  "logsumexp)"));
   for (const auto& [name, own] : {std::pair("linear_kl_div", "str direction=\"forward\""),
                                   std::pair("linear_js_div", "float weight=0.5")})
     define(m,

@@ -195,10 +195,11 @@ LogProbs log_probs(const Tensor& logits, const Tensor& index, int64_t dim, doubl
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
-  define(m,
-         "log_probs(Tensor logits, Tensor index, int dim=-1, *, float temperature=1.0, int "
-         "ignore_index=-100, ScalarType? dtype=None) -> (Tensor log_prob, Tensor entropy, Tensor "
-         "logsumexp)");
+  define(m, c10::str("log_probs(Tensor logits, Tensor index, int dim=-1, *, float temperature=1.0, "
+                     "int ignore_index=",
+                     kIgnoreIndex,
+                     ", ScalarType? dtype=None) -> (Tensor log_prob, Tensor entropy, Tensor "
+                     "logsumexp)"));
 }
 void register_log_probs(torch::Library& m) { m.impl("log_probs", &log_probs); }
 TI_COMPOSITES(register_log_probs)

@@ -10,7 +10,7 @@ namespace torch_infotheory {
 using LogProbs = std::tuple<Tensor, Tensor, Tensor>;
 
 struct LogProbsOptions {
-  int64_t dim = -1, ignore_index = -100;
+  int64_t dim = -1, ignore_index = kIgnoreIndex;
   auto fields() { return std::tie(dim, ignore_index); }
   Options entropy_options() const { return {.dim = dim, .p_kind = kLogits}; }
   Options label_options() const {

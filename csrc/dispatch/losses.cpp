@@ -200,15 +200,13 @@ Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, st
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
-  define(
-      m,
-      "cross_entropy_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int "
-      "ignore_index=-100, "
-      "float label_smoothing=0.0, *, ScalarType? dtype=None, float temperature=1.0) -> Tensor");
-  define(m,
-         "nll_loss(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int "
-         "ignore_index=-100, *, "
-         "ScalarType? dtype=None) -> Tensor");
+  const std::string labels = c10::str(
+      "(Tensor input, Tensor target, Tensor? weight=None, int reduction=1, int ignore_index=",
+      kIgnoreIndex, ", ");
+  define(m, "cross_entropy_loss" + labels +
+                "float label_smoothing=0.0, *, ScalarType? dtype=None, float temperature=1.0) -> "
+                "Tensor");
+  define(m, "nll_loss" + labels + "*, ScalarType? dtype=None) -> Tensor");
   define(
       m,
       "kl_div(Tensor input, Tensor target, int reduction=1, *, bool log_target=False, ScalarType? "

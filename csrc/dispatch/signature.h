@@ -26,15 +26,18 @@ enum Wrt : int64_t { kWrtP = 0, kWrtQ = 1 };
 // at::Reduction over the rows; and the terms of elementwise ops, or their sum.
 enum Reduction : int64_t { kNone = 0, kMean = 1, kSum = 2, kTerms = 3, kSumOfTerms = 4 };
 
+// torch's default, for every op with this argument.
+constexpr int64_t kIgnoreIndex = -100;
+
 // Ints and floats only, all positional and with `dim` first, because the key of DTensor's cache of
 // sharding rules consists of the arguments from the first int on and of keyword arguments that are
 // ints.
 struct Options {
   int64_t dim = -1;  // of the classes; joint tables always occupy the last two dimensions (x, y)
   int64_t p_kind = kProbs, q_kind = kProbs;  // a Kind each
-  int64_t reduction =
-      kNone;  // over the rows; a mean of labels is weighted and excludes ignored ones
-  int64_t ignore_index = -100;
+  // Over the rows. A mean of labels is weighted and excludes ignored ones.
+  int64_t reduction = kNone;
+  int64_t ignore_index = kIgnoreIndex;
   double label_smoothing = 0;
   double scale = 1;      // factor of the result, such as the unit of the logarithm
   double parameter = 0;  // of the formula, if it has one
