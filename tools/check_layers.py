@@ -24,6 +24,8 @@ MAY_INCLUDE = {
 }
 # The files of dispatch/ that compute on tensors.
 COMPOSED = [
+    "tensor_arithmetic.h",
+    "distributions.h",
     "reference.h",
     "maps.h",
     "maps.cpp",
@@ -52,8 +54,8 @@ MUST_NOT_KNOW = [
     ("core/*", r"\bcuda[A-Z]\w*|\b(thread|block)Idx\b", "a device", ()),
     ("core/*", rf"\b({FORMULAS})\b", "a formula by name", ["formulas.h"]),
     ("core/formulas.h", r"\b(float|softmax|Kind|Operand|Rows)\b", "memory or dtypes", ()),
-    ("cpu/*", TORCH, "PyTorch", [*KEYS_OF_CPU, "parallel.h", "memory.h"]),
-    ("cpu/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
+    ("cpu/**/*", TORCH, "PyTorch", [*KEYS_OF_CPU, "threads.h", "huge_pages.h"]),
+    ("cpu/**/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("cuda/*", TORCH, "PyTorch", [*KEYS_OF_CUDA, "stream.h"]),
     ("cuda/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("dispatch/*", LOGARITHMS, "arithmetic", COMPOSED),

@@ -1,4 +1,4 @@
-"""The polynomial coefficients of csrc/cpu/elementary.h.
+"""The polynomial coefficients of csrc/cpu/simd/math.h.
 
 Each polynomial has the least maximum of the relative error that its degree allows (a minimax
 polynomial), with coefficients that are float32 numbers. The error is weighed on a dense grid, which

@@ -4,13 +4,10 @@
 // is the sum of `term` over its classes. Derivatives are taken where they stay exact: `slope_p` is
 // d term / d p, `d_lq` is d term / d log q (q d/dq is exact where d/dq overflows). What a formula
 // does not mention is never computed.
-//
-// Knows arithmetic (lanes.h); must not know memory, softmax, labels, devices, or torch. Read next:
-// sources.h.
 #pragma once
 #include <type_traits>
 
-#include "core/lanes.h"
+#include "core/arithmetic.h"
 
 namespace torch_infotheory {
 namespace {
@@ -20,17 +17,17 @@ struct Prob {
   V p, log;
 };
 
-// The same of a class where |log p - log q| is at most kNear, by what is known to the last digit:
-// p, p - q and log p - log q. A formula that sums `near` needs no more than float for rows that are
-// nearly equal; `curvature` is its second derivative by log q there, for p = q = 1.
+// One class of two nearly equal rows, where |log p - log q| is at most kNear: p, p - q and log p -
+// log q, each to the last digit. A formula that sums `near` needs float only; `curvature` is its
+// second derivative by log q, for p = q = 1.
 template <class V>
 struct Near {
   V p, difference, log_ratio;
 };
 constexpr double kNear = 0.5;
 
-// d term / d log p, for any formula. One whose slope by p outgrows the numbers before p vanishes
-// states it itself.
+// d term / d log p, for any formula. One whose slope by p may overflow where p is small states it
+// itself.
 template <class F, class V>
 TI_LANE V d_lp(const F& f, Prob<V> p, Prob<V> q) {
   if constexpr (requires { f.d_lp(p, q); })
@@ -122,7 +119,7 @@ struct KlDivergence : Expectation<KlDivergence> {
   TI_LANE static V centered(Prob<V> p, Prob<V> q) {
     const V d = p.log - q.log;
     const V far = times0(p.p, d) - p.p + q.p;
-    return select((d < V(0.5)) & (d > V(-0.5)), p.p * exp_remainder(d), far);
+    return near_or_far(d, kNear, p.p * exp_remainder(d), far);
   }
   template <class V>
   TI_LANE static V near(Near<V> x) {
@@ -142,63 +139,65 @@ struct SumOfTerms {
 // Lin (1991), Divergence Measures Based on the Shannon Entropy.
 struct JsDivergence : SumOfTerms {
   static constexpr const char* name = "js_divergence";
-  double of_p, of_q, larger, log_larger, log_smaller;  // the weights of p and q
+  double weight_p, weight_q, larger, log_larger, log_smaller;  // the weights of p and q
   TI_LANE explicit JsDivergence(double weight)
-      : of_p(1 - weight),
-        of_q(weight),
-        larger(of_p > of_q ? of_p : of_q),
+      : weight_p(1 - weight),
+        weight_q(weight),
+        larger(weight_p > weight_q ? weight_p : weight_q),
         log_larger(::log(larger)),
-        log_smaller(::log(of_p > of_q ? of_q : of_p)) {}
+        log_smaller(::log(weight_p > weight_q ? weight_q : weight_p)) {}
   // log m. The weights are relative to the larger one, so that half of the least positive p does
   // not round to 0.
   template <class V>
   TI_LANE V log_mixture(Prob<V> p, Prob<V> q) const {
-    if (of_p == of_q) return log(p.p + q.p) + V(log_larger);
-    const V lm = log(V(of_p / larger) * p.p + V(of_q / larger) * q.p) + V(log_larger);
-    // Where even the part of the lower weight is below the least normal number, it is all there is.
-    return select(lm < V(-1e30f), (of_p < of_q ? p.log : q.log) + V(log_smaller), lm);
+    if (weight_p == weight_q) return log(p.p + q.p) + V(log_larger);
+    const V lm = log(V(weight_p / larger) * p.p + V(weight_q / larger) * q.p) + V(log_larger);
+    // Where the sum is below the smallest normal number, only the operand of the lower weight is
+    // not 0.
+    return select(lm < V(-1e30f), (weight_p < weight_q ? p.log : q.log) + V(log_smaller), lm);
   }
   template <class V>
   TI_LANE V term(Prob<V> p, Prob<V> q) const {
     if (is_zero()) return V(0) * (p.p + q.p);
     const V lm = log_mixture(p, q), by_p = times0(p.p, p.log - lm), by_q = times0(q.p, q.log - lm);
-    return of_p == of_q ? V(0.5) * (by_p + by_q) : V(of_p) * by_p + V(of_q) * by_q;
+    return weight_p == weight_q ? V(0.5) * (by_p + by_q) : V(weight_p) * by_p + V(weight_q) * by_q;
   }
   template <class V>
   TI_LANE V slope_p(Prob<V> p, Prob<V> q) const {
-    return is_zero() ? V(0) * p.p : V(of_p) * (p.log - log_mixture(p, q));
+    return is_zero() ? V(0) * p.p : V(weight_p) * (p.log - log_mixture(p, q));
   }
   template <class V>
   TI_LANE V d_lq(Prob<V> p, Prob<V> q) const {
-    return is_zero() ? V(0) * q.p : times0(q.p, V(of_q) * (q.log - log_mixture(p, q)));
+    return is_zero() ? V(0) * q.p : times0(q.p, V(weight_q) * (q.log - log_mixture(p, q)));
   }
   // With equal weights, term = m (entropy gap of t), t = (p - q) / (p + q). With others, the terms
   // of p and q relative to m are (1 + x) log(1 + x) - x >= 0 each: their sum over the classes is
   // the same. Either way without the cancellation of the term.
   template <class V>
   TI_LANE V centered(Prob<V> p, Prob<V> q) const {
-    if (of_p == of_q) {
+    if (weight_p == weight_q) {
       const V total = p.p + q.p, t = over0(p.p - q.p, total);
-      return select((t < V(0.25)) & (t > V(-0.25)), V(0.5) * total * entropy_gap(t), term(p, q));
+      return near_or_far(t, 0.25, V(0.5) * total * entropy_gap(t), term(p, q));
     }
-    return relative_to(V(of_p) * p.p + V(of_q) * q.p, p.p - q.p);
+    return relative_to(V(weight_p) * p.p + V(weight_q) * q.p, p.p - q.p);
   }
   template <class V>
   TI_LANE V near(Near<V> x) const {
-    if (of_p != of_q) return relative_to(x.p - V(of_q) * x.difference, x.difference);
+    if (weight_p != weight_q) return relative_to(x.p - V(weight_q) * x.difference, x.difference);
     const V total = x.p + (x.p - x.difference);
     return V(0.5) * total * near_entropy_gap(over0(x.difference, total));
   }
-  TI_LANE double curvature() const { return of_p * of_q; }
+  TI_LANE double curvature() const { return weight_p * weight_q; }
 
  private:
   // The limit where the mixture is one of the two.
-  TI_LANE bool is_zero() const { return of_p == 0 || of_q == 0; }
+  TI_LANE bool is_zero() const { return weight_p == 0 || weight_q == 0; }
   // With other weights, from the mixture and p - q.
   template <class V>
   TI_LANE V relative_to(V mixture, V difference) const {
     const V t = over0(difference, mixture);
-    return mixture * (V(of_p) * excess(V(of_q) * t) + V(of_q) * excess(V(-of_p) * t));
+    return mixture *
+           (V(weight_p) * excess(V(weight_q) * t) + V(weight_q) * excess(V(-weight_p) * t));
   }
   // (1 + x) log(1 + x) - x >= 0, for x >= -1.
   template <class V>
@@ -253,11 +252,11 @@ struct AlphaDivergence : SumOfTerms {
   template <class V>
   TI_LANE static V near_lower(V q, V d, double a) {
     V sum = V(0), power = q * d * d * V(0.5);
-    double of_a = 1;
+    double coefficient = 1;
     for (int k = 2; k < 13; ++k) {
-      sum = sum + power * V(of_a);
+      sum = sum + power * V(coefficient);
       power = power * d * V(1.0 / (k + 1));
-      of_a = 1 + a * of_a;
+      coefficient = 1 + a * coefficient;
     }
     return sum;
   }
@@ -429,8 +428,8 @@ struct VariationOfInformation : JointExpectation<VariationOfInformation> {
   }
 };
 
-// What the registration loops walk. A new formula is added to one of these lists, and that is all
-// the wiring it needs.
+// The registration loops iterate over these lists. A new formula is added to one of them, and needs
+// no other wiring.
 template <class... F>
 struct List {};
 using RowFormulas =

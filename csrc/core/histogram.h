@@ -1,12 +1,11 @@
-// histogram.h -- what a sample adds to the cells of a soft histogram, and the border between
-// tensors and the kernels that add it up.
+// histogram.h -- what a sample adds to the cells of a soft histogram, and the interface between
+// tensors and the kernels that accumulate it.
 //
 // A sample lies at t between the centers of two cells, and a window spreads it over the cells
 // around: `support` of them, with weights of total 1. The first of these cells is the whole part of
-// t, so that no window reaches over the edge of the table. Knows numbers and layouts; must not know
-// devices or torch. Read next: cpu/histogram.inl.
+// t, so that no window extends beyond the table.
 #pragma once
-#include "core/lanes.h"
+#include "core/arithmetic.h"
 #include "core/rows.h"
 
 namespace torch_infotheory {

@@ -11,9 +11,9 @@ namespace {
 // a + b - sum, exactly.
 // Knuth, The Art of Computer Programming, volume 2, theorem 4.2.2B.
 template <class V>
-TI_LANE V rest_of(V a, V b, V sum) {
-  const V of_b = sum - a;
-  return (a - (sum - of_b)) + (b - of_b);
+TI_LANE V error_of_sum(V a, V b, V sum) {
+  const V added = sum - a;
+  return (a - (sum - added)) + (b - added);
 }
 
 // Sums over the classes of a row. Logits are read relative to a reference, the highest so far:
@@ -37,7 +37,7 @@ TI_LANE void shift(Moments<V>& s, V dp, V dq) {
   s.q = s.q * exp(dq);
 }
 
-// A NaN must show even where its factor is 0.
+// A NaN in a probability is propagated even where its factor is 0.
 template <class V>
 TI_LANE V with_nan(V value, V p, V q) {
   return select(p + q == p + q, value, V(NAN));
@@ -50,7 +50,7 @@ struct Outcome {
   V value;
   V high_p, log_p, high_q, log_q;  // the references, and the logarithms of the sums
   V d_lp, d_lq;                    // totals of d / d log
-  V mass_p, mass_q;                // the totals that p and q state; 1 for logits
+  V p_sum, q_sum;                  // of the probabilities in memory; 1 for logits
 };
 template <class F, class V>
 TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
@@ -59,15 +59,15 @@ TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
   out.high_q = s.high_q;
   out.log_p = p_logits ? log(s.p) : V(0);
   out.log_q = q_logits ? log(s.q) : V(0);
-  out.mass_p = p_logits ? V(1) : s.p;
-  out.mass_q = q_logits ? V(1) : s.q;
+  out.p_sum = p_logits ? V(1) : s.p;
+  out.q_sum = q_logits ? V(1) : s.q;
   out.value = out.d_lp = out.d_lq = V(0);
   if constexpr (F::linear) {
     const V sum = s.value + times0(s.p, F::score(-out.log_p, -out.log_q)),
             value = p_logits ? sum / s.p : sum;
     out.value = with_nan(value, s.p, s.q);
-    out.d_lp = value + out.mass_p * F::score(V(1), V(0));
-    out.d_lq = out.mass_p * F::score(V(0), V(1));
+    out.d_lp = value + out.p_sum * F::score(V(1), V(0));
+    out.d_lq = out.p_sum * F::score(V(0), V(1));
   }
   return out;
 }

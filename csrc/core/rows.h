@@ -1,11 +1,11 @@
-// rows.h -- the border between tensors and kernels: plain structs of pointers, sizes and options.
+// rows.h -- the interface between tensors and kernels: plain structs of pointers, sizes and
+// options.
 //
-// The upper half (dispatch/, cpu/cpu.cpp) fills them, the row skeletons read them. Knows layouts;
-// must not know formulas or torch. Read next: cpu/rows.inl.
+// dispatch/call.h fills them, the kernels read them.
 #pragma once
 #include <stdint.h>
 
-#include "core/lane.h"
+#include "core/compiler.h"
 
 namespace torch_infotheory {
 
@@ -27,9 +27,9 @@ TI_LANE constexpr int64_t size_of(Type type) {
   return type == kDouble ? 8 : type == kFloat ? 4 : 2;
 }
 
-// Labels without a background and with log-probabilities need one class of each row: nothing else
-// is read, and nothing of the row is kept.
-TI_LANE constexpr bool picks(Kind p, Kind q, double label_smoothing) {
+// With labels that are not smoothed and with log-probabilities, one class of each row is gathered:
+// nothing else is read, and nothing is saved for backward.
+TI_LANE constexpr bool gathers(Kind p, Kind q, double label_smoothing) {
   return p == kLabels && label_smoothing == 0 && q != kLogits;
 }
 
@@ -39,8 +39,8 @@ enum Saved : int { kHigh, kLogSum, kTotal, kSavedNumbers };
 
 constexpr int kMaxRank = 64;  // of a torch tensor
 
-// One tensor of a call. Its rows lie anywhere: an offset per row dimension (0 where it is
-// broadcast), one per class.
+// One tensor of a call, with any strides: one per row dimension (0 where it is broadcast), and one
+// between classes.
 struct Operand {
   const void* data = nullptr;
   Kind kind = kProbs;
@@ -49,12 +49,12 @@ struct Operand {
   const int64_t* row_strides = nullptr;
 };
 
-// What is known of a part of a row while the rest is not: sums relative to references.
+// The sums over a part of a row, relative to the references of this part.
 struct PartOfRow {
   double high_p, high_q, p, q, value, d_lp, d_lq;
 };
-// Few long rows are cut into segments, for several threads to work on one. The units of the first
-// two stages, and of backward, are the segments of all rows; of the last one, the rows.
+// Few long rows are cut into segments, so that several threads can work on one. A unit of work is a
+// segment in the first two stages and in backward, and a row in the last stage.
 enum class Stage { kMoments, kTerms, kFinish };
 
 // All rows of a call, `sizes[0] x ... x sizes[rank - 1]` of them with `classes` each.
@@ -75,14 +75,13 @@ struct Rows {
 
   double* saved = nullptr;  // [arity * kSavedNumbers, rows]; null where backward needs nothing
 
-  // The classes are elements of their own and rows have no meaning: nothing is normalized or
-  // centered.
+  // Every element is on its own: rows have no meaning, and nothing is normalized or centered.
   bool elementwise = false;
 
   // forward: one value per row or, where rows have no meaning, one per class
   Operand value;
-  // Instead of `value`, unrounded and to be reduced further: the values of so many rows after each
-  // other, in one sum; and with labels what these rows count for in a mean.
+  // Instead of `value`, where the rows are reduced: sums of `rows_per_sum` consecutive values each,
+  // in double, and with labels the sums of the weights of these rows in a mean.
   double *row_values = nullptr, *row_weights = nullptr;
   int64_t rows_per_sum = 1;
 
@@ -91,13 +90,15 @@ struct Rows {
   bool g_per_class = false;
   bool by_q = false;
 
-  TI_LANE bool picks() const { return torch_infotheory::picks(p.kind, q.kind, label_smoothing); }
+  TI_LANE bool gathers() const {
+    return torch_infotheory::gathers(p.kind, q.kind, label_smoothing);
+  }
   bool pointwise() const { return elementwise && !row_values; }
-  // Where `saved` has a number of the first row.
+  // The column of `saved` with this number of every row.
   TI_LANE double* saved_of(int operand, Saved number) const {
     return saved + (operand * kSavedNumbers + number) * rows;
   }
-  // What forward has saved of a row, or 0 where it saves nothing.
+  // What forward saved of a row, or 0 where it saves nothing.
   TI_LANE double saved_at(int operand, Saved number, int64_t row) const {
     return saved ? saved_of(operand, number)[row] : 0;
   }
@@ -112,28 +113,5 @@ struct Rows {
   int64_t bad_label = 0;
   bool has_bad_label = false;
 };
-
-// [begin, end) of the rows. `scratch` is for joint tables: so many doubles.
-inline int64_t scratch_of(const Rows& r) {
-  const int64_t pack = 8;  // of the widest packs, for the last to end in
-  return r.x_classes + 2 * r.classes + pack;
-}
-using Kernel = void (*)(Rows& rows, int64_t begin, int64_t end, double* scratch);
-
-// Of one formula: computed in float (every dtype but float64) and in double.
-struct Kernels {
-  Kernel forward[2], backward[2];
-};
-struct KernelTable {
-  const Kernels* rows;    // in the order of RowFormulas
-  const Kernels* tables;  // in the order of TableFormulas
-  Kernel weigh[2];        // the rows of labels, into row_weights
-};
-// One table per instruction set of cpu/kernels_*.cpp.
-KernelTable kernels_default();
-#if defined(__x86_64__)
-KernelTable kernels_avx2();
-KernelTable kernels_avx512();
-#endif
 
 }  // namespace torch_infotheory

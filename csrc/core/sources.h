@@ -6,9 +6,6 @@
 //                               z = log sum e^x
 //   labels      y               p = 1 at y        none; smoothed: a constant, and more at y
 //   weights     x = p           any numbers       d/dx = d/dp, of a loss target
-//
-// Knows lanes and one row; must not know any formula by name, devices, or torch. Read next:
-// cpu/rows.inl.
 #pragma once
 #include "core/formulas.h"
 #include "core/rows.h"
@@ -16,8 +13,7 @@
 namespace torch_infotheory {
 namespace {
 
-// A probability read from memory. A negative one is no probability: NaN, so that nothing plausible
-// comes of it.
+// A probability read from memory. A negative one becomes NaN, so that no plausible value results.
 template <Kind kind, class V>
 TI_LANE V checked_probability(V x) {
   return kind == kProbs ? select(x < V(0), V(NAN), x) : x;
@@ -78,8 +74,8 @@ TI_LANE auto with_labels(const Operand& labels, Read read) {
       return read(static_cast<const int64_t*>(labels.data));
   }
 }
-// A class index, or as many as there are lanes: whether its row counts, and whether it is none of
-// the classes. Only one whose row counts may be used as an index.
+// A class index, or a pack of them: whether its row counts, and whether it is out of range. Only
+// one whose row counts may be used as an index.
 template <class I>
 struct ClassIndex {
   using Test = decltype(I() == I());
@@ -105,23 +101,23 @@ TI_LANE double rounding_of_totals(const Operand& x) {
                                  : 0x1p-7);
 }
 
-// Below this a divergence has lost digits to cancellation: near 0, one reading in float is good to
-// about 1e-6, whatever the scale of the logits. In double a few epsilon are wanted, not a
-// thousandth of the value.
+// Below this a divergence has lost digits to cancellation: the error of one reading in float is
+// about 1e-6, whatever the scale of the logits. The bound for double is higher because its error is
+// to be a few epsilon, not a thousandth of the value.
 template <class A>
 constexpr double kSmall = sizeof(A) == sizeof(double) ? 0x1p-4 : 0x1p-8;
-// What float adds to the rounding of the totals.
+// The rounding of sums in float, which adds to that of the totals.
 constexpr double kRoundingOfSums = 1e-5;
 
-// Whether two totals are one but for their rounding. The value of a divergence is then that of its
-// centered term, the literal sum - p + q, at every size: nothing jumps where a small value is summed
+// Whether two totals agree up to their rounding. The value of a divergence is then the sum of its
+// centered term, sum - p + q, at every size, so that it is continuous where small values are summed
 // again.
 TI_LANE bool totals_agree(double rounding, double p, double q) {
   return fabs(p - q) <= rounding * (p > q ? p : q);
 }
 TI_LANE bool totals_agree(const Rows& r, double p, double q, double slack, double part = 1) {
-  const double of_p = rounding_of_totals(r.p), of_q = rounding_of_totals(r.q);
-  return totals_agree(part * (of_p > of_q ? of_p : of_q) + slack, p, q);
+  const double rounding_p = rounding_of_totals(r.p), rounding_q = rounding_of_totals(r.q);
+  return totals_agree(part * (rounding_p > rounding_q ? rounding_p : rounding_q) + slack, p, q);
 }
 
 }  // namespace

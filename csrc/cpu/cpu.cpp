@@ -1,6 +1,4 @@
 // cpu.cpp -- the CPU key of every row op: instruction set, and the reduction over the rows.
-//
-// Knows tensors and the border struct; must not know formulas by name or how a row is reduced.
 #include "dispatch/cpu.h"
 
 #include <ATen/Version.h>
@@ -8,12 +6,11 @@
 
 #include <algorithm>
 #include <memory>
-#include <numeric>
 #include <string>
 
 #include "core/sources.h"
-#include "cpu/memory.h"
-#include "cpu/run.h"
+#include "cpu/huge_pages.h"
+#include "cpu/threads.h"
 #include "dispatch/call.h"
 #include "dispatch/devices.h"
 
@@ -38,32 +35,32 @@ KernelTable kernels([[maybe_unused]] bool wide) {
 #endif
   return kernels_default();
 }
-// One class of each row gains nothing from the widest registers, while some processors lower their
-// clock for a while once these have been used: a small call, and what follows it, takes longer.
+// Gathering gains nothing from the widest registers, while some processors lower their clock for a
+// while once these have been used, so that a small call and what follows it take longer.
 const KernelTable& kernels_for(const Rows& rows) {
   static const KernelTable narrow = kernels(/*wide=*/false), wide = kernels(/*wide=*/true);
-  return rows.picks() ? narrow : wide;
+  return rows.gathers() ? narrow : wide;
 }
 template <class F>
 const Kernels& kernels_of(const Rows& rows) {
-  const KernelTable& of = kernels_for(rows);
+  const KernelTable& table = kernels_for(rows);
   if constexpr (is_table<F>)
-    return of.tables[index_of<F>(TableFormulas{})];
+    return table.tables[index_of<F>(TableFormulas{})];
   else
-    return of.rows[index_of<F>(RowFormulas{})];
+    return table.rows[index_of<F>(RowFormulas{})];
 }
 
-// What the mean divides by: the rows or, with labels, the weights of those that count.
+// The divisor of the mean: the number of rows or, with labels, the sum of their weights.
 double rows_in_mean(const Operands& x, const Options& o, Rows& rows) {
   if (!o.has_labels()) return double(rows.rows);
   constexpr int64_t each = kElementsPerThread;
-  const int64_t sums = pieces_of(rows, each);
+  rows.rows_per_sum = RowRange::most_gathered;
+  const int64_t sums = pieces_of(rows, rows.rows_per_sum);
   const auto memory = std::make_unique_for_overwrite<double[]>(sums);
   rows.row_weights = memory.get();
-  rows.rows_per_sum = each;
-  run_pieces(kernels_for(rows).weigh[needs_double(x)], rows, each);
+  run_pieces(kernels_for(rows).sum_label_weights[needs_double(x)], rows, each);
   rows.row_weights = nullptr;
-  return std::accumulate(memory.get(), memory.get() + sums, 0.);
+  return pairwise_sum(memory.get(), sums);
 }
 
 void check_labels(const Rows& rows) {
@@ -79,13 +76,12 @@ std::tuple<Tensor, Tensor> forward_cpu(const Operands& x, const Options& o,
   Call call = Call::forward<F>(x, o, value, std::get<1>(out));
   Rows& rows = call.flat ? call.rows : call.finish();
   const bool reduced = o.is_reduced();
-  const int64_t each = call.flat ? 1 : rows_per_piece(rows, /*backward=*/false),
-                sums = !reduced    ? 0
+  rows.rows_per_sum = call.flat ? 1 : rows_per_sum(rows, rows_per_piece(rows, /*backward=*/false));
+  const int64_t sums = !reduced    ? 0
                        : call.flat ? segments_of(x.p.numel())
-                                   : pieces_of(rows, each);
+                                   : pieces_of(rows, rows.rows_per_sum);
   const auto memory = std::make_unique_for_overwrite<double[]>(2 * sums);
   if (reduced) rows.row_values = memory.get();
-  rows.rows_per_sum = each;
   if (o.reduction == kMean && o.has_labels()) rows.row_weights = memory.get() + sums;
   const Kernel kernel = kernels_of<F>(rows).forward[needs_double(x)];
   if (call.flat) {
@@ -95,9 +91,9 @@ std::tuple<Tensor, Tensor> forward_cpu(const Operands& x, const Options& o,
     check_labels(rows);
   }
   if (reduced) {
-    const auto sum = [&](const double* of) { return std::accumulate(of, of + sums, 0.); };
-    double total = sum(rows.row_values);
-    if (o.reduction == kMean) total /= rows.row_weights ? sum(rows.row_weights) : double(rows.rows);
+    double total = pairwise_sum(rows.row_values, sums);
+    if (o.reduction == kMean)
+      total /= rows.row_weights ? pairwise_sum(rows.row_weights, sums) : double(rows.rows);
     total *= o.scale;
     if (value.scalar_type() == at::kFloat)
       *value.mutable_data_ptr<float>() = float(total);

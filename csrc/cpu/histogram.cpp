@@ -1,13 +1,11 @@
 // histogram.cpp -- the CPU key of soft histograms: instruction set, threads, and the sum of parts.
-//
-// Knows tensors and the border struct; must not know windows. Read first: histogram.inl.
 #include <torch/library.h>
 
 #include <algorithm>
 #include <memory>
 
-#include "cpu/memory.h"
-#include "cpu/parallel.h"
+#include "cpu/huge_pages.h"
+#include "cpu/threads.h"
 #include "dispatch/devices.h"
 #include "dispatch/histogram_call.h"
 

@@ -8,7 +8,7 @@
 #endif
 #define TI_PACK_BYTES 32
 #define TI_ISA histogram_avx2
-#include "cpu/histogram.inl"
+#include "cpu/histogram.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -5,4 +5,4 @@
 #endif
 #define TI_PACK_BYTES 16
 #define TI_ISA histogram_default
-#include "cpu/histogram.inl"
+#include "cpu/histogram.h"

@@ -1,5 +1,4 @@
-// kernels_avx512.cpp -- the CPU skeletons for one instruction set. The target is set before any
-// include.
+// kernels_avx512.cpp -- the CPU kernels for AVX-512. The target is set before any include.
 #if defined(__x86_64__)
 #if defined(__clang__)
 #pragma clang attribute push(                                                    \
@@ -10,7 +9,7 @@
 #endif
 #define TI_PACK_BYTES 64
 #define TI_ISA kernels_avx512
-#include "cpu/tables.inl"
+#include "cpu/kernels_of_isa.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -1,10 +1,11 @@
 // products.cpp -- products of bfloat16 matrices whose sums and results are float32.
 //
-// On the CPU torch's own round their result to bfloat16, which is too little for a logit. MKL, which
-// torch's builds for x86 contain and export, has the product. Knows tensors; must not know rows.
+// On the CPU torch's own round their result to bfloat16, which is too little for a logit. MKL,
+// which torch's builds for x86 contain and export, has the product. Knows tensors; must not know
+// rows.
 #include <algorithm>
 
-#include "cpu/parallel.h"
+#include "cpu/threads.h"
 #include "dispatch/cpu.h"
 #include "dispatch/devices.h"
 

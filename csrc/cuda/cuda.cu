@@ -1,7 +1,6 @@
-// cuda.cu -- the CUDA key of every row op: scratch memory, launches, and the reduction over rows.
+// cuda.cu -- registers every row op for the CUDA dispatch key.
 //
-// Everything is enqueued on the current stream; the host waits for nothing. Knows tensors and the
-// border struct; must not know formulas by name or how a row is reduced.
+// Everything is enqueued on the current stream; nothing synchronizes with the host.
 #include <torch/library.h>
 
 #include "cuda/kernels.h"
@@ -11,19 +10,19 @@
 namespace torch_infotheory {
 namespace {
 
-// Gives `take` the scratch memory that it asks for. The memory lives as long as the kernels of one
-// call: freed memory is reused in stream order.
-template <class Take>
-Tensor with_scratch(const Tensor& like, Take take) {
-  Scratch counted;
-  take(counted);
-  Tensor owner = at::empty({counted.taken()}, like.options().dtype(at::kDouble));
+// Calls allocate(scratch) twice: to count, and with memory. The caller may free the memory while
+// the kernels still run, because torch's allocator reuses it in stream order.
+template <class Allocate>
+Tensor with_scratch(const Tensor& like, Allocate allocate) {
+  Scratch counter;
+  allocate(counter);
+  Tensor owner = at::empty({counter.used()}, like.options().dtype(at::kDouble));
   Scratch scratch(owner.mutable_data_ptr<double>());
-  take(scratch);
+  allocate(scratch);
   return owner;
 }
 
-// Elements without rows, in contiguous memory: one row, of them all.
+// Treats elements without rows, in contiguous memory, as a single row.
 void make_one_row(Rows& r, int64_t elements) {
   for (Operand* x : {&r.p, &r.q, &r.value, &r.g, &r.gradient}) {
     x->row_strides = nullptr;
@@ -63,23 +62,23 @@ std::tuple<Tensor, Tensor> forward_cuda(const Operands& x, const Options& o,
   Call call = Call::forward<F>(x, o, value, saved);
   const Rows& r = rows_of(call, x.p.numel());
   const bool reduced = o.is_reduced();
-  const Plan plan = plan_forward<F>(r, reduced, device::shared_memory);
+  const Plan plan = plan_forward<F>(r, reduced, device::max_dynamic_shared);
   const Geometry& g = plan.geometry;
-  const int64_t row_values = r.rows * (r.elementwise ? g.parts : 1);
+  const int64_t row_values = r.rows * (r.elementwise ? g.segments : 1);
   DeviceRows d(r, g, plan.in_double);
   BlockTotals* totals = nullptr;
-  const Tensor memory = with_scratch(x.p, [&](Scratch& scratch) {
-    d.take_scratch(scratch, is_table<F>, /*backward=*/false);
+  const Tensor scratch_memory = with_scratch(x.p, [&](Scratch& scratch) {
+    d.allocate_scratch(scratch, is_table<F>, /*backward=*/false);
     if (!reduced) return;
-    d.rows.row_values = scratch.take<double>(row_values);
-    totals = take_totals(scratch, row_values);
+    d.rows.row_values = scratch.allocate<double>(row_values);
+    totals = allocate_totals(scratch, row_values);
   });
   if (reduced) d.rows.value = {value.mutable_data_ptr(), kProbs, type_of(value)};
   kernel_of<F>(false)(d, plan, stream);
   if (reduced) {
-    const bool mean = o.reduction == kMean, weigh = mean && o.has_labels();
-    const double factor = o.scale / (mean && !weigh ? double(r.rows) : 1);
-    reduce_rows(d, row_values, weigh, factor, totals, nullptr, stream);
+    const bool mean = o.reduction == kMean, weighted = mean && o.has_labels();
+    const double factor = o.scale / (mean && !weighted ? double(r.rows) : 1);
+    reduce_rows(d, row_values, weighted, factor, totals, nullptr, stream);
   }
   device::check_launches();
   return out;
@@ -95,20 +94,20 @@ Tensor backward_cuda(const Tensor& g, const Operands& x, const Tensor& saved, co
   if (gradient.numel() == 0) return gradient;
   Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
   Rows& r = rows_of(call, x.p.numel());
-  const bool mean = o.reduction == kMean, weigh = mean && o.has_labels();
-  if (mean && !weigh) r.scale /= double(r.rows);
+  const bool mean = o.reduction == kMean, weighted = mean && o.has_labels();
+  if (mean && !weighted) r.scale /= double(r.rows);
 
   const Plan plan = plan_backward<F>(r);
   DeviceRows d(r, plan.geometry, plan.in_double);
   BlockTotals* totals = nullptr;
   double* divisor = nullptr;
-  const Tensor memory = with_scratch(x.p, [&](Scratch& scratch) {
-    d.take_scratch(scratch, is_table<F>, /*backward=*/true);
-    if (!weigh) return;
-    divisor = scratch.take<double>(1);
-    totals = take_totals(scratch, r.rows);
+  const Tensor scratch_memory = with_scratch(x.p, [&](Scratch& scratch) {
+    d.allocate_scratch(scratch, is_table<F>, /*backward=*/true);
+    if (!weighted) return;
+    divisor = scratch.allocate<double>(1);
+    totals = allocate_totals(scratch, r.rows);
   });
-  if (weigh) reduce_rows(d, r.rows, weigh, 1, totals, divisor, stream);
+  if (weighted) reduce_rows(d, r.rows, weighted, 1, totals, divisor, stream);
   d.divisor = divisor;
   kernel_of<F>(true)(d, plan, stream);
   device::check_launches();

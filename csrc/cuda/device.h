@@ -1,7 +1,6 @@
-// device.h -- the words of the CUDA toolkit that kernels and launches use.
+// device.h -- what kernels and launches use of the CUDA toolkit.
 //
-// The only file with <<<>>>. A header of the same name stands in for it where kernels are tested on
-// a CPU. Must not know torch, rows, or formulas. Read next: team.cuh.
+// The only file with <<<>>>, because tests on the CPU replace it by a header of the same name.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -9,7 +8,7 @@
 
 #include "cuda/launch_config.h"
 
-#undef NDEBUG  // the assertion below is the error message of a bad class label in every build
+#undef NDEBUG  // every build reports a class label out of range by the assertion below
 #include <assert.h>
 
 #define TI_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
@@ -18,25 +17,26 @@ namespace torch_infotheory::device {
 
 using Stream = cudaStream_t;
 
-// As in torch, a class label out of range ends the process's use of the device.
+// As in PyTorch, a class label out of range makes the CUDA context unusable.
 __device__ __forceinline__ void device_check(bool label_is_a_class) { assert(label_is_a_class); }
 
-// Dynamic shared memory of a block where two of them share a processor of the current device.
-inline size_t shared_memory() {
-  int device = 0, of_processor = 0, reserved = 0;
+// The dynamic shared memory of a block if two blocks share a multiprocessor of the current device.
+inline size_t max_dynamic_shared() {
+  int device = 0, per_multiprocessor = 0, reserved = 0;
   cudaGetDevice(&device);
-  cudaDeviceGetAttribute(&of_processor, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device);
+  cudaDeviceGetAttribute(&per_multiprocessor, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device);
   cudaDeviceGetAttribute(&reserved, cudaDevAttrReservedSharedMemoryPerBlock, device);
-  const int half = of_processor / 2 - reserved - int(kSharedBySums);
-  return std::max(int(kSharedMemory), half);
+  const int half = per_multiprocessor / 2 - reserved - int(kStaticShared);
+  return std::max(int(kDefaultDynamicShared), half);
 }
 
-// Errors of both are found by check_launches of stream.h. A kernel is always granted the same
-// amount, for another thread may be about to launch it.
+// check_launches of stream.h reports errors of both calls. The limit of a kernel is always set to
+// the same value, because another thread may be about to launch it.
 template <class... P, class... A>
 void launch(void (*kernel)(P...), const Geometry& g, Stream stream, const A&... arguments) {
-  if (g.shared > kSharedMemory)
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_memory()));
+  if (g.shared > kDefaultDynamicShared)
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         int(max_dynamic_shared()));
   kernel<<<g.grid, g.block, g.shared, stream>>>(P(arguments)...);
 }
 

@@ -1,6 +1,4 @@
-// histogram.cu -- the CUDA key of soft histograms.
-//
-// Knows tensors and the border struct; must not know windows. Read first: histogram.cuh.
+// histogram.cu -- registers the soft histogram ops for the CUDA dispatch key.
 #include <torch/library.h>
 
 #include "cuda/kernels.h"
@@ -10,8 +8,8 @@
 namespace torch_infotheory {
 namespace {
 
-// By sizes alone, so that results do not depend on the card.
-constexpr int64_t kSamplesPerPart = 512, kMostParts = 1024;
+// The number of parts depends only on sizes, so that results do not depend on the device.
+constexpr int64_t kSamplesPerPart = 512, kMaxParts = 1024;
 
 Tensor scatter(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
                const optional<Tensor>& mask, const Tensor& range, int64_t bins, int64_t window,
@@ -23,8 +21,8 @@ Tensor scatter(const Tensor& x, const Tensor& y, const optional<Tensor>& weight,
       at::empty({x.size(0), bins, bins}, x.options().dtype(exact_type(x, y, weight)));
   if (table.numel() == 0) return table;
   HistogramCall call(x, y, mask, range, bins, window, order_x, order_y);
-  // The table of a part costs a warp about as much as these samples.
-  call.scatter(weight, std::max(kSamplesPerPart, bins * bins / 2), kMostParts);
+  // Clearing and adding the table of a part costs a warp about as much as these samples.
+  call.scatter(weight, std::max(kSamplesPerPart, bins * bins / 2), kMaxParts);
   call.h.out = samples_of(table.flatten(1));
   scatter_samples(call.h, device::current_stream());
   device::check_launches();

@@ -1,7 +1,6 @@
-// kernels.h -- the kernels of every formula, launched from the host.
+// kernels.h -- launches the kernels of every formula from the host.
 //
-// Compiled without torch, one file for each direction. Knows formulas by their position in
-// core/formulas.h; must not know tensors. Read next: kernels_forward.cu.
+// The kernels_*.cu files compile without torch, and in parallel.
 #pragma once
 #include "core/histogram.h"
 #include "cuda/device.h"
@@ -10,28 +9,29 @@
 
 namespace torch_infotheory {
 
-// `rows` as in the CPU's kernels; the geometry and the scratch memory of DeviceRows are set.
+// The geometry and the scratch memory of `d` are set.
 using DeviceKernel = void (*)(DeviceRows d, const Plan& plan, device::Stream stream);
-// By the position in RowFormulas or in TableFormulas.
+// A formula is given by its index in RowFormulas or TableFormulas.
 DeviceKernel row_forward(int formula);
 DeviceKernel row_backward(int formula);
 
 DeviceKernel table_forward(int formula);
 DeviceKernel table_backward(int formula);
 
-// What a block adds up; rows: their weights, where labels state them.
+// The sums over the rows of a block: their values and, in a mean over labels, their weights.
 struct BlockTotals {
-  double value, rows;
+  double value, weight;
 };
-inline BlockTotals* take_totals(Scratch& scratch, int64_t numbers) {
-  return scratch.take<BlockTotals>(sum_geometry(numbers).grid);
+inline BlockTotals* allocate_totals(Scratch& scratch, int64_t count) {
+  return scratch.allocate<BlockTotals>(sum_geometry(count).grid);
 }
-// The sum of row_values times `factor`, divided by the weights of the labels if `weigh`; or these
-// weights alone, to `weights`. `totals` has one for each block.
-void reduce_rows(const DeviceRows& d, int64_t numbers, bool weigh, double factor,
+// Stores the sum of the `count` row_values times `factor`, divided by the sum of the rows' weights
+// if `weighted`. With `weights`, stores only the sum of the weights, there. `totals` has one
+// element for each block.
+void reduce_rows(const DeviceRows& d, int64_t count, bool weighted, double factor,
                  BlockTotals* totals, double* weights, device::Stream stream);
 
-// Soft histograms: the parts of `table` are added up to `out`; `out` from `table`.
+// Soft histograms: from samples to `out` by way of `table`, and from `table` to `out`.
 void scatter_samples(const Histogram& h, device::Stream stream);
 void gather_cells(const Histogram& h, device::Stream stream);
 

@@ -1,34 +1,34 @@
-// kernels_forward.cu -- the reductions of every row formula, compiled and launched.
-#include "cuda/gradients.cuh"
+// kernels_forward.cu -- compiles and launches the reductions of every row formula.
+#include "cuda/backward.cuh"
+#include "cuda/forward.cuh"
 #include "cuda/kernels.h"
-#include "cuda/rows.cuh"
-#include "cuda/sums.cuh"
+#include "cuda/sum_rows.cuh"
 
 namespace torch_infotheory {
 namespace {
 
 template <class F, int p_kind>
-void reduce(const DeviceRows& d, const Plan& plan, device::Stream stream) {
+void launch_forward(const DeviceRows& d, const Plan& plan, device::Stream stream) {
   const Geometry& g = d.geometry;
-  with_type(plan, [&](auto a, auto type) {
-    using A = typename decltype(a)::type;
-    constexpr int t = decltype(type)::value;
-    if constexpr (t == kAny)
-      device::launch(forward_rows<F, A, kAny, kAny, kAny>, g, stream, d);
+  dispatch_type(plan, [&](auto compute, auto memory) {
+    using A = typename decltype(compute)::type;
+    constexpr int type = decltype(memory)::value;
+    if constexpr (type == kDynamic)
+      device::launch(forward_rows<F, A, kDynamic, kDynamic, kDynamic>, g, stream, d);
     else
-      device::launch(forward_rows<F, A, t, p_kind, kLogits>, g, stream, d);
+      device::launch(forward_rows<F, A, type, p_kind, kLogits>, g, stream, d);
   });
 }
 template <class F>
-void reduce(const DeviceRows& d, const Plan& plan, device::Stream stream) {
+void launch_forward(const DeviceRows& d, const Plan& plan, device::Stream stream) {
   if constexpr (F::linear && F::arity == 2)
-    if (d.rows.p.kind == kLabels) return reduce<F, kLabels>(d, plan, stream);
-  reduce<F, kLogits>(d, plan, stream);
+    if (d.rows.p.kind == kLabels) return launch_forward<F, kLabels>(d, plan, stream);
+  launch_forward<F, kLogits>(d, plan, stream);
 }
-template <class F, Merge what>
-void merge(const DeviceRows& d, device::Stream stream) {
-  if (d.geometry.parts == 1 || d.rows.elementwise) return;
-  device::launch(merge_parts<F, what>, team_geometry(d.rows.rows, kWarp), stream, d);
+template <class F, Partials kind>
+void launch_merge(const DeviceRows& d, device::Stream stream) {
+  if (d.geometry.segments == 1 || d.rows.elementwise) return;
+  device::launch(merge_segments<F, kind>, geometry_of_groups(d.rows.rows, kWarp), stream, d);
 }
 
 template <class F>
@@ -43,23 +43,23 @@ void forward(DeviceRows d, const Plan& plan, device::Stream stream) {
   }
   const bool logits = r.p.kind == kLogits || r.q.kind == kLogits;
   if (F::linear) {
-    reduce<F>(d, plan, stream);
-    merge<F, Merge::kMoments>(d, stream);
+    launch_forward<F>(d, plan, stream);
+    launch_merge<F, Partials::kMoments>(d, stream);
   } else {
-    if (d.geometry.parts > 1 && logits) {
-      reduce<F>(d, plan, stream);
-      merge<F, Merge::kMoments>(d, stream);
+    if (d.geometry.segments > 1 && logits) {
+      launch_forward<F>(d, plan, stream);
+      launch_merge<F, Partials::kMoments>(d, stream);
       d.normalized = true;
     }
-    reduce<F>(d, plan, stream);
-    if constexpr (!F::linear) merge<F, Merge::kSums>(d, stream);
+    launch_forward<F>(d, plan, stream);
+    if constexpr (!F::linear) launch_merge<F, Partials::kTermSums>(d, stream);
   }
   if constexpr (F::divergence) {
     if (r.elementwise || r.p.kind == kLabels) return;
     Geometry& g = d.geometry;
     g.shared = 0;
     device::launch(refine_rows<F>, g, stream, d);
-    merge<F, Merge::kRefined>(d, stream);
+    launch_merge<F, Partials::kRefinedSums>(d, stream);
   }
 }
 
@@ -73,13 +73,13 @@ DeviceKernel forward_of(List<F...>, int formula) {
 
 DeviceKernel row_forward(int formula) { return forward_of(RowFormulas{}, formula); }
 
-void reduce_rows(const DeviceRows& d, int64_t numbers, bool weigh, double factor,
+void reduce_rows(const DeviceRows& d, int64_t count, bool weighted, double factor,
                  BlockTotals* totals, double* weights, device::Stream stream) {
-  Geometry g = sum_geometry(numbers);
-  device::launch(sum_rows, g, stream, d, numbers, weigh, totals);
+  Geometry g = sum_geometry(count);
+  device::launch(sum_rows, g, stream, d, count, weighted, totals);
   const int64_t blocks = g.grid;
   g.grid = 1;
-  device::launch(finish_sum, g, stream, totals, blocks, factor, weigh,
+  device::launch(finalize_sum, g, stream, totals, blocks, factor, weighted,
                  const_cast<void*>(d.rows.value.data), d.rows.value.type, weights);
 }
 

@@ -1,7 +1,6 @@
-// memory.cuh -- numbers as they lie in memory, one by one and 16 bytes at a time.
+// memory.cuh -- loads, stores and conversions of every dtype, one element or one pack at a time.
 //
-// Knows types; must not know rows, kinds, or formulas. A Type that a kernel is compiled for is
-// passed as a constant, and the switches below are gone. Read next: walk.cuh.
+// In a specialized kernel the Type is a constant, which removes the switches below.
 #pragma once
 #include "core/rows.h"
 #include "core/sources.h"
@@ -10,19 +9,19 @@
 namespace torch_infotheory {
 namespace {
 
-// ---- numbers of two bytes ----
-__device__ __forceinline__ float widen_bfloat16(unsigned low_half) {
+// ---- 16-bit types ----
+__device__ __forceinline__ float bfloat16_to_float(unsigned low_half) {
   return __uint_as_float(low_half << 16);
 }
-__device__ __forceinline__ float widen_half(unsigned low_half) {
+__device__ __forceinline__ float half_to_float(unsigned low_half) {
   return __half2float(__ushort_as_half((unsigned short)(low_half)));
 }
-__device__ __forceinline__ unsigned short narrow(Type type, float x) {
+__device__ __forceinline__ unsigned short to_16_bits(Type type, float x) {
   return type == kHalf ? __half_as_ushort(__float2half_rn(x))
                        : __bfloat16_as_ushort(__float2bfloat16_rn(x));
 }
-// Two at once: one instruction where they have their own.
-__device__ __forceinline__ unsigned narrow(Type type, float a, float b) {
+// Two at once, which is a single instruction on devices that have one.
+__device__ __forceinline__ unsigned to_16_bits(Type type, float a, float b) {
   unsigned word;
   if (type == kHalf) {
     const __half2 pair = __floats2half2_rn(a, b);
@@ -34,22 +33,22 @@ __device__ __forceinline__ unsigned narrow(Type type, float a, float b) {
   return word;
 }
 
-// ---- one number ----
+// ---- one element ----
 template <class A>
-__device__ __forceinline__ A load_one(const void* data, Type type, int64_t i) {
+__device__ __forceinline__ A load_element(const void* data, Type type, int64_t i) {
   switch (type) {
     case kFloat:
       return A(static_cast<const float*>(data)[i]);
     case kDouble:
       return A(static_cast<const double*>(data)[i]);
     case kHalf:
-      return A(widen_half(static_cast<const unsigned short*>(data)[i]));
+      return A(half_to_float(static_cast<const unsigned short*>(data)[i]));
     default:
-      return A(widen_bfloat16(static_cast<const unsigned short*>(data)[i]));
+      return A(bfloat16_to_float(static_cast<const unsigned short*>(data)[i]));
   }
 }
 template <class A>
-__device__ __forceinline__ void store_one(void* data, Type type, int64_t i, A x) {
+__device__ __forceinline__ void store_element(void* data, Type type, int64_t i, A x) {
   switch (type) {
     case kFloat:
       static_cast<float*>(data)[i] = float(x);
@@ -58,15 +57,15 @@ __device__ __forceinline__ void store_one(void* data, Type type, int64_t i, A x)
       static_cast<double*>(data)[i] = double(x);
       break;
     default:
-      static_cast<unsigned short*>(data)[i] = narrow(type, float(x));
+      static_cast<unsigned short*>(data)[i] = to_16_bits(type, float(x));
   }
 }
 
-// ---- n numbers side by side: 16, 8 or 4 bytes, aligned to their size ----
+// ---- a pack: n contiguous elements of 16, 8 or 4 bytes in all, aligned to their size ----
 struct alignas(16) Pack {
   unsigned word[4];
 };
-// Only an access through a vector type stays one access; one through a struct may be split.
+// Through vector types, because the compiler may split an access through a struct.
 __device__ __forceinline__ Pack load_pack(const void* at, int bytes) {
   Pack x;
   if (bytes == 16) {
@@ -80,7 +79,7 @@ __device__ __forceinline__ Pack load_pack(const void* at, int bytes) {
   }
   return x;
 }
-// Gradients are not read again soon: they need not stay in the cache.
+// With a streaming hint, because gradients are not read again soon.
 __device__ __forceinline__ void store_pack(void* at, int bytes, const Pack& x) {
   if (bytes == 16)
     __stcs(static_cast<uint4*>(at), make_uint4(x.word[0], x.word[1], x.word[2], x.word[3]));
@@ -90,7 +89,7 @@ __device__ __forceinline__ void store_pack(void* at, int bytes, const Pack& x) {
     __stcs(static_cast<unsigned*>(at), x.word[0]);
 }
 template <int n, class A>
-__device__ __forceinline__ void widen(Type type, const Pack& from, A (&x)[n]) {
+__device__ __forceinline__ void unpack(Type type, const Pack& from, A (&x)[n]) {
   if (type == kFloat) {
 #pragma unroll
     for (int k = 0; k < n; ++k) x[k] = A(__uint_as_float(from.word[k & 3]));
@@ -101,17 +100,17 @@ __device__ __forceinline__ void widen(Type type, const Pack& from, A (&x)[n]) {
   } else if (type == kHalf) {
 #pragma unroll
     for (int k = 0; k < n; ++k)
-      x[k] = A(widen_half(k % 2 ? from.word[k / 2 & 3] >> 16 : from.word[k / 2 & 3]));
+      x[k] = A(half_to_float(k % 2 ? from.word[k / 2 & 3] >> 16 : from.word[k / 2 & 3]));
   } else {
 #pragma unroll
     for (int k = 0; k < n; ++k) {
       const unsigned word = from.word[k / 2 & 3];
-      x[k] = A(k % 2 ? __uint_as_float(word & 0xffff0000u) : widen_bfloat16(word));
+      x[k] = A(k % 2 ? __uint_as_float(word & 0xffff0000u) : bfloat16_to_float(word));
     }
   }
 }
 template <int n, class A>
-__device__ __forceinline__ Pack narrowed(Type type, const A (&x)[n]) {
+__device__ __forceinline__ Pack packed(Type type, const A (&x)[n]) {
   Pack to = {};
   if (type == kFloat) {
 #pragma unroll
@@ -124,7 +123,8 @@ __device__ __forceinline__ Pack narrowed(Type type, const A (&x)[n]) {
     }
   } else {
 #pragma unroll
-    for (int k = 0; k < n; k += 2) to.word[k / 2 & 3] = narrow(type, float(x[k]), float(x[k + 1]));
+    for (int k = 0; k < n; k += 2)
+      to.word[k / 2 & 3] = to_16_bits(type, float(x[k]), float(x[k + 1]));
   }
   return to;
 }

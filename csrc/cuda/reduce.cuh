@@ -1,11 +1,10 @@
-// reduce.cuh -- from the numbers of a row to its value and its totals, for every formula.
+// reduce.cuh -- reduces the classes of a row to its sums and these to its value, for every formula.
 //
-// As on the CPU: linear formulas read a row once, as moments relative to a moving reference; others
-// read it again for the terms. Knows sources and the names score, term, d_lq; must not know any
-// formula by name, or tensors. Read next: rows.cuh.
+// As on the CPU, a linear formula reads a row once and accumulates moments relative to a running
+// maximum; other formulas read the row again for their terms.
 #pragma once
+#include "cuda/operand.cuh"
 #include "cuda/target.cuh"
-#include "cuda/walk.cuh"
 
 namespace torch_infotheory {
 namespace {
@@ -13,13 +12,14 @@ namespace {
 template <class A>
 constexpr A kLargest = sizeof(A) == sizeof(float) ? A(FLT_MAX) : A(DBL_MAX);
 
-// From -largest a move would overflow; beyond this bound e^move is 0 anyway.
+// How much x - reference changes when the reference does. Bounded, because from -kLargest the
+// difference would overflow; beyond the bound e^shift is 0 anyway.
 template <class A>
-__device__ __forceinline__ A moved(A from, A to) {
+__device__ __forceinline__ A bounded_shift(A from, A to) {
   return Maximum()(-kLargest<A> / 4, from - to);
 }
 
-// ---- one reading ----
+// ---- first reading: moments ----
 // The moments of the classes that a thread has read.
 template <class A>
 struct ThreadMoments : Moments<A> {
@@ -31,81 +31,83 @@ struct ThreadMoments : Moments<A> {
       : Moments<A>{A(x.p), A(x.q), A(x.value), A(x.high_p), A(x.high_q)} {}
 
   template <class F, bool values>
-  __device__ __forceinline__ void move_to(A top_p, A top_q) {
-    shift<F, values>(*this, moved(high_p, top_p), moved(high_q, top_q));
-    high_p = top_p;
-    high_q = top_q;
+  __device__ __forceinline__ void set_references(A new_p, A new_q) {
+    shift<F, values>(*this, bounded_shift(high_p, new_p), bounded_shift(high_q, new_q));
+    high_p = new_p;
+    high_q = new_q;
   }
   template <class F>
-  __device__ __forceinline__ void take(ThreadMoments x) {
-    const A top_p = Maximum()(high_p, x.high_p), top_q = Maximum()(high_q, x.high_q);
-    move_to<F, F::linear>(top_p, top_q);
-    x.template move_to<F, F::linear>(top_p, top_q);
+  __device__ __forceinline__ void merge(ThreadMoments x) {
+    const A max_p = Maximum()(high_p, x.high_p), max_q = Maximum()(high_q, x.high_q);
+    set_references<F, F::linear>(max_p, max_q);
+    x.template set_references<F, F::linear>(max_p, max_q);
     p += x.p;
     q += x.q;
     value += x.value;
   }
 };
 
+// Includes x in the running maximum and returns the shift of the reference.
 template <int n, class A>
-__device__ __forceinline__ A raise(A& high, const A (&x)[n]) {
-  A top = high;
+__device__ __forceinline__ A update_max(A& max, const A (&x)[n]) {
+  A new_max = max;
 #pragma unroll
-  for (int k = 0; k < n; ++k) top = Maximum()(top, x[k]);
-  const A by = moved(high, top);
-  high = top;
-  return by;
+  for (int k = 0; k < n; ++k) new_max = Maximum()(new_max, x[k]);
+  const A shift = bounded_shift(max, new_max);
+  max = new_max;
+  return shift;
 }
 
-// The mass of one operand that is stated by logits.
+// sum = sum e^(x - max) of all logits so far.
 template <int n, class A>
-__device__ __forceinline__ void add_mass(A& high, A& mass, const A (&x)[n]) {
-  mass *= exp(raise(high, x));
-  A sum = 0;
+__device__ __forceinline__ void add_exp(A& max, A& sum, const A (&x)[n]) {
+  sum *= exp(update_max(max, x));
+  A pack_sum = 0;
 #pragma unroll
-  for (int k = 0; k < n; ++k) sum += exp(x[k] - high);
-  mass += sum;
+  for (int k = 0; k < n; ++k) pack_sum += exp(x[k] - max);
+  sum += pack_sum;
 }
 
-// The moments of n classes. `first`: of the part.
-template <class F, class Both, class At, int n, class A = typename Both::Number>
-__device__ __forceinline__ void add(ThreadMoments<A>& m, Both& rows, const Target<A>& target,
-                                    int64_t first, const At& at, const A (&x)[n], const A (&y)[n]) {
-  constexpr bool two = F::arity == 2;
-  A dp = 0, dq = 0;
-  if (rows.p.is_logits()) dp = raise(m.high_p, x);
-  if (two && rows.q.is_logits()) dq = raise(m.high_q, y);
-  if (rows.p.is_logits() || (two && rows.q.is_logits())) shift<F, true>(m, dp, dq);
+// Adds the moments of n classes; `first_class` is that of the segment.
+template <class F, class Reader, class Classes, int n, class A = typename Reader::Number>
+__device__ __forceinline__ void add_moments(ThreadMoments<A>& m, Reader& reader,
+                                            const Target<A>& target, int64_t first_class,
+                                            const Classes& classes, const A (&x)[n],
+                                            const A (&y)[n]) {
+  constexpr bool has_q = F::arity == 2;
+  A shift_p = 0, shift_q = 0;
+  if (reader.p.is_logits()) shift_p = update_max(m.high_p, x);
+  if (has_q && reader.q.is_logits()) shift_q = update_max(m.high_q, y);
+  if (reader.p.is_logits() || (has_q && reader.q.is_logits())) shift<F, true>(m, shift_p, shift_q);
   Prob<A> a[n], b[n];
-  rows.p.high = m.high_p;
-  rows.p.probabilities(x, a);
-  if (!rows.p.is_logits()) target.apply(a, first, at);
-  if constexpr (two) {
-    rows.q.high = m.high_q;
-    rows.q.probabilities(y, b);
+  reader.p.reference = m.high_p;
+  reader.p.probabilities(x, a);
+  if (!reader.p.is_logits()) target.mask_and_weight(a, first_class, classes);
+  if constexpr (has_q) {
+    reader.q.reference = m.high_q;
+    reader.q.probabilities(y, b);
   }
   A p = 0, q = 0, value = 0;
 #pragma unroll
   for (int k = 0; k < n; ++k) {
     p += a[k].p;
-    if constexpr (two) q += b[k].p;
-    value += F::term(a[k], two ? b[k] : a[k]);
+    if constexpr (has_q) q += b[k].p;
+    value += F::term(a[k], has_q ? b[k] : a[k]);
   }
   m.p += p;
   m.q += q;
   m.value += value;
 }
 
-// The moments of the team's threads become those of all of them.
 template <class F, bool values, bool p_is_read, class A>
-__device__ __forceinline__ void combine(const Team& team, ThreadMoments<A>& m) {
-  constexpr bool two = F::arity == 2;
-  A tops[] = {two ? m.high_q : m.high_p, m.high_p};
-  combine<two && p_is_read ? 2 : 1>(team, tops, Maximum());
-  m.template move_to<F, values>(two ? tops[1] : tops[0], two ? tops[0] : m.high_q);
-  A sums[] = {two ? m.q : m.p, two ? m.p : m.value, m.value};
-  combine<(two ? 1 : 0) + (p_is_read ? 1 : 0) + (values ? 1 : 0)>(team, sums, Sum());
-  if (two) {
+__device__ __forceinline__ void all_reduce(const ThreadGroup& group, ThreadMoments<A>& m) {
+  constexpr bool has_q = F::arity == 2;
+  A max[] = {has_q ? m.high_q : m.high_p, m.high_p};
+  all_reduce<has_q && p_is_read ? 2 : 1>(group, max, Maximum());
+  m.template set_references<F, values>(has_q ? max[1] : max[0], has_q ? max[0] : m.high_q);
+  A sums[] = {has_q ? m.q : m.p, has_q ? m.p : m.value, m.value};
+  all_reduce<(has_q ? 1 : 0) + (p_is_read ? 1 : 0) + (values ? 1 : 0)>(group, sums, Sum());
+  if (has_q) {
     m.q = sums[0];
     if (p_is_read) m.p = sums[1];
     if (values) m.value = sums[2];
@@ -115,62 +117,62 @@ __device__ __forceinline__ void combine(const Team& team, ThreadMoments<A>& m) {
   }
 }
 
-// ---- the second reading ----
+// ---- second reading: terms ----
 template <class A>
-struct Sums {
+struct TermSums {
   A p = 0, q = 0, value = 0, d_lp = 0, d_lq = 0;
-  Sums() = default;
-  __device__ __forceinline__ explicit Sums(const PartOfRow& x)
+  TermSums() = default;
+  __device__ __forceinline__ explicit TermSums(const PartOfRow& x)
       : p(x.p), q(x.q), value(x.value), d_lp(x.d_lp), d_lq(x.d_lq) {}
-  __device__ __forceinline__ void take(const Sums& x) {
+  __device__ __forceinline__ void merge(const TermSums& x) {
     p += x.p;
     q += x.q;
     value += x.value;
     d_lp += x.d_lp;
     d_lq += x.d_lq;
   }
-  template <bool masses, class F>
+  template <bool sum_probs, class F>
   __device__ __forceinline__ void add(const F& f, Prob<A> a, Prob<A> b) {
-    if constexpr (masses) p += a.p;
-    if constexpr (masses && F::arity == 2) q += b.p;
+    if constexpr (sum_probs) p += a.p;
+    if constexpr (sum_probs && F::arity == 2) q += b.p;
     value += f.term(a, b);
     d_lp += torch_infotheory::d_lp(f, a, b);
     if constexpr (F::arity == 2) d_lq += f.d_lq(a, b);
   }
 };
 
-// `masses`: unless both are logits, whose masses are 1.
-template <bool masses, class F, class Both, int n, class A = typename Both::Number>
-__device__ __forceinline__ void add_terms(const F& f, Sums<A>& s, const Both& rows, const A (&x)[n],
-                                          const A (&y)[n]) {
-  constexpr bool two = F::arity == 2;
+// Without `sum_probs` both operands are logits, whose probabilities sum to 1.
+template <bool sum_probs, class F, class Reader, int n, class A = typename Reader::Number>
+__device__ __forceinline__ void add_terms(const F& f, TermSums<A>& sums, const Reader& reader,
+                                          const A (&x)[n], const A (&y)[n]) {
+  constexpr bool has_q = F::arity == 2;
   Prob<A> a[n], b[n];
-  rows.p.probabilities(x, a);
-  if constexpr (two) rows.q.probabilities(y, b);
-  Sums<A> t;
+  reader.p.probabilities(x, a);
+  if constexpr (has_q) reader.q.probabilities(y, b);
+  TermSums<A> pack_sums;
 #pragma unroll
-  for (int k = 0; k < n; ++k) t.template add<masses>(f, a[k], two ? b[k] : a[k]);
-  s.take(t);
+  for (int k = 0; k < n; ++k) pack_sums.template add<sum_probs>(f, a[k], has_q ? b[k] : a[k]);
+  sums.merge(pack_sums);
 }
 template <class A>
-__device__ __forceinline__ void combine(const Team& team, Sums<A>& s) {
-  A all[] = {s.p, s.q, s.value, s.d_lp, s.d_lq};
-  combine<5>(team, all, Sum());
-  s.p = all[0], s.q = all[1], s.value = all[2], s.d_lp = all[3], s.d_lq = all[4];
+__device__ __forceinline__ void all_reduce(const ThreadGroup& group, TermSums<A>& s) {
+  A sums[] = {s.p, s.q, s.value, s.d_lp, s.d_lq};
+  all_reduce<5>(group, sums, Sum());
+  s.p = sums[0], s.q = sums[1], s.value = sums[2], s.d_lp = sums[3], s.d_lq = sums[4];
 }
 
-// ---- outcomes ----
-// Of a row, in double.
+// ---- from sums to the outcome of a row, in double ----
 template <class F, class A>
 __device__ __forceinline__ Outcome<double> outcome_of(const Rows& r, const Moments<A>& m) {
   return outcome<F>(Moments<double>{m.p, m.q, m.value, m.high_p, m.high_q}, r.p.kind == kLogits,
                     r.q.kind == kLogits);
 }
-// Given the sums of its terms too. `out` has the normalizers.
+// Completes an outcome that has only the normalizers.
 template <class A>
-__device__ __forceinline__ void add_terms(Outcome<double>& out, const Rows& r, const Sums<A>& s) {
-  out.mass_p = r.p.kind == kLogits ? 1 : double(s.p);
-  out.mass_q = r.q.kind == kLogits ? 1 : double(s.q);
+__device__ __forceinline__ void set_sums(Outcome<double>& out, const Rows& r,
+                                         const TermSums<A>& s) {
+  out.p_sum = r.p.kind == kLogits ? 1 : double(s.p);
+  out.q_sum = r.q.kind == kLogits ? 1 : double(s.q);
   out.d_lp = s.d_lp;
   out.d_lq = s.d_lq;
   out.value = with_nan<double>(s.value, s.p, s.q);

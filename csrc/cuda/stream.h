@@ -1,6 +1,6 @@
-// stream.h -- the device and the stream that torch would run on, and the errors of launches.
+// stream.h -- the current device and stream of torch, and the check for launch errors.
 //
-// Knows torch; includes c10/cuda only, for ATen/cuda wants the headers of every CUDA library.
+// Includes c10/cuda only, because ATen/cuda needs the headers of every CUDA library.
 #pragma once
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>

@@ -54,7 +54,7 @@ struct Options {
   bool is_reduced() const { return reduction != kNone && reduction != kTerms; }
   bool has_labels() const { return p_kind == kLabels; }
   bool saves_rows() const {
-    return !is_elementwise() && !picks(Kind(p_kind), Kind(q_kind), label_smoothing);
+    return !is_elementwise() && !gathers(Kind(p_kind), Kind(q_kind), label_smoothing);
   }
 };
 

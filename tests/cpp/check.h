@@ -14,14 +14,15 @@
 #include <utility>
 #include <vector>
 
-#include "core/rows.h"
+#include "cpu/kernels.h"
 
 namespace torch_infotheory {
 namespace {
 
 using Real = long double;
 
-// TI_TEST_EVERY=n runs every n-th case, because an emulated processor takes a hundred times as long.
+// TI_TEST_EVERY=n runs every n-th case, because an emulated processor takes a hundred times as
+// long.
 inline int every() {
   static const char* const set = getenv("TI_TEST_EVERY");
   static const int n = set ? std::max(atoi(set), 1) : 1;

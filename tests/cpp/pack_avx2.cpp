@@ -9,7 +9,7 @@
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 #endif
-#include "pack.inl"
+#include "pack.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #else

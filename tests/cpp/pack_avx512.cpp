@@ -11,7 +11,7 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,f16c")
 #endif
-#include "pack.inl"
+#include "pack.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #else

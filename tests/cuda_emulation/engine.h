@@ -24,7 +24,7 @@ extern Index thread_index, block_index, block_size, grid_size;
 using Place = std::source_location;
 
 // Runs `kernel` for every thread. Raises std::runtime_error if the launch is not valid, if threads
-// wait for others in vain, or if one of them called `fault`. CUDA_EMULATION_BLOCKS makes large
+// wait for others forever, or if one of them called `fault`. CUDA_EMULATION_BLOCKS makes large
 // grids smaller: kernels that loop over their work must take any grid.
 void run(unsigned grid, unsigned block, size_t shared, const std::function<void()>& kernel);
 

@@ -1,6 +1,6 @@
-// kernels.cu -- one kernel of every skeleton, for test_faults.py to compile with faults.
+// kernels.cu -- one instance of every kernel template, which test_faults.py compiles with faults.
+#include "cuda/forward.cuh"
 #include "cuda/histogram.cuh"
-#include "cuda/rows.cuh"
 #include "cuda/tables.cuh"
 
 namespace torch_infotheory {
@@ -10,10 +10,10 @@ namespace {
 #define ROWS (const __grid_constant__ DeviceRows)
 KERNEL forward_rows<JsDivergence, float, kFloat, kLogits, kLogits> ROWS;
 KERNEL forward_rows<CrossEntropy, float, kFloat, kLabels, kLogits> ROWS;
-KERNEL merge_parts<JsDivergence, Merge::kMoments> ROWS;
-KERNEL merge_parts<JsDivergence, Merge::kSums> ROWS;
-KERNEL merge_parts<JsDivergence, Merge::kRefined> ROWS;
-KERNEL merge_parts<CrossEntropy, Merge::kMoments> ROWS;
+KERNEL merge_segments<JsDivergence, Partials::kMoments> ROWS;
+KERNEL merge_segments<JsDivergence, Partials::kTermSums> ROWS;
+KERNEL merge_segments<JsDivergence, Partials::kRefinedSums> ROWS;
+KERNEL merge_segments<CrossEntropy, Partials::kMoments> ROWS;
 KERNEL refine_rows<JsDivergence> ROWS;
 KERNEL add_samples<CubicWindow>(const __grid_constant__ Histogram, bool);
 

@@ -1,7 +1,7 @@
-"""Faults planted into the kernels: the simulator, or a wrong value, tells of every one.
+"""Faults injected into the kernels: the simulator reports every one, or a value is wrong.
 
-So its silence on the kernels as they are means something. Each fault is one change of a line of
-csrc; a few kernels with it are compiled and run instead of the ones in the extension.
+This is why a run without reports means something. Each fault changes one line of csrc; a few
+kernels with it are compiled and run instead of those of the extension.
 """
 
 import os
@@ -27,29 +27,37 @@ HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 COMPILED = os.environ["FAKECUDA_PTX"].split(":")
 
-FAULTS = {  # file, what stands there, what the fault is
-    "parked_beyond_the_room": ("cuda/walk.cuh", "kKeep && i < room", "kKeep && i <= room"),
-    "read_beyond_the_room": ("cuda/walk.cuh", "kKept && i < room", "kKept && i <= room"),
-    "parked_with_another_team": ("cuda/walk.cuh", "int64_t(team.index) *", "0 *"),
+FAULTS = {  # file, text, replacement
+    "cached_beyond_the_end": (
+        "cuda/operand.cuh",
+        "kFill && i < cached_packs",
+        "kFill && i <= cached_packs",
+    ),
+    "read_beyond_the_cache": (
+        "cuda/operand.cuh",
+        "kRead && i < cached_packs",
+        "kRead && i <= cached_packs",
+    ),
+    "cache_of_another_group": ("cuda/operand.cuh", "int64_t(group.index) *", "0 *"),
     "label_bound": ("core/sources.h", "c < classes", "c <= classes"),
     "narrow_row_offset": (
-        "cuda/walk.cuh",
+        "cuda/operand.cuh",
         "index * d.strides[k][i]",
         "int(index) * int(d.strides[k][i])",
     ),
-    "row_bound": ("cuda/team.cuh", "first + index < units", "true"),
-    "alignment": ("cuda/walk.cuh", "(n - misaligned) % n", "(n - misaligned) % n / 2"),
-    "tail": ("cuda/walk.cuh", "i >= ragged ? -1", "i > ragged ? -1"),
-    "part_bound": (
-        "cuda/walk.cuh",
-        "left < g.part_classes ? left : g.part_classes",
-        "g.part_classes",
+    "row_bound": ("cuda/thread_group.cuh", "first + index < tasks", "true"),
+    "alignment": ("cuda/operand.cuh", "(n - misaligned) % n", "(n - misaligned) % n / 2"),
+    "tail": ("cuda/operand.cuh", "i >= singles ? -1", "i > singles ? -1"),
+    "segment_bound": (
+        "cuda/operand.cuh",
+        "left < g.segment_classes ? left : g.segment_classes",
+        "g.segment_classes",
     ),
-    "shuffle_mask": ("cuda/team.cuh", "0xffffffffu", "0x0000ffffu"),
+    "shuffle_mask": ("cuda/thread_group.cuh", "0xffffffffu", "0x0000ffffu"),
     "early_exit": (
-        "cuda/team.cuh",
-        "team.lanes <= kWarp)",
-        "team.lanes <= kWarp || threadIdx.x >= 96)",
+        "cuda/thread_group.cuh",
+        "group.size <= kWarp)",
+        "group.size <= kWarp || threadIdx.x >= 96)",
     ),
 }
 
@@ -69,7 +77,7 @@ def kernel_names(text: str) -> list[str]:
 
 
 def without_module(name: str) -> str:
-    """Mangled names hold the name of the file that an anonymous namespace belongs to."""
+    """Without the file name, which the mangled name of an anonymous namespace contains."""
     while found := re.search(r"(\d+)(?=_GLOBAL__N__)", name):
         name = name[: found.start()] + name[found.end() + int(found[1]) :]
     return name
@@ -131,8 +139,8 @@ def histogram(x: torch.Tensor) -> None:
 
 
 def exercise() -> None:
-    """A call of every skeleton: of a part of a warp, a block, several parts; large offsets."""
-    simulator.limit_blocks(2)  # so that a block has several turns
+    """Calls every kernel template: groups in a warp, blocks, several segments, large offsets."""
+    simulator.limit_blocks(2)  # so that a block has several tasks
     for rows, classes in ((40, 33), (70, 8), (5, 3000), (2, 20000)):
         x, y = random(rows, classes).float(), random(rows, classes, seed=1).float()
         js(x, y)

@@ -18,7 +18,7 @@ void launch(void (*kernel)(P...), const Geometry& g, Stream, const A&... a) {
   cuda_emulation::run(g.grid, g.block, g.shared, [&] { kernel(P(a)...); });
 }
 
-// More than needs no asking.
-inline size_t shared_memory() { return 64 * 1024; }
+// More than the default.
+inline size_t max_dynamic_shared() { return 64 * 1024; }
 
 }  // namespace torch_infotheory::device

@@ -1,0 +1,119 @@
+// arithmetic.h -- the arithmetic that a formula may use, on one number.
+//
+// cpu/simd/pack.h gives the same functions to a SIMD pack, dispatch/reference.h to a whole tensor,
+// so that a formula is written once.
+#pragma once
+#include <math.h>
+
+#include "core/compiler.h"
+
+// Everything here is compiled once per instruction set: without internal linkage the linker would
+// keep one copy, of any set.
+namespace torch_infotheory {
+namespace {
+
+TI_LANE float exp(float x) {
+#if defined(__CUDA_ARCH__)
+  float power;  // two instructions, where expf takes eight; below 2^-126 it is 0
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * 1.44269504f));
+  return power;
+#else
+  return ::expf(x);
+#endif
+}
+TI_LANE double exp(double x) { return ::exp(x); }
+TI_LANE float log(float x) { return ::logf(x); }
+TI_LANE double log(double x) { return ::log(x); }
+TI_LANE float select(bool test, float a, float b) { return test ? a : b; }
+TI_LANE double select(bool test, double a, double b) { return test ? a : b; }
+
+// p x, where a class of probability 0 contributes 0 whatever x is, infinite and NaN included. A NaN
+// in p is propagated.
+template <class V>
+TI_LANE V times0(V p, V x) {
+  return select(p == V(0), V(0), p * x);
+}
+
+// w / q with 0 / 0 = 0: the derivative by q where w = q d/dq vanishes together with q. A NaN in q
+// is propagated.
+template <class V>
+TI_LANE V over0(V w, V q) {
+  return select((q == V(0)) & (w == V(0)), V(0), w / q);
+}
+
+// The derivative by p: 0 where p is 0 and the slope is not finite.
+template <class V>
+TI_LANE V finite_at0(V p, V slope) {
+  return select((p == V(0)) & (slope - slope != V(0)), V(0), slope);
+}
+
+// 1 / k! - d / (k + 1)! + d^2 / (k + 2)! - ... to d^(last - k), where `term` is 1 / k!.
+template <int k, int last, class V>
+TI_LANE V exp_tail(V d, double term) {
+  if constexpr (k == last)
+    return V(term);
+  else
+    return V(term) - exp_tail<k + 1, last>(d, term / (k + 1)) * d;
+}
+// e^-d - 1 + d = d^2 / 2 - d^3 / 6 + ... >= 0 for |d| <= 1/2, to the last digit where the left side
+// cancels.
+template <int last = 14, class V>
+TI_LANE V exp_remainder(V d) {
+  return exp_tail<2, last>(d, 0.5) * d * d;
+}
+// ((1 + t) log(1 + t) + (1 - t) log(1 - t)) / 2 = t^2 / 2 + t^4 / 12 + t^6 / 30 + ... >= 0 for |t|
+// <= 1/4.
+template <int terms = 13, class V>
+TI_LANE V entropy_gap(V t) {
+  const V square = t * t;
+  V sum = V(0);
+  for (int k = terms; k > 0; --k) sum = (sum + V(1.0 / (2 * k * (2 * k - 1)))) * square;
+  return sum;
+}
+
+// The same two to the last digit of a float.
+template <class V>
+TI_LANE V near_exp_remainder(V d) {
+  return exp_remainder<9>(d);
+}
+template <class V>
+TI_LANE V near_entropy_gap(V t) {
+  return entropy_gap<6>(t);
+}
+
+// log((1 + w) / (1 - w)) = 2 w + 2 w^3 / 3 + ... for |w| <= 1/4, to the last digit of a float;
+// above 1/4 it is above what it is there.
+template <class V>
+TI_LANE V twice_atanh(V w) {
+  const V square = w * w;
+  V sum = V(2.0 / 13);
+  for (int k = 11; k > 0; k -= 2) sum = V(2.0 / k) + sum * square;
+  return sum * w;
+}
+
+// One form of a number where |d| is below the bound, the other elsewhere.
+template <class V>
+TI_LANE V near_or_far(V d, double bound, V near, V far) {
+  return select((d < V(bound)) & (d > V(-bound)), near, far);
+}
+
+// (x^a - 1) / a given log x, which is log x where a = 0.
+// Box and Cox (1964), An Analysis of Transformations.
+template <class V>
+TI_LANE V box_cox(V log_x, double a) {
+  if (a == 0) return log_x;
+  const V t = log_x * V(a);
+  V sum = V(1);  // (e^t - 1) / t, to the last digit where e^t - 1 cancels
+  for (int k = 15; k > 1; --k) sum = V(1) + sum * t * V(1.0 / k);
+  return near_or_far(t, 0.5, sum * log_x, (exp(t) - V(1)) * V(1 / a));
+}
+
+// p (x^a - 1) / a, given log x and p x^a, where p or x alone may be beyond the numbers.
+template <class V>
+TI_LANE V times_box_cox(V p, V log_x, double a, V p_by_power) {
+  if (a == 0) return times0(p, log_x);
+  return near_or_far(log_x * V(a), 0.5, p * box_cox(log_x, a), (p_by_power - p) * V(1 / a));
+}
+
+}  // namespace
+}  // namespace torch_infotheory

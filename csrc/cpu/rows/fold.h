@@ -1,0 +1,122 @@
+// fold.h -- the sums over the classes of a row group, relative to a reference that moves.
+#pragma once
+#include "cpu/rows/pair.h"
+
+namespace torch_infotheory {
+namespace {
+
+// Four sums in flight.
+template <class A>
+struct FourWay {
+  Pack<A> part[4];
+  TI_LANE
+  FourWay() {  // written out: gcc gives an implicit constructor the baseline instruction set
+    for (Pack<A>& x : part) x = Pack<A>(0);
+  }
+  TI_LANE void add(int k, Pack<A> x) { part[k] = part[k] + x; }
+  TI_LANE Pack<A> total() const { return (part[0] + part[1]) + (part[2] + part[3]); }
+};
+
+// A sum over the classes in each lane: the latest blocks in A, those before them in double, so that
+// no sum in A is long.
+template <class A>
+struct LaneSum {
+  Pack<A> now;
+  InDouble<A> before;
+  TI_LANE LaneSum() : now(0), before(0.) {}
+  TI_LANE void add(const FourWay<A>& block) { now = now + block.total(); }
+  TI_LANE void flush() {
+    before = all();
+    now = Pack<A>(0);
+  }
+  TI_LANE InDouble<A> all() const {
+    return map([](Pack<double> a, Pack<double> b) { return a + b; }, before, InDouble<A>(now));
+  }
+};
+
+// The sums of a formula: p, q and its terms; in a second pass the derivatives by log p and log q in
+// place of p and q.
+template <class A>
+struct RowSums {
+  static constexpr int blocks_in_float = 16;
+  LaneSum<A> p, q, value;
+  int blocks = 0;
+  TI_LANE RowSums() {}
+  TI_LANE void count_block() {
+    if (++blocks % blocks_in_float) return;
+    p.flush(), q.flush(), value.flush();
+  }
+};
+
+template <class F, class A>
+void fold_moments(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {
+  const F f = formula<F>(rows.r.parameter);
+  rows.template fold<F>(
+      first, n,
+      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+          __attribute__((always_inline)) {
+            FourWay<A> p_sum, q_sum, value;
+            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
+              const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
+              p_sum.add(k, x.p);
+              if constexpr (F::arity == 2) q_sum.add(k, y.p);
+              value.add(k, f.term(x, y));
+            });
+            s.p.add(p_sum);
+            if constexpr (F::arity == 2) s.q.add(q_sum);
+            s.value.add(value);
+          });
+}
+template <class F, class A>
+void fold_terms(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {
+  const F f = formula<F>(rows.r.parameter);
+  rows.template fold<F>(
+      first, n,
+      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+          __attribute__((always_inline)) {
+            FourWay<A> value, by_lp, by_lq;
+            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
+              const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
+              value.add(k, f.term(x, y));
+              by_lp.add(k, d_lp(f, x, y));
+              if constexpr (F::arity == 2) by_lq.add(k, f.d_lq(x, y));
+            });
+            s.value.add(value);
+            s.p.add(by_lp);
+            s.q.add(by_lq);
+          });
+}
+template <class F, class A>
+void fold_centered(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {
+  const F f = formula<F>(rows.r.parameter);
+  rows.template fold<F>(
+      first, n,
+      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+          __attribute__((always_inline)) {
+            FourWay<A> value;
+            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
+              value.add(k, f.centered(p.at(i, w), q.at(i, w)));
+            });
+            s.value.add(value);
+          });
+}
+
+// The moments after their references moved by dp and dq.
+template <class F, class A>
+void move_references(RowSums<A>& s, Pack<A> dp, Pack<A> dq) {
+  const auto move = [](auto v, auto p, auto by, auto score) { return shifted(v, p, by, score); };
+  const auto scale = [](auto v, auto by) { return v * by; };
+  const Pack<A> by_p = exp(dp), by_q = exp(dq);
+  if constexpr (F::linear) {
+    const Pack<A> score = F::score(dp, dq);
+    s.value.now = move(s.value.now, s.p.now, by_p, score);
+    s.value.before = map(move, s.value.before, s.p.before, InDouble<A>(by_p), InDouble<A>(score));
+  }
+  s.p.now = scale(s.p.now, by_p);
+  s.p.before = map(scale, s.p.before, InDouble<A>(by_p));
+  s.q.now = scale(s.q.now, by_q);
+  s.q.before = map(scale, s.q.before, InDouble<A>(by_q));
+}
+
+}  // namespace
+}  // namespace torch_infotheory

@@ -1,0 +1,177 @@
+// reduce.h -- from the classes of a row group to its moments and outcomes, for every formula.
+//
+// Linear formulas read a row once: moments relative to a moving reference, corrected when the
+// reference moves and once more when the normalizers are known. Other formulas read it a second
+// time, for the terms. Where a divergence comes out small, its row is read once more for the
+// centered term.
+#pragma once
+#include "cpu/rows/near.h"
+#include "cpu/rows/outputs.h"
+
+namespace torch_infotheory {
+namespace {
+
+// The reduction of a row group.
+template <class F, class A>
+struct Reduction {
+  using Lane = A;
+  Pair<A> rows;
+  int64_t at = 0;  // its first row, within the range
+  RowSums<A> sums;
+  OutcomesOfRange& out;
+
+  Reduction(const Rows& r, bool lanes_are_rows, A* panel_p, A* panel_q, OutcomesOfRange* results)
+      : rows(r, lanes_are_rows, panel_p, panel_q), out(*results) {}
+
+  bool has_panels() const { return rows.has_panels(); }
+  void move_to(const RowRange& range, int64_t j) {
+    at = j;
+    sums = RowSums<A>();
+    rows.move_to(range, j);
+  }
+  // The first pass.
+  void add_block(int64_t first, int64_t n) {
+    const Pack<A> dp = rows.p.update_max(rows.group, first, n),
+                  dq = F::arity == 2 ? rows.q.update_max(rows.group, first, n) : Pack<A>(0);
+    if (first > 0 && (any(dp < Pack<A>(0), dp) || any(dq < Pack<A>(0), dq)))
+      move_references<F>(sums, dp, dq);
+    add_moments(first, n);
+    sums.count_block();
+  }
+  void save_moments() {
+    if (rows.target.dense)  // otherwise these stay 0
+      save(out.p, sums.p), save(out.sum, sums.value), save(out.high_p, rows.p.high);
+    if constexpr (F::arity == 2) save(out.q, sums.q), save(out.high_q, rows.q.high);
+    begin_second_pass();
+  }
+  // The second pass, of formulas that are not linear.
+  void add_terms_of_block(int64_t first, int64_t n) {
+    fold_terms<F>(rows, first, n, sums);
+    sums.count_block();
+  }
+  // One more pass for divergences that came out small: their values by the centered term.
+  void reduce_centered(double* to) {
+    sums = RowSums<A>();
+    rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
+    rows.each_block([&](int64_t first, int64_t n) {
+      fold_centered<F>(rows, first, n, sums);
+      sums.count_block();
+    });
+    save(to, sums.value);
+  }
+  // The same from exact differences, without double, where has_near; and the sums of p - q.
+  void reduce_near(double* to, double* differences) {
+    const auto subtract = [](Pack<double> a, Pack<double> b) { return a - b; };
+    const auto lanes = [&](const double* numbers) { return in_lanes<A>(rows.group, numbers + at); };
+    Pack<A> shift_high, shift_low;
+    split(map(subtract, lanes(out.high_p), lanes(out.high_q)),
+          map(subtract, lanes(out.log_p), lanes(out.log_q)), shift_high, shift_low);
+    sums = RowSums<A>();
+    rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
+    rows.each_block([&](int64_t first, int64_t n) {
+      fold_near<F>(rows, first, n, shift_high, shift_low, sums);
+      sums.count_block();
+    });
+    save(to, sums.value), save(differences, sums.p);
+  }
+  void save_terms() { save(out.value, sums.value), save(out.d_lp, sums.p), save(out.d_lq, sums.q); }
+  // The outcomes of n rows from row `from` of the range on.
+  void finalize(int64_t from, int64_t n) {
+    if constexpr (F::linear)
+      outcomes(from, n);
+    else
+      out.propagate_nan(from, n);
+  }
+
+  // ---- a row that is cut: the sums of a part, and of all parts
+  void save_moments(PartOfRow& to) const {
+    to.high_p = double(rows.p.high.v[0]), to.high_q = double(rows.q.high.v[0]);
+    to.p = sums.p.all().total(), to.q = sums.q.all().total(), to.value = sums.value.all().total();
+  }
+  void save_terms(PartOfRow& to) const {
+    to.value = sums.value.all().total();
+    to.d_lp = sums.p.all().total(), to.d_lq = sums.q.all().total();
+  }
+  void merge(const PartOfRow* parts, int64_t n) {
+    Moments<double> all{0, 0, 0, parts[0].high_p, parts[0].high_q};
+    for (int64_t i = 1; i < n; ++i) {
+      all.high_p = parts[i].high_p > all.high_p ? parts[i].high_p : all.high_p;
+      all.high_q = parts[i].high_q > all.high_q ? parts[i].high_q : all.high_q;
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      Moments<double> x{parts[i].p, parts[i].q, parts[i].value, 0, 0};
+      shift<F>(x, parts[i].high_p - all.high_p, parts[i].high_q - all.high_q);
+      all.p += x.p, all.q += x.q, all.value += x.value;
+    }
+    out.p[0] = all.p, out.q[0] = all.q, out.sum[0] = all.value;
+    out.high_p[0] = all.high_p, out.high_q[0] = all.high_q;
+    begin_second_pass();
+  }
+  void add_terms(const PartOfRow* parts, int64_t n) {
+    if constexpr (!F::linear) {
+      out.value[0] = out.d_lp[0] = out.d_lq[0] = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        out.value[0] += parts[i].value;
+        out.d_lp[0] += parts[i].d_lp, out.d_lq[0] += parts[i].d_lq;
+      }
+    }
+  }
+
+ private:
+  // The sums of probabilities and, for linear formulas, of terms.
+  void add_moments(int64_t first, int64_t n) {
+    if constexpr (F::linear)
+      if (rows.target.dense) return fold_moments<F>(rows, first, n, sums);
+    Block<A> scratch;
+    sums.p.now = sums.p.now + rows.p.sum_of_block(rows.group, first, n, scratch);
+    if constexpr (F::arity == 2)
+      sums.q.now = sums.q.now + rows.q.sum_of_block(rows.group, first, n, scratch);
+  }
+  // Saves the sum of each lane, or of all lanes where they share a row.
+  TI_LANE void save(double* to, const LaneSum<A>& sum) const {
+    const InDouble<A> all = sum.all();
+    if (rows.group.lanes_are_rows)
+      all.store_lanes(to + at);
+    else
+      to[at] = all.total();
+  }
+  TI_LANE void save(double* to, Pack<A> reference) const {
+    if (rows.group.lanes_are_rows)
+      InDouble<A>(reference).store_lanes(to + at);
+    else
+      to[at] = double(reference.v[0]);
+  }
+  void outcomes(int64_t from, int64_t n) {
+    out.finalize<F>(from, n, rows.p.is_logits(), F::arity == 2 && rows.q.is_logits());
+  }
+  void begin_second_pass() {
+    if constexpr (!F::linear) {
+      outcomes(at, rows.group.rows);
+      rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
+      sums = RowSums<A>();
+    }
+  }
+};
+
+// All passes over row groups, in step, because the classes of contiguous rows share cache lines.
+template <class F, class A>
+void reduce(Reduction<F, A>* groups, int n) {
+  const auto each = [&](auto add) __attribute__((always_inline)) {
+    groups->rows.each_block([&](int64_t first, int64_t classes) {
+      for (int i = 0; i < n; ++i) add(groups[i], first, classes);
+    });
+  };
+  each([](Reduction<F, A>& group, int64_t first, int64_t classes) {
+    group.add_block(first, classes);
+  });
+  for (int i = 0; i < n; ++i) groups[i].save_moments();
+  if constexpr (!F::linear) {
+    each([](Reduction<F, A>& group, int64_t first, int64_t classes) {
+      group.add_terms_of_block(first, classes);
+    });
+    for (int i = 0; i < n; ++i) groups[i].save_terms();
+  }
+}
+
+}  // namespace
+}  // namespace torch_infotheory
