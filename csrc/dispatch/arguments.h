@@ -1,4 +1,4 @@
-// arguments.h -- checks and normalizes the arguments of the public ops; each error message once.
+// arguments.h -- checks the arguments of the public ops, and the dtype of their results.
 #pragma once
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
@@ -7,7 +7,8 @@
 #include <cmath>
 #include <string_view>
 
-#include "dispatch/reference.h"
+#include "dispatch/distributions.h"
+#include "dispatch/shapes.h"
 
 namespace torch_infotheory {
 
@@ -85,76 +86,6 @@ inline void check_reduction(const char* op, int64_t reduction) {
                     ": expected reduction to be 0 (none), 1 (mean) or 2 (sum), got ", reduction);
 }
 
-// The dimensions of t, wrapped and sorted.
-inline std::vector<int64_t> wrapped_dims(const char* op, const char* argument, at::IntArrayRef dims,
-                                         int64_t rank, const char* tensor_name,
-                                         c10::SymIntArrayRef shape) {
-  TORCH_CHECK(!dims.empty(), op, ": expected ", argument, " to name at least one dimension");
-  const int64_t n = std::max<int64_t>(rank, 1);  // a 0-d tensor has class dimension 0
-  std::vector<int64_t> wrapped;
-  for (const int64_t d : dims) {
-    TORCH_CHECK_INDEX(-n <= d && d < n, op, ": ", argument, " ", d, " is out of range for ",
-                      tensor_name, " of shape ", shape);
-    wrapped.push_back(d < 0 ? d + n : d);
-  }
-  std::sort(wrapped.begin(), wrapped.end());
-  TORCH_CHECK(std::adjacent_find(wrapped.begin(), wrapped.end()) == wrapped.end(), op,
-              ": a dimension appears twice in ", argument, " ", dims, " for ", tensor_name,
-              " of shape ", shape);
-  return wrapped;
-}
-inline std::vector<int64_t> wrapped_dims(const char* op, const char* argument, at::IntArrayRef dims,
-                                         const char* tensor_name, const Tensor& t) {
-  return wrapped_dims(op, argument, dims, t.dim(), tensor_name, t.sym_sizes());
-}
-// For two tensors that broadcast: the dimensions of the one with the higher rank.
-inline std::vector<int64_t> wrapped_dims(const char* op, at::IntArrayRef dims, const char* p_name,
-                                         const Tensor& p, const char* q_name, const Tensor& q) {
-  return p.dim() >= q.dim() ? wrapped_dims(op, "dim", dims, p_name, p)
-                            : wrapped_dims(op, "dim", dims, q_name, q);
-}
-
-inline void check_classes(const char* op, const Tensor& t, const std::vector<int64_t>& dims) {
-  for (const int64_t d : dims)
-    TORCH_CHECK(t.dim() == 0 || t.sym_size(d) != 0, op, ": expected at least one class, got ",
-                t.sym_sizes());
-}
-
-// The dimensions of a joint table: of x, of y and of both.
-struct TableDims {
-  std::vector<int64_t> x, y, both;
-  TableDims(const char* op, const Tensor& joint, at::IntArrayRef x_dim, at::IntArrayRef y_dim)
-      : x(wrapped_dims(op, "x_dim", x_dim, "joint", joint)),
-        y(wrapped_dims(op, "y_dim", y_dim, "joint", joint)),
-        both(x_then_y()) {
-    std::sort(both.begin(), both.end());
-    TORCH_CHECK(std::adjacent_find(both.begin(), both.end()) == both.end(), op, ": x_dim ", x_dim,
-                " and y_dim ", y_dim, " overlap for joint of shape ", joint.sym_sizes());
-  }
-  std::vector<int64_t> x_then_y() const {
-    std::vector<int64_t> all = x;
-    all.insert(all.end(), y.begin(), y.end());
-    return all;
-  }
-};
-
-// Counts divided by their sum, in float64, because float32 rounds large integers and the sum of a
-// half type overflows. A negative count makes its whole distribution NaN.
-inline Tensor normalized_counts(const Tensor& counts, at::IntArrayRef dims) {
-  const Tensor wide = counts.to(widest_type(counts.device())), x = at::where(wide < 0, NAN, wide);
-  Tensor total = x;
-  for (const int64_t d : dims) total = total.sum(d, /*keepdim=*/true);
-  return x / total;
-}
-
-// Reshaping a wrapper, such as a DTensor, may need data of other ranks. Torch communicates for a
-// copy but not for a view. Under torch.compile all tensors are wrappers, and the copy would remain
-// in the graph.
-inline bool is_wrapper(const Tensor& t) {
-  using c10::impl::TorchDispatchModeKey, c10::impl::TorchDispatchModeTLS;
-  return t.key_set().has(c10::DispatchKey::Python) &&
-         !TorchDispatchModeTLS::get_mode(TorchDispatchModeKey::FUNCTIONAL);
-}
 // Whether kernels can read the tensor: it is not a wrapper of a transform, a subclass or a tracer.
 inline bool is_plain_tensor(const Tensor& t) {
   using enum c10::DispatchKey;
@@ -173,41 +104,6 @@ inline void check_class_indices(const char* op, const Tensor& index, const c10::
                     " classes");
 }
 
-// Flattens consecutive dimensions.
-inline Tensor flattened(const Tensor& t, int64_t first, int64_t last) {
-  if (first == last || !is_wrapper(t)) return t.flatten(first, last);
-  c10::SymDimVector shape(t.sym_sizes());
-  for (; last > first; --last) {
-    shape[last - 1] = shape[last - 1] * shape[last];
-    shape.erase(shape.begin() + last);
-  }
-  return at::view_copy_symint(t, shape);
-}
-inline Tensor without(const Tensor& wrapper, int64_t dim_of_size_1) {
-  c10::SymDimVector shape(wrapper.sym_sizes());
-  shape.erase(shape.begin() + dim_of_size_1);
-  return at::view_copy_symint(wrapper, shape);
-}
-
-// Moves the joint table to the last two dimensions (x, y); all others are batch dimensions.
-inline Tensor as_table(const Tensor& joint, const TableDims& dims) {
-  const int64_t rank = joint.dim(), ny = int64_t(dims.y.size()), n = int64_t(dims.both.size());
-  const std::vector<int64_t> from = dims.x_then_y();
-  std::vector<int64_t> to(n);
-  for (int64_t i = 0; i < n; ++i) to[i] = rank - n + i;
-  const Tensor moved = from == to ? joint : joint.movedim(from, to);
-  if (n == 2) return moved;
-  return flattened(flattened(moved, rank - ny, rank - 1), rank - n, rank - ny - 1);
-}
-
-// Merges several dimensions into the last one; a view if the strides allow it.
-inline Tensor merged(const Tensor& t, const std::vector<int64_t>& dims) {
-  const int64_t k = int64_t(dims.size());
-  std::vector<int64_t> end(k);
-  for (int64_t i = 0; i < k; ++i) end[i] = t.dim() - k + i;
-  return flattened(t.movedim(dims, end), t.dim() - k, t.dim() - 1);
-}
-
 // The dtype of a result before autocast and `dtype`: integers count as float32.
 inline ScalarType stated_type(const Tensor& t) {
   return at::isIntegralType(t.scalar_type(), /*includeBool=*/true) ? at::kFloat : t.scalar_type();
@@ -221,73 +117,6 @@ inline ScalarType result_type(at::Device device, ScalarType promoted, optional<S
                       at::autocast::is_autocast_available(device.type()) &&  // not on meta
                       at::autocast::is_autocast_enabled(device.type());
   return dtype ? *dtype : widens ? at::kFloat : promoted;
-}
-
-// A tensor as it is passed to a row op, and its kind there: counts become probabilities.
-struct RowInput {
-  Tensor t;
-  string_view kind;
-};
-// `dims` refer to a tensor of `rank` dimensions, against which t broadcasts.
-inline RowInput row_input(const Tensor& t, string_view kind, std::vector<int64_t> dims,
-                          int64_t rank) {
-  if (!are_counts(kind)) return {t, kind};
-  for (int64_t& d : dims) d -= rank - t.dim();
-  std::erase_if(dims, [](int64_t d) { return d < 0; });
-  return {normalized_counts(t, dims), "probs"};
-}
-// Also sets the dtype of the result, because counts are converted to float64.
-inline RowInput row_input(const Tensor& t, string_view kind, const std::vector<int64_t>& dims,
-                          optional<ScalarType>& dtype) {
-  if (are_counts(kind)) dtype = result_type(t.device(), stated_type(t), dtype);
-  return row_input(t, kind, dims, t.dim());
-}
-inline std::pair<RowInput, RowInput> row_input(const Tensor& p, string_view p_kind, const Tensor& q,
-                                               string_view q_kind, const std::vector<int64_t>& dims,
-                                               optional<ScalarType>& dtype) {
-  if (are_counts(p_kind) || are_counts(q_kind))
-    dtype = result_type(p.device(), stated_type(p, q), dtype);
-  const int64_t rank = std::max(p.dim(), q.dim());
-  return {row_input(p, p_kind, dims, rank), row_input(q, q_kind, dims, rank)};
-}
-
-// Expands p and q to their common shape. A half operand that is repeated is converted to float32
-// first, so that its gradient is summed before it is rounded; nothing else is copied. Class
-// dimensions are never broadcast.
-inline std::pair<Tensor, Tensor> broadcast(const char* op, const Tensor& p, const Tensor& q,
-                                           at::IntArrayRef dims, optional<ScalarType>& dtype) {
-  TORCH_CHECK(p.device() == q.device(), op, ": expected one device, got ", p.device(), " and ",
-              q.device());
-  const auto p_sizes = p.sym_sizes(), q_sizes = q.sym_sizes();
-  if (p_sizes.equals(q_sizes)) return {p, q};
-  const int64_t rank = std::max(p.dim(), q.dim());
-  c10::SymDimVector common(rank, c10::SymInt(1));
-  for (int64_t d = 0; d < rank; ++d) {
-    const auto size = [&](const Tensor& t) {
-      return d < rank - t.dim() ? c10::SymInt(1) : t.sym_size(d - (rank - t.dim()));
-    };
-    const c10::SymInt a = size(p), b = size(q);
-    bool is_class = false;
-    for (const int64_t c : dims) is_class |= at::maybe_wrap_dim(c, rank) == d;
-    TORCH_CHECK(a == b || (!is_class && (a == 1 || b == 1)), op, ": expected p and q of one shape",
-                is_class ? " along dim" : " or shapes that broadcast", ", got p ", p_sizes,
-                " and q ", q_sizes);
-    common[d] = a == 1 ? b : a;
-  }
-  dtype = result_type(p.device(), at::result_type(p, q), dtype);
-  const auto expanded = [&](Tensor t) {
-    if (t.sym_sizes().equals(common)) return t;
-    if (t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16) t = t.to(at::kFloat);
-    for (int64_t d = t.dim() - 1; d >= 0 && is_wrapper(t); --d)
-      if (t.sym_size(d) == 1 && common[rank - t.dim() + d] != 1) t = without(t, d).unsqueeze(d);
-    return t.expand_symint(common);
-  };
-  return {expanded(p), expanded(q)};
-}
-
-inline Tensor keep_dims(Tensor value, const std::vector<int64_t>& dims) {
-  for (const int64_t d : dims) value = value.unsqueeze(d);
-  return value;
 }
 
 // Registers composite ops: for autograd; for vmap, because torch does not decompose the ops of

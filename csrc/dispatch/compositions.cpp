@@ -5,8 +5,9 @@
 #include <torch/library.h>
 
 #include "dispatch/devices.h"
-#include "dispatch/linear.h"
+#include "dispatch/linear_composition.h"
 #include "dispatch/maps.h"
+#include "dispatch/reference.h"
 
 namespace torch_infotheory {
 namespace {

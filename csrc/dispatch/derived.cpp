@@ -1,6 +1,6 @@
 // derived.cpp -- measures composed of row ops: perplexity, distances, the Renyi family, mixtures.
+#include "dispatch/distributions.h"
 #include "dispatch/measures.h"
-#include "dispatch/reference.h"
 
 namespace torch_infotheory {
 namespace {

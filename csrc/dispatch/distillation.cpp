@@ -1,9 +1,9 @@
 // distillation.cpp -- losses between a model and a teacher or a reference, composed of row ops.
 #include <torch/library.h>
 
+#include "dispatch/distributions.h"
 #include "dispatch/masks.h"
 #include "dispatch/measures.h"
-#include "dispatch/reference.h"
 
 namespace torch_infotheory {
 namespace {

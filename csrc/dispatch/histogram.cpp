@@ -6,8 +6,9 @@
 
 #include <torch/library.h>
 
-#include "dispatch/reference.h"
+#include "dispatch/devices.h"
 #include "dispatch/schemas.h"
+#include "dispatch/tensor_arithmetic.h"
 
 namespace torch_infotheory {
 namespace {

@@ -8,8 +8,9 @@
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
+#include "dispatch/dims.h"
+#include "dispatch/distributions.h"
 #include "dispatch/node.h"
-#include "dispatch/reference.h"
 #include "dispatch/schemas.h"
 
 namespace torch_infotheory {

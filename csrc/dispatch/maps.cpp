@@ -4,6 +4,8 @@
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
+#include "dispatch/dims.h"
+#include "dispatch/row_inputs.h"
 #include "dispatch/schemas.h"
 
 namespace torch_infotheory {

@@ -1,6 +1,7 @@
 // masks.h -- rows that a mask excludes from a loss.
 #pragma once
 #include "dispatch/arguments.h"
+#include "dispatch/dims.h"
 
 namespace torch_infotheory {
 namespace {

@@ -1,7 +1,9 @@
 // measures.h -- calls a row op with the arguments of a public measure.
 #pragma once
 #include "dispatch/arguments.h"
-#include "dispatch/reference.h"
+#include "dispatch/dims.h"
+#include "dispatch/distributions.h"
+#include "dispatch/row_inputs.h"
 #include "dispatch/schemas.h"
 
 namespace torch_infotheory {

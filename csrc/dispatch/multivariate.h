@@ -2,7 +2,6 @@
 #pragma once
 #include "dispatch/call.h"
 #include "dispatch/measures.h"
-#include "dispatch/reference.h"
 
 namespace torch_infotheory {
 namespace {

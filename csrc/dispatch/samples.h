@@ -1,6 +1,6 @@
 // samples.h -- samples of several variables along one dimension of each tensor.
 #pragma once
-#include "dispatch/arguments.h"
+#include "dispatch/dims.h"
 
 namespace torch_infotheory {
 namespace {

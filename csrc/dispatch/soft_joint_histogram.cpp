@@ -1,6 +1,7 @@
 // soft_joint_histogram.cpp -- the public op of soft histograms.
 #include <torch/library.h>
 
+#include "dispatch/arguments.h"
 #include "dispatch/histogram.h"
 #include "dispatch/samples.h"
 #include "dispatch/schemas.h"

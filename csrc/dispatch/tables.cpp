@@ -1,6 +1,7 @@
 // tables.cpp -- joint tables of labels: how often each combination of labels occurs.
 #include <torch/library.h>
 
+#include "dispatch/arguments.h"
 #include "dispatch/samples.h"
 #include "dispatch/schemas.h"
 #include "dispatch/signature.h"

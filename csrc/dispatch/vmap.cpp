@@ -6,7 +6,9 @@
 #include <ATen/functorch/BatchedTensorImpl.h>  // others need a JSON header that torch lacks
 #include <torch/library.h>
 
-#include "dispatch/reference.h"
+#include "dispatch/distributions.h"
+#include "dispatch/ops.h"
+#include "dispatch/shapes.h"
 
 namespace torch_infotheory {
 namespace {
