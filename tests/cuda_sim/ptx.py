@@ -43,4 +43,5 @@ def plain_names(mangled: Iterable[str]) -> list[str]:
     command = ["c++filt", *mangled]
     said = subprocess.run(command, env=PLAIN, capture_output=True, text=True, check=True).stdout
     names = re.sub(r"torch_infotheory::|\(anonymous namespace\)::|^void ", "", said, flags=re.M)
-    return [re.sub(r"\((?:DeviceRows|BlockTotals|Histogram).*$", "", name) for name in names.splitlines()]
+    arguments = r"\((?:DeviceRows|BlockTotals|Histogram).*$"
+    return [re.sub(arguments, "", name) for name in names.splitlines()]
