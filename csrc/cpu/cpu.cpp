@@ -10,7 +10,7 @@
 
 #include "core/sources.h"
 #include "cpu/huge_pages.h"
-#include "cpu/threads.h"
+#include "cpu/run_rows.h"
 #include "dispatch/call.h"
 #include "dispatch/devices.h"
 
