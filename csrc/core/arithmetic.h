@@ -1,7 +1,7 @@
 // arithmetic.h -- the arithmetic that a formula may use, on one number.
 //
-// cpu/simd/pack.h gives the same functions to a SIMD pack, dispatch/reference.h to a whole tensor,
-// so that a formula is written once.
+// cpu/simd/pack.h has the same functions for a SIMD pack, dispatch/tensor_arithmetic.h for a
+// tensor, so that a formula is written once.
 #pragma once
 #include <math.h>
 

@@ -57,6 +57,19 @@ struct Smoothing {
   TI_LANE Smoothing(double label_smoothing, int64_t classes)
       : kept(1 - label_smoothing), spread(label_smoothing / double(classes)) {}
 };
+// Only formulas that are linear in p have a loss target, because its log p is not defined.
+template <class A>
+struct TargetOptions {
+  const A* weight;
+  Smoothing smoothing;
+  bool is_plain;  // neither weights nor smoothing
+  bool is_dense;  // other classes than the label have a probability
+  TI_LANE explicit TargetOptions(const Rows& r)
+      : weight(r.classes ? static_cast<const A*>(r.weight) : nullptr),
+        smoothing(r.label_smoothing, r.classes),
+        is_plain(!r.weight && r.label_smoothing == 0),
+        is_dense(r.p.kind != kLabels || r.label_smoothing != 0) {}
+};
 
 // read(labels) with class indices in the integer type that holds them.
 template <class Read>

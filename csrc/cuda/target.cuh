@@ -6,19 +6,11 @@
 namespace torch_infotheory {
 namespace {
 
-// Only formulas that are linear in p have a target, because log p is not defined here.
 template <class A>
-struct Target {
-  const A* weight;
-  Smoothing smoothing;
-  bool is_plain;  // neither weights nor smoothing
-  bool is_dense;  // other classes than the label have a probability
+struct Target : TargetOptions<A> {
+  using TargetOptions<A>::weight, TargetOptions<A>::smoothing, TargetOptions<A>::is_plain;
+  __device__ __forceinline__ explicit Target(const Rows& r) : TargetOptions<A>(r) {}
 
-  __device__ __forceinline__ explicit Target(const Rows& r)
-      : weight(static_cast<const A*>(r.weight)),
-        smoothing(r.label_smoothing, r.classes),
-        is_plain(!r.weight && r.label_smoothing == 0),
-        is_dense(r.p.kind != kLabels || r.label_smoothing != 0) {}
   __device__ __forceinline__ A class_weight(int64_t c) const { return weight ? weight[c] : A(1); }
   // Weighted and smoothed p of n classes, 0 where there is no class.
   template <int n, class Classes>

@@ -1,4 +1,4 @@
-// tensor_arithmetic.h -- the functions that a formula may use (core/arithmetic.h), on a tensor or a number.
+// tensor_arithmetic.h -- the functions of core/arithmetic.h on a tensor or a number.
 //
 // Every where() below occurs twice: once for the value, and once to prevent 0 * inf in its
 // derivative.

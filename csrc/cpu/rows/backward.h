@@ -158,7 +158,7 @@ struct Gradient {
     rows.normalize({saved.high_p + j, saved.log_p + j}, {saved.high_q + j, saved.log_q + j});
   }
   void write_block(int64_t first, int64_t n) {
-    const bool plain = all_count && !r.g_per_class && (by_q || rows.target.plain);
+    const bool plain = all_count && !r.g_per_class && (by_q || rows.target.is_plain);
     const AccessPattern there = pattern(n);
     if (plain && !panel && to.type == own_type<A> && there.lane == 1)
       return vjp(first, n, {reinterpret_cast<A*>(memory(first)), there, false});

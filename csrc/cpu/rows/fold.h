@@ -48,57 +48,53 @@ struct RowSums {
   }
 };
 
-template <class F, class A>
-void fold_moments(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {
-  const F f = formula<F>(rows.r.parameter);
+// Calls add(k, p, q, sum_p, sum_q, value) for the packs of n classes, where k is that of FourWay,
+// and adds its sums to those of the rows.
+template <class F, class A, class Add>
+TI_LANE void fold_classes(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s, Add add) {
   rows.template fold<F>(
       first, n,
       [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
           __attribute__((always_inline)) {
-            FourWay<A> p_sum, q_sum, value;
+            FourWay<A> sum_p, sum_q, value;
             each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
               const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
-              p_sum.add(k, x.p);
-              if constexpr (F::arity == 2) q_sum.add(k, y.p);
-              value.add(k, f.term(x, y));
+              add(k, x, y, sum_p, sum_q, value);
             });
-            s.p.add(p_sum);
-            if constexpr (F::arity == 2) s.q.add(q_sum);
+            s.p.add(sum_p);
+            if constexpr (F::arity == 2) s.q.add(sum_q);
             s.value.add(value);
           });
+}
+template <class F, class A>
+void fold_moments(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {
+  const F f = formula<F>(rows.r.parameter);
+  fold_classes<F>(rows, first, n, s,
+                  [&](int k, const Prob<Pack<A>>& p, const Prob<Pack<A>>& q, FourWay<A>& sum_p,
+                      FourWay<A>& sum_q, FourWay<A>& value) __attribute__((always_inline)) {
+                    sum_p.add(k, p.p);
+                    if constexpr (F::arity == 2) sum_q.add(k, q.p);
+                    value.add(k, f.term(p, q));
+                  });
 }
 template <class F, class A>
 void fold_terms(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {
   const F f = formula<F>(rows.r.parameter);
-  rows.template fold<F>(
-      first, n,
-      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
-          __attribute__((always_inline)) {
-            FourWay<A> value, by_lp, by_lq;
-            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
-              const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
-              value.add(k, f.term(x, y));
-              by_lp.add(k, d_lp(f, x, y));
-              if constexpr (F::arity == 2) by_lq.add(k, f.d_lq(x, y));
-            });
-            s.value.add(value);
-            s.p.add(by_lp);
-            s.q.add(by_lq);
-          });
+  fold_classes<F>(rows, first, n, s,
+                  [&](int k, const Prob<Pack<A>>& p, const Prob<Pack<A>>& q, FourWay<A>& by_lp,
+                      FourWay<A>& by_lq, FourWay<A>& value) __attribute__((always_inline)) {
+                    value.add(k, f.term(p, q));
+                    by_lp.add(k, d_lp(f, p, q));
+                    if constexpr (F::arity == 2) by_lq.add(k, f.d_lq(p, q));
+                  });
 }
 template <class F, class A>
 void fold_centered(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {
   const F f = formula<F>(rows.r.parameter);
-  rows.template fold<F>(
-      first, n,
-      [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
-          __attribute__((always_inline)) {
-            FourWay<A> value;
-            each_pack(packs, whole, [&](int64_t i, int k, auto w) __attribute__((always_inline)) {
-              value.add(k, f.centered(p.at(i, w), q.at(i, w)));
-            });
-            s.value.add(value);
-          });
+  fold_classes<F>(rows, first, n, s,
+                  [&](int k, const Prob<Pack<A>>& p, const Prob<Pack<A>>& q, FourWay<A>&,
+                      FourWay<A>&, FourWay<A>& value)
+                      __attribute__((always_inline)) { value.add(k, f.centered(p, q)); });
 }
 
 // The moments after their references moved by dp and dq.

@@ -6,19 +6,12 @@
 namespace torch_infotheory {
 namespace {
 
-// The class weights and label smoothing of a loss target, applied to a block of p and to a block of
-// its derivative. Only formulas linear in p have one, so that log p is not needed.
+// Class weights and label smoothing, applied to a block of p and to a block of its derivative.
 template <class A>
-struct Target {
-  const A* weight;
-  Smoothing smoothing;
-  bool plain, dense;  // nothing to apply; more than the term of the label
-
-  Target(const Rows& r)
-      : weight(r.classes ? static_cast<const A*>(r.weight) : nullptr),
-        smoothing(r.label_smoothing, r.classes),
-        plain(!r.weight && r.label_smoothing == 0),
-        dense(r.p.kind != kLabels || r.label_smoothing != 0) {}
+struct Target : TargetOptions<A> {
+  using TargetOptions<A>::weight, TargetOptions<A>::smoothing, TargetOptions<A>::is_plain;
+  // Written out, because gcc compiles an inherited constructor for the baseline instruction set.
+  explicit Target(const Rows& r) : TargetOptions<A>(r) {}
 
   // The weights of one class per lane.
   TI_LANE Pack<double> weights_of(Indices places) const {
@@ -43,10 +36,10 @@ struct Target {
     }
   }
   void apply(const RowGroup& group, Block<A>& p, int64_t first, int64_t n) const {
-    if (!plain) apply(group, p.p, first, n, smoothing.kept, smoothing.spread);
+    if (!is_plain) apply(group, p.p, first, n, smoothing.kept, smoothing.spread);
   }
   void vjp(const RowGroup& group, A* d, int64_t first, int64_t n) const {
-    if (!plain) apply(group, d, first, n, smoothing.kept, 0);
+    if (!is_plain) apply(group, d, first, n, smoothing.kept, 0);
   }
 };
 
@@ -147,7 +140,7 @@ struct Pair {
     const bool two = r.q.data != nullptr;
     if (two && !q.is_plain(group)) return kNothing;
     if (p.kind == kLabels) return q.is_logits() && !r.weight ? kLabelsAndLogits : kNothing;
-    if (!p.is_plain(group) || !target.plain) return kNothing;
+    if (!p.is_plain(group) || !target.is_plain) return kNothing;
     if (p.kind == kWeights && q.is_logits()) return kWeightsAndLogits;
     if (two && p.kind != q.kind) return kNothing;
     return p.kind == kLogits ? kBothLogits : p.kind == kProbs ? kBothProbs : kNothing;

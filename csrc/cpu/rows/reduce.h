@@ -39,7 +39,7 @@ struct Reduction {
     sums.count_block();
   }
   void save_moments() {
-    if (rows.target.dense)  // otherwise these stay 0
+    if (rows.target.is_dense)  // otherwise these stay 0
       save(out.p, sums.p), save(out.sum, sums.value), save(out.high_p, rows.p.high);
     if constexpr (F::arity == 2) save(out.q, sums.q), save(out.high_q, rows.q.high);
     begin_second_pass();
@@ -121,7 +121,7 @@ struct Reduction {
   // The sums of probabilities and, for linear formulas, of terms.
   void add_moments(int64_t first, int64_t n) {
     if constexpr (F::linear)
-      if (rows.target.dense) return fold_moments<F>(rows, first, n, sums);
+      if (rows.target.is_dense) return fold_moments<F>(rows, first, n, sums);
     Block<A> scratch;
     sums.p.now = sums.p.now + rows.p.sum_of_block(rows.group, first, n, scratch);
     if constexpr (F::arity == 2)
