@@ -9,6 +9,8 @@ from ops import OPS, TOTALS, X_AND_Y, Op, assert_near, random, state
 from torch import Tensor
 from torch.autograd import grad
 
+from torch_infotheory.nn import functional as F
+
 SIZES = (1, 2, 7, 40)
 # What the rows hold in turn. The first ones fill a batch of 7, whose first row is one of those that
 # are computed twice.
@@ -119,3 +121,33 @@ def assert_alike(batch: list[Tensor], alone: list[Tensor], terms: float) -> None
             expected.masked_fill(gone, 0).cpu().double(),
             terms=terms if i else 1.0,
         )
+
+
+@pytest.mark.parametrize("shape", [(65536, 3), (97, 10, 67)], ids=str)
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "nll_loss", "weighted_nll_loss", "js_div"])
+def test_rounding_of_a_sum_over_many_rows(
+    loss: str, reduction: str, shape: tuple[int, ...], device: str
+) -> None:
+    """Rows are added pairwise: the rounding does not grow with their number."""
+    p, q = (random(*shape, seed=seed).to(device) for seed in (0, 1))
+    weight = (torch.arange(shape[1], dtype=torch.float64) + 1).to(device)
+    target = p.argmax(1)
+    target[::3] = -100
+    rows = {
+        "cross_entropy": lambda how: F.cross_entropy(p, target, reduction=how),
+        "nll_loss": lambda how: F.nll_loss(p, target, reduction=how),
+        "weighted_nll_loss": lambda how: F.nll_loss(p, target, weight, reduction=how),
+        "js_div": lambda how: F.js_div(p, q, dim=1, reduction=how),
+    }[loss]
+    values = rows("none").cpu().flatten().tolist()
+    counts = (target != -100).flatten()
+    if loss == "js_div":
+        divisor = float(len(values))
+    elif loss == "weighted_nll_loss":
+        divisor = math.fsum(weight[target.flatten()[counts]].tolist())
+    else:
+        divisor = float(counts.sum())
+    exact = math.fsum(values) / (divisor if reduction == "mean" else 1)
+    allowed = 1.5 * torch.finfo(torch.float64).eps  # one after the other, up to 2.7
+    assert float(rows(reduction)) == pytest.approx(exact, rel=allowed, abs=0)
