@@ -1,14 +1,14 @@
 // row.h -- the algebra of a row: what is summed over its classes, how the sums change with their
-// references, and what they come to.
+// references, and the results that follow from them.
 //
-// The same on every device: V is a number, or a pack with a row in each lane.
+// The same on every device. V is a number or a pack; all functions work lane by lane.
 #pragma once
 #include "core/formulas.h"
 
 namespace torch_infotheory {
 namespace {
 
-// a + b - sum, exactly.
+// a + b - sum, exactly, where `sum` is a + b rounded to nearest.
 // Knuth, The Art of Computer Programming, volume 2, theorem 4.2.2B.
 template <class V>
 TI_LANE V error_of_sum(V a, V b, V sum) {
@@ -16,19 +16,22 @@ TI_LANE V error_of_sum(V a, V b, V sum) {
   return (a - (sum - added)) + (b - added);
 }
 
-// Sums over the classes of a row. Logits are read relative to a reference, the highest so far:
-// `p` and `q` sum e^(x - high), `value` sums the terms of these.
+// Sums over the classes of a row. Of logits x, `p` and `q` sum e^(x - high), where the reference
+// `high` bounds the exponent but need not be the maximum; of other kinds they sum the probabilities,
+// and `high` is 0. `value` sums the terms of these numbers.
 template <class V>
 struct Moments {
   V p, q, value, high_p, high_q;
 };
 
-// The sum of linear terms after the references moved: by_p = e^dp, score = score(dp, dq).
+// The sum of linear terms after all log p moved by dp and all log q by dq: by_p = e^dp, score =
+// score(dp, dq).
 template <class V>
 TI_LANE V shifted(V value, V p, V by_p, V score) {
   return times0(by_p, value + p * score);
 }
-// The sums after the references moved by dp and dq.
+// The sums after the references of p and q decreased by dp and dq. The caller updates `high_p` and
+// `high_q`.
 template <class F, bool values = F::linear, class V>
 TI_LANE void shift(Moments<V>& s, V dp, V dq) {
   const V by_p = exp(dp);
@@ -49,9 +52,11 @@ template <class V>
 struct Outcome {
   V value;
   V high_p, log_p, high_q, log_q;  // the references, and the logarithms of the sums
-  V d_lp, d_lq;                    // totals of d / d log
+  V d_lp, d_lq;                    // totals of d / d log p and d / d log q
   V p_sum, q_sum;                  // of the probabilities in memory; 1 for logits
 };
+// The value and the totals are those of linear formulas; for others they are 0, and a second pass
+// computes them.
 template <class F, class V>
 TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
   Outcome<V> out;

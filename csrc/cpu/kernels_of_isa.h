@@ -50,7 +50,7 @@ const Kernels* row_kernels(List<F...>) {
 template <class F, class A>
 void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
   flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
-    if (SmallTables<A>::pays(r))
+    if (SmallTables<A>::is_faster(r))
       reduce_small_tables<F, A>(r, begin, end, scratch);
     else
       reduce_tables<F, A>(r, begin, end, scratch);
@@ -59,7 +59,7 @@ void table_forward(Rows& r, int64_t begin, int64_t end, double* scratch) {
 template <class F, class A>
 void table_backward(Rows& r, int64_t begin, int64_t end, double* scratch) {
   flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
-    if (SmallTables<A>::pays(r))
+    if (SmallTables<A>::is_faster(r))
       write_small_tables<F, A>(r, begin, end);
     else
       write_tables<F, A>(r, begin, end, scratch);

@@ -34,8 +34,8 @@ struct LaneSum {
   }
 };
 
-// The sums of a formula: p, q and its terms; in a second pass the derivatives by log p and log q in
-// place of p and q.
+// The sums of a formula: p, q and its terms. In the second pass `p` and `q` sum the derivatives by
+// log p and log q; in that of near.h `p` sums p - q.
 template <class A>
 struct RowSums {
   static constexpr int blocks_in_float = 16;
@@ -97,7 +97,7 @@ void fold_centered(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {
                       __attribute__((always_inline)) { value.add(k, f.centered(p, q)); });
 }
 
-// The moments after their references moved by dp and dq.
+// The moments after the references of p and q decreased by dp and dq.
 template <class F, class A>
 void move_references(RowSums<A>& s, Pack<A> dp, Pack<A> dq) {
   const auto move = [](auto v, auto p, auto by, auto score) { return shifted(v, p, by, score); };

@@ -6,9 +6,11 @@
 namespace torch_infotheory {
 namespace {
 
-// Stores the values of a range of rows and saves what backward needs.
+// Saves what backward needs of a range of rows. Stores their values or, where rows are reduced, adds
+// them to the sums that they belong to.
 template <class F>
 void save_outcomes(const Rows& r, const RowRange& range, OutcomesOfRange& x, const double* weight) {
+  // In the order of `Saved`, for p and for q.
   const double* const saved[] = {x.high_p, x.log_p, x.d_lp, x.high_q, x.log_q, x.d_lq};
   const int64_t bytes = range.n * sizeof(double);
   for (int i = 0; r.saved && i < kSavedNumbers * F::arity; ++i)
@@ -30,14 +32,15 @@ void add_label_terms(const Labels& labels, double kept, bool logits, OutcomesOfR
   if (!labels.all_count) out.clear_where_zero(labels.counting, labels.n);
 }
 
-// The work of a range besides its reduction: labels before it, outputs after it.
+// The work of a range of rows besides its reduction: labels are read before it; the terms of labels,
+// refinement of small divergences and outputs come after it.
 template <class F, class A>
-struct RowEpilogue {
+struct RangeWork {
   Rows& r;
   const Target<A> target;
   Labels labels;
 
-  explicit RowEpilogue(Rows& rows) : r(rows), target(rows) {}
+  explicit RangeWork(Rows& rows) : r(rows), target(rows) {}
   void begin(const RowRange& range) { labels.read(r, range, target); }
   void end(const RowRange& range, OutcomesOfRange& out) {
     if constexpr (takes_labels<F>)
@@ -51,7 +54,7 @@ struct RowEpilogue {
   }
 };
 
-// One term for each class.
+// The values of pointwise calls (core/rows.h), one for each class. Nothing is normalized or saved.
 template <class F, class A>
 void write_terms(Rows& r, int64_t begin, int64_t end) {
   const Write<A> out = writer<A>(r.value.type);
@@ -79,12 +82,15 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
   }
 }
 
+// One stage of few long rows. Units [begin, end) are segments in the first two stages and rows in the
+// last one.
 template <class F, class A>
 void forward_segments(Rows& r, int64_t begin, int64_t end) {
   OutcomesOfRange out;
   Reduction<F, A> group(r, false, nullptr, nullptr, &out);
   const auto move_to = [&](const RowRange& row) {
     group.move_to(row, 0);
+    // Every unit merges all parts of its row again, because that is cheap and needs no shared state.
     if (r.stage != Stage::kMoments) group.merge(r.parts + row.at.row * r.segments(), r.segments());
   };
   const auto each = [&](auto add, auto save) {
@@ -102,29 +108,31 @@ void forward_segments(Rows& r, int64_t begin, int64_t end) {
       each([&](int64_t first, int64_t n) { group.add_terms_of_block(first, n); },
            [&](PartOfRow& part) { group.save_terms(part); });
   if (r.stage != Stage::kFinish) return;
-  RowEpilogue<F, A> epilogue(r);
+  RangeWork<F, A> work(r);
   for (int64_t row = begin; row < end; ++row) {
     const RowIterator at(r, row);
     const RowRange range{at, 1};
-    epilogue.begin(range);
+    work.begin(range);
     move_to(range);
     group.add_terms(r.parts + row * r.segments(), r.segments());
     group.finalize(0, 1);
-    epilogue.end(range, out);
+    work.end(range, out);
   }
 }
 
+// All other calls, sums of elementwise values included.
 template <class F, class A>
 void forward_rows(Rows& r, int64_t begin, int64_t end) {
   Workspace<A> panels;
   OutcomesOfRange out;
-  const bool by_rows = RowGroup::pays(r);
+  const bool by_rows = RowGroup::prefers_rows(r);
   RowGroups<Reduction<F, A>> groups(r, by_rows, panels.p.data, panels.q.data, &out);
-  RowEpilogue<F, A> epilogue(r);
+  RangeWork<F, A> work(r);
   each_range(r, begin, end, [&](const RowRange& range) {
-    epilogue.begin(range);
+    work.begin(range);
     for (int64_t j = 0; j < range.n;) {
-      if (!by_rows && !epilogue.labels.counts(j)) {
+      // With a row per lane, ignored rows are reduced with the others and cleared afterwards.
+      if (!by_rows && !work.labels.counts(j)) {
         out.clear(j++);
         continue;
       }
@@ -132,7 +140,7 @@ void forward_rows(Rows& r, int64_t begin, int64_t end) {
       reduce(groups.group, n);
     }
     groups.group[0].finalize(0, range.n);
-    epilogue.end(range, out);
+    work.end(range, out);
   });
 }
 

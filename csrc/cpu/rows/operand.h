@@ -17,7 +17,8 @@ struct RowGroup {
   int64_t rows;  // 1, or up to the width of a pack
 
   explicit RowGroup(bool by_rows) : lanes_are_rows(by_rows), rows(1) {}
-  static bool pays(const Rows& r) {
+  // Whether a group should have a row in each lane.
+  static bool prefers_rows(const Rows& r) {
     const Operand& x = r.p.kind == kLabels ? r.q : r.p;
     if (r.rank == 0 || r.elementwise || r.sizes[r.rank - 1] < 2) return false;
     return x.class_stride == 1 ? r.classes <= kFewClasses : x.row_strides[r.rank - 1] == 1;

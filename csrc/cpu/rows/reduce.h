@@ -2,8 +2,7 @@
 //
 // Linear formulas read a row once: moments relative to a moving reference, corrected when the
 // reference moves and once more when the normalizers are known. Other formulas read it a second
-// time, for the terms. Where a divergence comes out small, its row is read once more for the
-// centered term.
+// time, for the terms. Rows whose divergence is small are read again by refine.h.
 #pragma once
 #include "cpu/rows/near.h"
 #include "cpu/rows/outputs.h"
@@ -11,7 +10,8 @@
 namespace torch_infotheory {
 namespace {
 
-// The reduction of a row group.
+// The reduction of a row group (operand.h): one row, or one row per lane. A is the type that is
+// computed with, float or double.
 template <class F, class A>
 struct Reduction {
   using Lane = A;
@@ -20,6 +20,7 @@ struct Reduction {
   RowSums<A> sums;
   OutcomesOfRange& out;
 
+  // With panels of null, rows are read where they are.
   Reduction(const Rows& r, bool lanes_are_rows, A* panel_p, A* panel_q, OutcomesOfRange* results)
       : rows(r, lanes_are_rows, panel_p, panel_q), out(*results) {}
 
@@ -33,13 +34,15 @@ struct Reduction {
   void add_block(int64_t first, int64_t n) {
     const Pack<A> dp = rows.p.update_max(rows.group, first, n),
                   dq = F::arity == 2 ? rows.q.update_max(rows.group, first, n) : Pack<A>(0);
+    // Before the first block there are no sums to rescale.
     if (first > 0 && (any(dp < Pack<A>(0), dp) || any(dq < Pack<A>(0), dq)))
       move_references<F>(sums, dp, dq);
     add_moments(first, n);
     sums.count_block();
   }
-  void save_moments() {
-    if (rows.target.is_dense)  // otherwise these stay 0
+  void finish_first_pass() {
+    // Labels add nothing here; add_label_terms does, once the normalizers are known.
+    if (rows.target.is_dense)
       save(out.p, sums.p), save(out.sum, sums.value), save(out.high_p, rows.p.high);
     if constexpr (F::arity == 2) save(out.q, sums.q), save(out.high_q, rows.q.high);
     begin_second_pass();
@@ -49,7 +52,8 @@ struct Reduction {
     fold_terms<F>(rows, first, n, sums);
     sums.count_block();
   }
-  // One more pass for divergences that came out small: their values by the centered term.
+  // One more pass, for small divergences: their values as sums of centered terms. Requires the
+  // normalizers in `out`.
   void reduce_centered(double* to) {
     sums = RowSums<A>();
     rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
@@ -59,7 +63,8 @@ struct Reduction {
     });
     save(to, sums.value);
   }
-  // The same from exact differences, without double, where has_near; and the sums of p - q.
+  // The same from exact differences, so that A may be float, and the sums of p - q. Requires
+  // has_near<F>(r).
   void reduce_near(double* to, double* differences) {
     const auto subtract = [](Pack<double> a, Pack<double> b) { return a - b; };
     const auto lanes = [&](const double* numbers) { return in_lanes<A>(rows.group, numbers + at); };
@@ -83,7 +88,7 @@ struct Reduction {
       out.propagate_nan(from, n);
   }
 
-  // ---- a row that is cut: the sums of a part, and of all parts
+  // ---- a row whose segments are reduced by several threads: the sums of a part, and of all parts
   void save_moments(PartOfRow& to) const {
     to.high_p = double(rows.p.high.v[0]), to.high_q = double(rows.q.high.v[0]);
     to.p = sums.p.all().total(), to.q = sums.q.all().total(), to.value = sums.value.all().total();
@@ -153,7 +158,8 @@ struct Reduction {
   }
 };
 
-// All passes over row groups, in step, because the classes of contiguous rows share cache lines.
+// The first and the second pass over n row groups in step, because the classes of contiguous rows
+// share cache lines.
 template <class F, class A>
 void reduce(Reduction<F, A>* groups, int n) {
   const auto each = [&](auto add) __attribute__((always_inline)) {
@@ -164,7 +170,7 @@ void reduce(Reduction<F, A>* groups, int n) {
   each([](Reduction<F, A>& group, int64_t first, int64_t classes) {
     group.add_block(first, classes);
   });
-  for (int i = 0; i < n; ++i) groups[i].save_moments();
+  for (int i = 0; i < n; ++i) groups[i].finish_first_pass();
   if constexpr (!F::linear) {
     each([](Reduction<F, A>& group, int64_t first, int64_t classes) {
       group.add_terms_of_block(first, classes);

@@ -34,7 +34,7 @@ bool refine_near(const Rows& r, const RowRange& range, OutcomesOfRange& out, boo
   }
   if (!any_near) return any_left;
   Panel<A> p, q;
-  Reduction<F, A> rows(r, RowGroup::pays(r), p.data, q.data, &out);
+  Reduction<F, A> rows(r, RowGroup::prefers_rows(r), p.data, q.data, &out);
   each_group_with(near, range, rows, [&](int64_t first, int64_t last) {
     rows.reduce_near(value, difference);
     for (int64_t j = first; j < last; ++j) {
@@ -77,7 +77,7 @@ void refine_small(const Rows& r, const RowRange& range, OutcomesOfRange& out) {
   if (!any_small) return;
   Panel<double> p, q;
   OutcomesOfRange exact;
-  Reduction<F, double> rows(r, RowGroup::pays(r), p.data, q.data, &exact);
+  Reduction<F, double> rows(r, RowGroup::prefers_rows(r), p.data, q.data, &exact);
   each_group_with(small, range, rows, [&](int64_t first, int64_t last) {
     reduce_small(rows);
     for (int64_t j = first; j < last; ++j)

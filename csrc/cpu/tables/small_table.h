@@ -22,7 +22,7 @@ struct SmallTables {
 
   explicit SmallTables(const Rows& rows)
       : r(rows), load_panel(panel_loader<A>(r.p.type)), high(0), low(0) {}
-  static bool pays(const Rows& r) {
+  static bool is_faster(const Rows& r) {
     return r.x_classes * r.classes <= kFewCells && r.classes < 2 * width && r.rank > 0 &&
            r.sizes[r.rank - 1] > 1;
   }
