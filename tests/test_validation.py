@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import test_linear
 import torch
 from ops import BASIC_CASES, Case, random
 from torch import Tensor
@@ -121,6 +122,36 @@ def test_losses_of_torch() -> None:
     functional.kl_div(probs.mT.log(), probs.mT.log(), **log_target)
     with pytest.raises(ValueError, match="kl_div: the log-probabilities target"):
         functional.kl_div(probs.mT.log(), logits.mT, **log_target)
+
+
+@pytest.mark.usefixtures("validation")
+@pytest.mark.parametrize("case", test_linear.CASES, ids=str)
+def test_losses_from_hidden_states(case: test_linear.Case) -> None:
+    """Only the target can state distributions."""
+    x = case.tensors(torch.float32)
+    value = case.ours(**x, **case.options)
+    torch_infotheory.set_validation(False)
+    assert torch.equal(value, case.ours(**x, **case.options))
+    torch_infotheory.set_validation(True)
+    if case.target in ("class_probs", "probs", "log_probs"):
+        x["target"] = x["target"] + 0.01
+        with pytest.raises(ValueError, match=f"^{case.ours.__name__}: the .* target.* total"):
+            case.ours(**x, **case.options)
+
+
+@pytest.mark.usefixtures("validation")
+@pytest.mark.parametrize("kind", ("logits", "log_probs", "probs", "best"))
+def test_distillation(kind: str) -> None:
+    logits = random(5, 4).float()
+    target: Any = test_linear.KINDS.get(kind, test_linear.KINDS["log_probs"])(random(5, 4).float())
+    if kind == "best":  # their total is less than 1
+        best = target.topk(2)
+        functional.distillation_loss(logits, (best.indices, best.values))
+        return
+    functional.distillation_loss(logits, target, kind=kind)
+    if kind != "logits":
+        with pytest.raises(ValueError, match="^distillation_loss: the .* target.* total"):
+            functional.distillation_loss(logits, target + 0.01, kind=kind)
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def set_validation(on: bool) -> None:
 
     With it, a tensor whose probabilities or log-probabilities have a negative entry or another
     total than 1 is a `ValueError` that shows the first such distribution and its total. A total
-    may be off by rounding: 8 epsilon of the data type, and C / 500 more for C classes, because the
-    softmax of torch is. Counts must not be negative, nor all 0. Logits always state a distribution.
+    may be off by 8 + C / 500 epsilon of the data type for C classes, because torch's softmax is.
+    Counts must not be negative, nor all 0. Logits always state a distribution.
     For a single call, ``validate=True`` or ``False`` decides.
 
     The check reads the tensors once more and, on a GPU, waits for them; off, which is the default,

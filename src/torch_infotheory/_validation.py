@@ -8,14 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Where a call says how a tensor states distributions. Losses of torch fix it.
+# How a tensor states distributions: what an argument of the call says, or always the same.
 _KIND_OF = {"p": "kind", "q": "q_kind", "joint": "kind", "input": "kind", "target": "target_kind"}
-_FIXED_KINDS = {
+_KIND_IN = {
     "cross_entropy_loss": {"input": "logits", "target": "probs"},
     "nll_loss": {"input": "log_probs", "target": "labels"},
     "kl_div": {"input": "log_probs"},
     "binary_entropy": {},  # each entry is a distribution of its own
+    # The input is hidden states or logits.
+    "linear_cross_entropy": {"target": "probs"},
+    "linear_entropy": {},
+    "linear_kl_div": {"target": "kind"},
+    "linear_js_div": {"target": "kind"},
+    "distillation_loss": {"target": "kind"},
 }
+# With these, the target is hidden states or some of the classes.
+_OF_THE_TARGET = ("target_weight", "target_classes")
+_CLASSES_SECOND = ("cross_entropy_loss", "nll_loss", "linear_cross_entropy")
 _DIMS = ("dim", "x_dim", "y_dim", "z_dim", "dims")
 
 
@@ -35,17 +44,20 @@ def check(called: str, op: str, given: dict[str, Any]) -> None:
 def _kind(op: str, name: str, given: dict[str, Any]) -> str | None:
     if op == "kl_div" and name == "target":
         return "log_probs" if given["log_target"] else "probs"
-    if op in _FIXED_KINDS:
-        return _FIXED_KINDS[op].get(name)
+    if name == "target" and any(given.get(other) is not None for other in _OF_THE_TARGET):
+        return None
+    if op in _KIND_IN:
+        kind = _KIND_IN[op].get(name)
+        return given.get(kind, kind) if kind else None
     return given.get(_KIND_OF[name]) or given.get("kind")
 
 
 def _dims(op: str, given: dict[str, Any]) -> list[int]:
     """The class dimensions of a call."""
     dims = [d for name in _DIMS for d in given.get(name, ())]
-    # torch's losses have the classes in the second dimension; kl_div has none, and is used with the
-    # last one.
-    return dims or [1 if op != "kl_div" and given["input"].dim() > 1 else -1]
+    # The losses without the argument have the classes in the last dimension, unless torch's have
+    # them in the second.
+    return dims or [1 if op in _CLASSES_SECOND and given["input"].dim() > 1 else -1]
 
 
 def _check_numbers(function: str, name: str, x: Tensor, dims: list[int], kind: str) -> None:
