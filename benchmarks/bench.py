@@ -183,7 +183,8 @@ def write_in_a_process(
     """
     script = str(tree / "benchmarks" / Path(__file__).name)
     command = [sys.executable, script, *given, "--child", str(part), str(path.resolve())]
-    subprocess.run(command, env=os.environ | variables | {"PYTHONPATH": str(tree)}, check=True)
+    variables["PYTHONPATH"] = str(tree / "src")
+    subprocess.run(command, env=os.environ | variables, check=True)
 
 
 # Large blocks come from the system and go back to it at once, so that the resident memory tells.

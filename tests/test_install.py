@@ -223,16 +223,18 @@ def test_an_old_compiler_is_refused_at_once(tmp_path: Path) -> None:
     ):
         done = run(sys.executable, "setup.py", "--version", cwd=ROOT, CXX=command)
         assert done.returncode == 1
-        assert done.stderr.startswith(text) and done.stderr.count("\n") == 1
+        # A build of torch for CUDA warns on its own where there is no GPU.
+        lines = [line for line in done.stderr.splitlines() if "cpp_extension.py" not in line]
+        assert len(lines) == 1 and lines[0].startswith(text)
 
 
 def test_the_sdist_is_the_repository(tmp_path: Path) -> None:
     """What the package, the library, the tests and the site are built from, and nothing else."""
     listed = run("git", "ls-files", "-z", cwd=ROOT)
-    if listed.returncode != 0:
+    tracked = {name for name in listed.stdout.split("\0") if (ROOT / name).is_file()}
+    if "setup.py" not in tracked:
         pytest.skip("this is not a clone of the repository")
     tree = tmp_path / "tree"  # setup.py writes where it runs
-    tracked = {name for name in listed.stdout.split("\0") if (ROOT / name).is_file()}
     for name in tracked:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tree / name)

@@ -41,7 +41,8 @@ def dense(x, y, bins, range=None, kernel="cubic", mask=None) -> Tensor:
             low, high = kept.amin(-1, True), kept.amax(-1, True)
         else:
             low, high = range[i]
-        unit = (v.clamp(low, high) - low) / (high - low)
+        inside = torch.where(v < low, low, torch.where(v > high, high, v))
+        unit = (inside - low) / (high - low)
         place = INSIDE[kernel] + unit * (bins - 1 - 2 * INSIDE[kernel])
         weights.append(window(place.unsqueeze(-1) - torch.arange(bins), kernel))
     a, b = weights

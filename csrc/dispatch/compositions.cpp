@@ -73,7 +73,8 @@ Tensor backward(const Tensor& g, const Operands& x, const Tensor& saved, const O
   const Wide<F, exported> wide(x);
   const Operands operands = wide.operands();
   const Tensor gradient = reference<F>(operands, x, o, saved).gradient(g, wrt == kWrtQ);
-  return allocate_gradient<F, c10::SymInt>(x.input(wrt)).copy_(gradient);
+  // Not copy_, which must not be in a graph of torch.compile from torch 2.14 on.
+  return at::copy(allocate_gradient<F, c10::SymInt>(x.input(wrt)), gradient);
 }
 
 // All logits at once, not in blocks, because a tracer does not know how many rows count.

@@ -153,7 +153,7 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
         at::where(gone, -INFINITY, at::where(gone, 0., a.log()) * alpha + b.log() * (1 - alpha));
     const Tensor power = (exponent.logsumexp(a.dim) - total.log()) / (alpha - 1);
     const Tensor correction = (excess / total).detach();
-    value = at::where(agree, (power + correction).clamp_min(0), power);
+    value = at::where(agree, at_least(power + correction, 0), power);
   }
   value = at::where((total + excess).isnan(), NAN, value);
   const Tensor out = (value * unit).to(result_type(p.device(), stated_type(p, q), dtype));

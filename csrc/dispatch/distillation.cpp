@@ -11,7 +11,7 @@ namespace {
 // The teacher's top classes, and the remaining probability as one more class.
 Tensor with_rest(const Tensor& log_probs) {
   const Tensor x = log_probs.to(widest_type(log_probs.device()));
-  const Tensor rest = at::log1p(-x.exp().sum(-1, /*keepdim=*/true).clamp_max(1));
+  const Tensor rest = at::log1p(-at_most(x.exp().sum(-1, /*keepdim=*/true), 1));
   return at::cat({x, rest}, -1);
 }
 // The model's logits of the same classes; the logit of the rest is logsumexp of all other classes.
@@ -39,8 +39,8 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
                     "'");
   TORCH_CHECK(input.dim() > 0 && input.sym_size(-1) != 0, op,
               ": expected at least one class, got input ", input.sym_sizes());
-  const ScalarType type = result_type(
-      input.device(), c10::promoteTypes(input.scalar_type(), target.scalar_type()), dtype);
+  const ScalarType promoted = c10::promoteTypes(input.scalar_type(), target.scalar_type()),
+                   type = result_type(input.device(), promoted, dtype);
   const bool states_logits = kind_of(op, kind, "'probs', 'log_probs' or 'logits'") == kLogits;
   const string_view model_kind = "logits", teacher_kind = target_classes ? "log_probs" : kind;
   Tensor model = tempered(input, temperature), teacher = target;
@@ -82,7 +82,7 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
     return divergence == "js" ? pair_value<JsDivergence>(op, reverse, o, false, value_type)
                               : pair_value<KlDivergence>(op, reverse, o, false, value_type);
   };
-  return rows.reduce(value, reduction, type, type);
+  return rows.reduce(value, reduction, type, promoted);
 }
 
 // e^d - 1 - d, in double; a series near 0, where the difference cancels.

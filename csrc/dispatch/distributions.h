@@ -14,6 +14,11 @@
 namespace torch_infotheory {
 namespace {
 
+// max(x, least) and min(x, most), with a gradient of 1 at equality. From torch 2.14 on, that of
+// clamp is 0 there.
+inline Tensor at_least(const Tensor& x, double least) { return at::where(x < least, least, x); }
+inline Tensor at_most(const Tensor& x, double most) { return at::where(x > most, most, x); }
+
 // At least float32, as in the kernels.
 inline Tensor widened(const Tensor& x) {
   return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);

@@ -5,6 +5,7 @@
 
 #include "dispatch/arguments.h"
 #include "dispatch/dims.h"
+#include "dispatch/distributions.h"
 #include "dispatch/row_inputs.h"
 #include "dispatch/schemas.h"
 
@@ -88,9 +89,9 @@ Tensor pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
 Tensor positive_pointwise_mutual_information(const Tensor& joint, at::IntArrayRef x_dim,
                                              at::IntArrayRef y_dim, string_view kind,
                                              optional<double> base, optional<ScalarType> dtype) {
-  return pmi("positive_pointwise_mutual_information", joint, x_dim, y_dim, kind, base,
-             /*normalized=*/false, dtype)
-      .clamp_min(0);
+  return at_least(pmi("positive_pointwise_mutual_information", joint, x_dim, y_dim, kind, base,
+                      /*normalized=*/false, dtype),
+                  0);
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {
