@@ -18,16 +18,20 @@
 namespace torch_infotheory {
 namespace {
 
-// The maximum size of the logits of a block in bytes, unless it would have fewer rows than
-// kFewRows. Each block reads and writes the whole gradient of the weight, which costs as much as
-// multiplying 8 rows on a CPU and more where products are faster. Therefore blocks are as large as
-// memory allows rather than as small as a cache.
-constexpr int64_t kBlockBytes = int64_t(32) << 20, kFewRows = 16;
+// The maximum size of the logits of a block and their gradient or those of a teacher in bytes,
+// unless it would have fewer rows than kFewRows. Each block reads and writes the whole gradient of the weight, which costs as
+// much as multiplying 8 rows on a CPU and more where products are faster. Therefore blocks are as
+// large as memory allows rather than as small as a cache.
+constexpr int64_t kBlockBytes = int64_t(64) << 20, kFewRows = 16;
 
-// Depends on sizes only, so that results are reproducible. All blocks but the last have this size.
-int64_t rows_of_block(int64_t rows, int64_t logits, ScalarType type, int64_t asked) {
-  if (asked > 0) return std::max<int64_t>(std::min(asked, rows), 1);
-  const int64_t bytes = std::max<int64_t>(logits * int64_t(c10::elementSize(type)), 1);
+// Depends on sizes and options only, so that results are reproducible. All blocks but the last have
+// this size.
+int64_t rows_of_block(int64_t rows, const LinearTensors& x, const LinearOptions& o) {
+  if (o.chunk > 0) return std::max<int64_t>(std::min(o.chunk, rows), 1);
+  const int64_t logits = x[kWeight].numel() / std::max<int64_t>(x[kWeight].size(-1), 1),
+                matrices = o.has_teacher() || !overwrites_logits(x, o) ? 2 : 1,
+                bytes = std::max<int64_t>(
+                    logits * matrices * int64_t(c10::elementSize(exact_type(x))), 1);
   const int64_t most = std::max(kBlockBytes / bytes, kFewRows);
   const int64_t blocks = std::max<int64_t>((rows + most - 1) / most, 1);
   return std::max<int64_t>((rows + blocks - 1) / blocks, 1);
@@ -50,8 +54,7 @@ LinearResults run_blocks(const LinearTensors& x, const LinearOptions& o, const T
   const int64_t all = x[kStates].size(0);
   check_labels(x, o);
   Block block(counting_rows(x, o), all);
-  const int64_t most = rows_of_block(
-      block.rows, x[kWeight].numel() / std::max<int64_t>(x[kWeight].size(-1), 1), exact, o.chunk);
+  const int64_t most = rows_of_block(block.rows, x, o);
   block.size = std::min(most, block.rows);
   Head model(x, o, kStates, block);
   optional<Head> teacher;
@@ -83,14 +86,8 @@ LinearResults run_blocks(const LinearTensors& x, const LinearOptions& o, const T
     const Tensor grad_value = g.defined() ? block.select(g) : at::ones_like(v);
     // The gradient of the model's logits, or of the target. (clang < 16 cannot capture a binding.)
     const auto backward = [&, &saved = saved](bool to_model, const Tensor& out) {
-      const int64_t wrt = to_model != bool(o.model_is_p);
-      if constexpr (is_among<F>(RowFormulas{}))
-        if (out.defined()) {
-          const auto write = gradient_writer_cpu(index_of<F>(RowFormulas{}));
-          write(grad_value, pair.operands(), saved, rows, wrt, out);
-          return out;
-        }
-      return RowLoss<F>::backward(grad_value, pair, saved, rows, wrt);
+      return RowLoss<F>::backward(grad_value, pair, saved, rows, to_model != bool(o.model_is_p),
+                                  out);
     };
     const Tensor grad_model =
         o.wanted & kModelOperands ? backward(true, model.gradient_buffer()) : Tensor();

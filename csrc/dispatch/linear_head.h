@@ -53,6 +53,17 @@ inline bool rounds_factors() {
   return at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::MEDIUM;
 }
 
+// Whether gradients of logits can be written into memory of ours. Not under a mode, such as that of
+// sharded classes, because it has to intercept the row op.
+inline bool may_write_gradients(const Tensor& states) {
+  return states.is_cpu() && !c10::impl::dispatch_mode_enabled();
+}
+// Whether the gradient of the logits of a block replaces them unless other gradients depend on
+// them. The derivative of softcap needs both.
+inline bool overwrites_logits(const LinearTensors& x, const LinearOptions& o) {
+  return may_write_gradients(x[kStates]) && !o.softcap;
+}
+
 // Elements of a 16-bit weight that are converted at a time, so that they are still in the cache
 // when they are multiplied.
 constexpr int64_t kConvertedElements = int64_t(1) << 18;
@@ -72,12 +83,15 @@ class Head {
     if (x[first + 2].defined()) bias = x[first + 2].flatten().to(exact);
     const auto like = weight.options().dtype(exact);
     buffer = at::empty({block.size, weight.size(0)}, like);
-    // Not under a mode, such as that of sharded classes, because it has to intercept the row op.
-    if (states.is_cpu() && !c10::impl::dispatch_mode_enabled() &&
+    if (may_write_gradients(states) &&
         (o.wants(first) || o.wants(first + 1) || o.wants(first + 2))) {
       // The derivative of softcap and the sum for a bias need the exact type.
-      const bool as_factor = rounds_factors() && !o.softcap && !o.wants(first + 2);
-      grad_logits = at::empty(buffer.sizes(), like.dtype(as_factor ? factor : exact));
+      const bool as_factor =
+          rounds_factors() && factor != exact && !o.softcap && !o.wants(first + 2);
+      const bool two = o.wanted & kModelOperands && o.wanted & kTargetOperands;
+      grad_logits = as_factor || two || !overwrites_logits(x, o)
+                        ? at::empty(buffer.sizes(), like.dtype(as_factor ? factor : exact))
+                        : buffer;
     }
     if (o.wants(first)) grad_states = block.output(states.sizes(), like);
     // Overwritten by the first block, accumulated by the others.
@@ -99,29 +113,31 @@ class Head {
     if (o.softcap) z.tanh_().mul_(o.softcap / o.temperature);
     return split_positions(z);
   }
-  // Memory for the gradient of these logits. It is reused by all blocks, because the first touch of
-  // fresh memory takes longer than the gradient: 13 ms instead of 6 for 262 rows of 32,000 classes.
-  // Undefined if the op has to allocate it.
+  // Memory for the gradient of these logits, that of the logits where nothing else reads them. It
+  // is reused by all blocks, because the first touch of fresh memory takes longer than the
+  // gradient: 13 ms instead of 6 for 262 rows of 32,000 classes. Undefined if the op has to
+  // allocate it.
   Tensor gradient_buffer() const {
     return grad_logits.defined() ? split_positions(grad_logits.narrow(0, 0, z.size(0))) : Tensor();
   }
-  // Backpropagates the gradient of these logits. Overwrites the logits.
+  // Backpropagates the gradient of these logits. Overwrites it and the logits.
   void backward(const Block& block, const Tensor& grad) {
     Tensor g = grad.view(z.sizes());
     if (o.softcap) at::tanh_backward_out(g, g, z.mul_(o.temperature / o.softcap));
     const double alpha = 1 / o.temperature;
     if (grad_bias.defined()) grad_bias.add_(g.sum(0).view(grad_bias.sizes()), alpha);
-    const Tensor factors = as_factors(g);
-    const bool two = factors.size(0) > g.size(0);
+    const Tensor parts = as_factors(g);  // one or two for each row
+    const int64_t each = g.size(0) ? parts.size(0) / g.size(0) : 1;
     if (grad_weight.defined())
-      multiply(grad_weight.view(weight.sizes()), factors.t(), two ? rows.repeat({2, 1}) : rows,
-               block.begin > 0, alpha);
+      multiply(grad_weight.view(weight.sizes()), parts.t(),
+               each > 1 ? rows.repeat_interleave(each, 0) : rows, block.begin > 0, alpha);
     if (!grad_states.defined()) return;
-    Tensor gradient = at::empty({factors.size(0), states.size(1)}, grad_states.options());
+    // The first part is enough here, because this gradient will be rounded to the same type.
+    const Tensor factors = parts.view({-1, each, parts.size(1)}).select(1, 0);
+    Tensor gradient = at::empty({g.size(0), states.size(1)}, grad_states.options());
     each_part([&](int64_t first, const Tensor& part) {
       multiply(gradient, factors.narrow(1, first, part.size(0)), part, first > 0, alpha);
     });
-    if (two) gradient = gradient.view({2, block.size, -1}).sum(0);
     block.store(grad_states, gradient);
   }
   void append_gradients(std::vector<Tensor>& out) const {
@@ -151,15 +167,14 @@ class Head {
     else
       out.add_(at::mm(a, b, type), alpha);
   }
-  // The gradient of the logits as a factor of products. It is converted or, on the CPU unless torch
-  // may round it to bfloat16, split into two stacked matrices, whose sum it is, in the memory of
-  // the logits.
-  Tensor as_factors(const Tensor& g) {
+  // The gradient of the logits as a factor of products. It is rounded or, on the CPU unless torch
+  // may round it to bfloat16, split in place into two rows for each: itself, rounded, and the rest.
+  Tensor as_factors(const Tensor& g) const {
     if (g.scalar_type() == factor) return g;
     if (!g.is_cpu() || rounds_factors() || g.numel() == 0) return g.to(factor);
-    const Tensor both = buffer.view(factor).view({-1, g.size(1)}).narrow(0, 0, 2 * g.size(0));
-    split_bfloat16(g, both.narrow(0, 0, g.size(0)), both.narrow(0, g.size(0), g.size(0)));
-    return both;
+    const Tensor parts = g.contiguous();
+    split_bfloat16(parts);
+    return parts.view(factor).view({-1, g.size(1)});
   }
   template <class Visit>
   void each_part(Visit visit) {

@@ -25,7 +25,8 @@ struct RowPair {
   Operands operands() const { return {p, q, weight}; }
 };
 
-// Forward and backward of the rows; `composed` is the same in operations that are differentiable.
+// Forward and backward of the rows, the gradient into `out` if it is defined; `composed` is the same
+// in operations that are differentiable.
 template <class F>
 struct RowLoss {
   using Values = std::tuple<Tensor, Tensor>;
@@ -33,13 +34,16 @@ struct RowLoss {
     return call_forward<F>(x.operands(), o, dtype);
   }
   static Tensor backward(const Tensor& g, const RowPair& x, const Tensor& saved, const Options& o,
-                         int64_t wrt) {
-    return call_backward<F>(g, x.operands(), saved, o, wrt);
+                         int64_t wrt, const Tensor& out) {
+    return backward_into<F>(g, x.operands(), saved, o, wrt, out);
   }
   static Tensor composed(const RowPair& x, const Options& o, ScalarType dtype) {
     return std::get<0>(forward(x, o, dtype));
   }
-  static constexpr auto composed_backward = &backward;
+  static Tensor composed_backward(const Tensor& g, const RowPair& x, const Tensor& saved,
+                                  const Options& o, int64_t wrt) {
+    return call_backward<F>(g, x.operands(), saved, o, wrt);
+  }
 };
 template <>
 struct RowLoss<LogProbabilities> {
@@ -55,8 +59,8 @@ struct RowLoss<LogProbabilities> {
     return {stacked(results, dtype), saved};
   }
   static Tensor backward(const Tensor& g, const RowPair& x, const Tensor& saved, const Options& o,
-                         int64_t) {
-    return log_probs_gradient(*x.q, x.p, saved, options(o), g.unbind(1));
+                         int64_t, const Tensor& out) {
+    return log_probs_gradient(*x.q, x.p, saved, options(o), g.unbind(1), out);
   }
   static Tensor composed(const RowPair& x, const Options& o, ScalarType dtype) {
     return stacked(composed_log_probs(*x.q, x.p, options(o)), dtype);

@@ -8,6 +8,7 @@
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
+#include "dispatch/cpu.h"
 #include "dispatch/dims.h"
 #include "dispatch/distributions.h"
 #include "dispatch/node.h"
@@ -84,7 +85,8 @@ Tensor composed_log_probs_gradient(const Tensor& logits, const Tensor& index,
 // g_H makes it return the first two terms. Where g_H is so small that this overflows, g_H is
 // replaced by a factor whose contribution is less than the rounding of the rest.
 Tensor log_probs_gradient(const Tensor& x, const Tensor& index, const Tensor& saved,
-                          const LogProbsOptions& o, const std::vector<Tensor>& grad_results) {
+                          const LogProbsOptions& o, const std::vector<Tensor>& grad_results,
+                          const Tensor& out) {
   const Index chosen(index, o);
   const auto [grad_log_prob, grad_entropy, grad_logsumexp] =
       chosen.cotangents(grad_results, saved.scalar_type());
@@ -97,9 +99,9 @@ Tensor log_probs_gradient(const Tensor& x, const Tensor& index, const Tensor& sa
                log_p = gathered(x, chosen.classes, o.dim).to(saved.scalar_type()) - saved[kHigh] -
                        saved[kLogSum];
   const Tensor moved = total + at::where(factor == 0, 0., shift / factor);
-  Tensor gradient = call_backward<Entropy>(factor.to(exact), {x, {}, {}},
+  Tensor gradient = backward_into<Entropy>(factor.to(exact), {x, {}, {}},
                                            at::stack({saved[kHigh], saved[kLogSum], moved}),
-                                           o.entropy_options(), kWrtP);
+                                           o.entropy_options(), kWrtP, out);
   // Recompute the class of the index, so that it is rounded once.
   const Tensor p = log_p.exp();
   const Tensor own = grad_log_prob - p * shift - grad_entropy * p * (log_p + 1 + total);

@@ -21,9 +21,11 @@ struct LogProbsOptions {
 // A single pass: the results in the widest type, and the tensor that backward needs.
 std::tuple<LogProbs, Tensor> log_probs_forward(const Tensor& logits, const Tensor& index,
                                                const LogProbsOptions& o);
-// The gradient of the logits, given those of the results; undefined ones are 0.
+// The gradient of the logits, given those of the results; undefined ones are 0. See backward_into
+// for `out`.
 Tensor log_probs_gradient(const Tensor& logits, const Tensor& index, const Tensor& saved,
-                          const LogProbsOptions& o, const std::vector<Tensor>& grad_results);
+                          const LogProbsOptions& o, const std::vector<Tensor>& grad_results,
+                          const Tensor& out = {});
 
 // The same as compositions of row ops, which can be differentiated further.
 LogProbs composed_log_probs(const Tensor& logits, const Tensor& index, const LogProbsOptions& o);

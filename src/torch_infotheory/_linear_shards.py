@@ -39,8 +39,9 @@ OPERANDS = (
 )
 DIFFERENTIABLE = OPERANDS[:6]
 
-# The size of a block as in csrc/dispatch/linear.cpp. There it follows from the classes of the rank
-# alone, but ranks that reduce numbers block by block need blocks of the same rows.
+# The size of the logits of a block as in csrc/dispatch/linear.cpp, where they and their gradient
+# together have twice as many bytes. There it depends on the classes of the rank alone, but ranks
+# that reduce numbers block by block need blocks of the same rows.
 _BLOCK_BYTES, _FEW_ROWS = 32 << 20, 16
 _CROSS_ENTROPY = 0  # its place in LinearFormulas of csrc/dispatch/linear.h
 

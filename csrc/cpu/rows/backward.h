@@ -50,8 +50,11 @@ struct SavedOfRange {
          log_q[RowRange::most] = {}, total[RowRange::most] = {}, scale[RowRange::most];
 
   explicit SavedOfRange(Rows& rows) : r(rows), target(rows) {}
-  void move_to(const RowRange& range) {
+  // Moves to a range of rows, of which the classes in [first, last) will be written.
+  void move_to(const RowRange& range, int64_t first, int64_t last) {
     labels.read(r, range, target);
+    // Before any class is written, because the gradient may replace the logits.
+    if constexpr (by_q && takes_labels<F>) labels.look_up_within(r, range, first, last);
     const auto load_saved = [&](int operand, Saved number, double* to) {
       __builtin_memcpy(to, r.saved_of(operand, number) + range.at.row, range.n * sizeof(double));
     };
@@ -73,7 +76,6 @@ struct SavedOfRange {
         const bool logits = r.q.kind == kLogits;
         const double at_label = target.smoothing.kept + target.smoothing.spread;
         double d[RowRange::most];
-        labels.look_up(r, range);
         labels.each(at_label, logits, {high_q, log_q},
                     [&](int64_t j, const Prob<V>& p, const Prob<V>& q)
                         __attribute__((always_inline)) {
@@ -221,7 +223,7 @@ void write_gradient(Rows& r, int64_t begin, int64_t end) {
     return each_segment(r, begin, end, [&](int64_t row, int64_t, int64_t first, int64_t last) {
       const RowIterator at(r, row);
       const RowRange range{at, 1};
-      saved.move_to(range);
+      saved.move_to(range, first, last);
       group.move_to(range, 0);
       each_block(last - first, kBlock,
                  [&](int64_t from, int64_t n) { group.write_block(first + from, n); });
@@ -229,10 +231,10 @@ void write_gradient(Rows& r, int64_t begin, int64_t end) {
     });
   }
   Workspace<A> panels;
-  RowGroups<Gradient<F, A, by_q>> groups(r, RowGroup::pays(r), panels.p.data, panels.q.data,
+  RowGroups<Gradient<F, A, by_q>> groups(r, RowGroup::prefers_rows(r), panels.p.data, panels.q.data,
                                          panels.out.data, &saved);
   each_range(r, begin, end, [&](const RowRange& range) {
-    saved.move_to(range);
+    saved.move_to(range, 0, r.classes);
     for (int64_t j = 0; j < range.n;) {
       const int n = groups.move_to(range, j);
       groups.group[0].rows.each_block([&](int64_t first, int64_t classes) {

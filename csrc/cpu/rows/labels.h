@@ -90,6 +90,14 @@ struct Labels {
         log_q);
     if (!all_count) clear_where_zero(log_q, counting, n);
   }
+  // As look_up, but reads no class outside [first, last), for which log_q is any number.
+  void look_up_within(const Rows& r, const RowRange& range, int64_t first, int64_t last) {
+    if (r.p.kind != kLabels) return;
+    if (last - first < r.classes && (label[0] < first || label[0] >= last))
+      log_q[0] = 0;  // parts of rows are visited one row at a time
+    else
+      look_up(r, range);
+  }
   // Calls visit(j, p, q) for packs of rows [j, j + step): p is `times` the weight and q that of the
   // label. `zq` has the normalizers of logits.
   template <class Visit>
