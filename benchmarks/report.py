@@ -285,15 +285,26 @@ def data(parts: Sequence[dict]) -> str:
     return f"On {'; '.join(machines)}.\n\n" + table(head, sorted(rows), words=3)
 
 
+def distinct_machines(parts: Sequence[dict]) -> list[str]:
+    """The machines of the parts, described, each once."""
+    return list(dict.fromkeys(machine_of(part) for part in parts))
+
+
+def machine_of(part: dict) -> str:
+    return ", ".join(f"{name} {value}" for name, value in part["machine"].items())
+
+
 def noise(parts: Sequence[dict]) -> str:
-    rows = []
+    rows, numbered = [], distinct_machines(parts)
     for part in parts:
         timed = [record for record in part["records"] if "least" in record]
         noisy = sum(map(is_noisy, timed)) / len(timed) if timed else 0
         busy = " ~" if noisy > 0.1 or part["load"] > 1.5 * part["part"]["threads"] else ""
+        number = str(numbered.index(machine_of(part)) + 1)
         cells = [part["name"], part["date"], f"{part['seconds']:.0f} s", f"{part['load']:.2f}"]
-        rows.append([*cells, f"{noisy:.0%}{busy}" if timed else ""])
-    return table(["part", "date", "took", "load at the start", "noisy"], rows)
+        rows.append([*cells, f"{noisy:.0%}{busy}" if timed else "", number])
+    head = ["part", "date", "took", "load at the start", "noisy", "machine"]
+    return table(head, rows)
 
 
 def failures(parts: Sequence[dict]) -> str:
@@ -400,7 +411,7 @@ Written by `benchmarks/report.py` from the measurements of `benchmarks/bench.py`
 hand. All records are in [{records}]({records}).
 
 - Date: {dates}
-- Machine: {machine}
+- Machines, of which [the list of parts](#parts-and-noise) names one for each: {machines}
 - Versions: {versions}
 - **ours** is the least time of a call, and the median in brackets. The contenders take turns in one
   process, in another order in every round, on random logits or random joint tables. Each is timed
@@ -506,12 +517,11 @@ def chapters(parts: Sequence[dict]) -> Iterator[tuple[str, str]]:
 def page(parts: Sequence[dict], picture: str, records: str) -> str:
     """The text; `picture` and `records` are names of files, `picture` may be empty."""
     dates = [part["date"].split()[0] for part in parts]
-    machines = (", ".join(f"{k} {v}" for k, v in part["machine"].items()) for part in parts)
     versions = parts[0]["versions"].items()
     return PAGE.format(
         records=records,
         dates=" to ".join(dict.fromkeys((min(dates), max(dates)))),
-        machine="; ".join(dict.fromkeys(machines)),
+        machines="; ".join(f"({i}) {text}" for i, text in enumerate(distinct_machines(parts), 1)),
         versions=", ".join(f"{name} {number}" for name, number in versions),
         noisy=NOISY - 1,
         cuda=CUDA if parts[0]["device"] == "cuda" else "",

@@ -1,4 +1,4 @@
-"""What only the CUDA kernels have: teams of lanes, rows cut into parts, packs of 16 bytes, asserts.
+"""What only the CUDA kernels have: thread groups, rows in segments, packs of 16 bytes, asserts.
 
 The sizes come from csrc/cuda/launch_config.h. Runs on every device but the CPU; there the table of
 ops.py has been tried already.

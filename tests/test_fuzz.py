@@ -62,7 +62,7 @@ CALLS = (
     400  # of each place, in a quarter of a minute; `make fuzz` draws others for as long as wanted
 )
 
-# Packs of lanes, teams of rows and four of them in step, runs, few classes, few cells, blocks,
+# Packs of lanes, row groups and four of them in step, runs, few classes, few cells, blocks,
 # warps, segments, parts and pieces of work all end at powers of two.
 BOUNDARIES = [2**n for n in range(18)]
 BUDGETS = {40: 4, 300: 8, 3000: 8, 30_000: 2, 140_000: 1}  # elements of an operand, and how often

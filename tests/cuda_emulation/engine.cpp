@@ -75,8 +75,8 @@ bool is_ordered(const Place& place) {
   return here.size() < n || here.compare(here.size() - n, n, unordered) != 0;
 }
 
-// ---- where threads meet ----
-struct Meeting {
+// ---- barriers of a block and of its warps ----
+struct Barrier {
   unsigned arrived = 0;
   uint64_t round = 0;
   Place place;
@@ -88,7 +88,7 @@ struct Block {
   Fiber threads[kMostThreads];
   std::vector<std::unique_ptr<char[]>> stacks;
   Fiber scheduler;
-  Meeting all, warps[kMostThreads / kWarp];
+  Barrier all, warps[kMostThreads / kWarp];
   const std::function<void()>* kernel = nullptr;
   std::unique_ptr<unsigned char[]> shared;
   std::string error;
@@ -104,19 +104,19 @@ void note(const std::string& what, const Place& place) {
                   std::to_string(block.current) + ")";
 }
 
-// Waits until `number` threads have come, and returns the round that they were.
-uint64_t meet(Meeting& meeting, unsigned number, const Place& place) {
-  const uint64_t round = meeting.round;
-  if (meeting.arrived == 0)
-    meeting.place = place;
-  else if (meeting.place.line() != place.line())
-    note("threads wait at different places", place);
+// Waits until `number` threads have arrived, and returns the number of the round.
+uint64_t arrive_and_wait(Barrier& at, unsigned number, const Place& place) {
+  const uint64_t round = at.round;
+  if (at.arrived == 0)
+    at.place = place;
+  else if (at.place.line() != place.line())
+    note("threads wait at different barriers", place);
   block.moved = true;
-  if (++meeting.arrived == number) {
-    meeting.arrived = 0;
-    ++meeting.round;
+  if (++at.arrived == number) {
+    at.arrived = 0;
+    ++at.round;
   }
-  while (meeting.round == round)
+  while (at.round == round)
     switch_fibers(block.threads[block.current], block.scheduler, false);
   return round;
 }
@@ -157,8 +157,8 @@ void prepare_threads(unsigned size) {
 void run_block(unsigned size, size_t shared) {
   block.shared.reset(new unsigned char[shared]);  // exactly as large as asked: one more is an error
   memset(block.shared.get(), 0xFF, shared);
-  block.all = Meeting();
-  for (Meeting& warp : block.warps) warp = Meeting();
+  block.all = Barrier();
+  for (Barrier& warp : block.warps) warp = Barrier();
   prepare_threads(size);
   release(&block.begin);
   for (unsigned left = size; left > 0;) {
@@ -171,8 +171,8 @@ void run_block(unsigned size, size_t shared) {
       left -= block.threads[i].done;
     }
     if (left > 0 && !block.moved) {
-      const Meeting* waiting = &block.all;
-      for (const Meeting& warp : block.warps)
+      const Barrier* waiting = &block.all;
+      for (const Barrier& warp : block.warps)
         if (warp.arrived) waiting = &warp;
       note("deadlock: a barrier or shuffle that not all threads reach", waiting->place);
       return;
@@ -210,15 +210,15 @@ void run(unsigned grid, unsigned size, size_t shared, const std::function<void()
 void barrier(const Place& place) {
   const bool ordered = is_ordered(place);
   if (ordered) release(&block.all.tag);
-  meet(block.all, block.size, place);
+  arrive_and_wait(block.all, block.size, place);
   if (ordered) acquire(&block.all.tag);
 }
 
 const uint64_t* exchange(uint32_t mask, uint64_t value, const Place& place) {
   if (mask != 0xffffffff) note("a shuffle that not all lanes take part in", place);
-  Meeting& warp = block.warps[block.current / kWarp];
+  Barrier& warp = block.warps[block.current / kWarp];
   warp.values[warp.round % 2][lane()] = value;
-  return warp.values[meet(warp, kWarp, place) % 2];
+  return warp.values[arrive_and_wait(warp, kWarp, place) % 2];
 }
 
 void fault(const char* what, const Place& place) {

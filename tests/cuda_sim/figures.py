@@ -73,13 +73,13 @@ def register_table() -> str:
     found: dict[str, dict[str, list[registers.Resources]]] = {}
     for architecture in ARCHITECTURES:
         for kernel in registers.of_kernels(FOLDER, architecture):
-            skeleton = kernel.kernel.partition("<")[0]
-            found.setdefault(skeleton, {}).setdefault(architecture, []).append(kernel)
+            name = kernel.kernel.partition("<")[0]
+            found.setdefault(name, {}).setdefault(architecture, []).append(kernel)
     rows = []
-    for skeleton, by_card in sorted(found.items()):
+    for name, by_card in sorted(found.items()):
         most = [max(k.registers for k in by_card[a]) for a in ARCHITECTURES]
         spilled = sum(k.spilled for kernels in by_card.values() for k in kernels)
-        rows.append([f"`{skeleton}`", len(by_card["sm_80"]), *most, spilled])
+        rows.append([f"`{name}`", len(by_card["sm_80"]), *most, spilled])
     return table(["kernel", "instances", *ARCHITECTURES, "bytes spilled"], rows)
 
 
