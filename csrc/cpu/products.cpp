@@ -33,18 +33,18 @@ namespace {
 // subnormal, because subtractions with such a result take 50 times as long.
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) void split(float* x, uint16_t* low,
                                                                            int64_t n) {
-  const __m512i exponent = _mm512_set1_epi32(0x7f800000),
-                least = _mm512_set1_epi32((127 - 102) << 23),
-                range = _mm512_sub_epi32(exponent, least);
+  using Bits = uint32_t __attribute__((vector_size(64)));
+  using HalfBits = uint16_t __attribute__((vector_size(32)));
+  constexpr uint32_t exponent = 0x7f800000, least = (127 - 102) << 23;
   auto* const high = reinterpret_cast<uint16_t*>(x);
   for (int64_t i = 0; i < n; i += 16) {
     const __mmask16 some = n - i < 16 ? (1u << (n - i)) - 1 : 0xffff;
     const __m512 all = _mm512_maskz_loadu_ps(some, x + i);
     const __m256i nearest = (__m256i)_mm512_cvtneps_pbh(all);
-    const __m512i first = _mm512_slli_epi32(_mm512_cvtepu16_epi32(nearest), 16),
-                  scale = _mm512_sub_epi32(_mm512_and_si512(first, exponent), least);
-    const __mmask16 has_rest = _mm512_cmplt_epu32_mask(scale, range);
-    const __m512 rest = _mm512_maskz_sub_ps(has_rest, all, _mm512_castsi512_ps(first));
+    const Bits first = __builtin_convertvector((HalfBits)nearest, Bits) << 16,
+               scale = (first & exponent) - least, range = Bits{} + (exponent - least);
+    const __mmask16 has_rest = _mm512_cmplt_epu32_mask((__m512i)scale, (__m512i)range);
+    const __m512 rest = _mm512_maskz_sub_ps(has_rest, all, (__m512)first);
     _mm256_mask_storeu_epi16(high + i, some, nearest);
     _mm256_mask_storeu_epi16(low + i, some, (__m256i)_mm512_cvtneps_pbh(rest));
   }
