@@ -133,7 +133,7 @@ class Head {
                each > 1 ? rows.repeat_interleave(each, 0) : rows, block.begin > 0, alpha);
     if (!grad_states.defined()) return;
     // The first part is enough here, because this gradient will be rounded to the same type.
-    const Tensor factors = parts.view({-1, each, parts.size(1)}).select(1, 0);
+    const Tensor factors = parts.view({g.size(0), each, parts.size(1)}).select(1, 0);
     Tensor gradient = at::empty({g.size(0), states.size(1)}, grad_states.options());
     each_part([&](int64_t first, const Tensor& part) {
       multiply(gradient, factors.narrow(1, first, part.size(0)), part, first > 0, alpha);
