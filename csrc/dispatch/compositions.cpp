@@ -73,7 +73,7 @@ Tensor backward(const Tensor& g, const Operands& x, const Tensor& saved, const O
   const Wide<F, exported> wide(x);
   const Operands operands = wide.operands();
   const Tensor gradient = reference<F>(operands, x, o, saved).gradient(g, wrt == kWrtQ);
-  // Not copy_, which must not be in a graph of torch.compile from torch 2.14 on.
+  // Not copy_, which torch 2.12 and 2.14 refuse in a graph of torch.compile.
   return at::copy(allocate_gradient<F, c10::SymInt>(x.input(wrt)), gradient);
 }
 
