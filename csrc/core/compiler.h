@@ -1,4 +1,4 @@
-// compiler.h -- which compilers the sources are written for, and how inlined functions are declared.
+// compiler.h -- which compilers the sources are written for; how inlined functions are declared.
 //
 // setup.py and CMakeLists.txt preprocess it before anything is compiled, so that an older one is
 // refused in one sentence and not in pages. Holds no code.

@@ -17,8 +17,8 @@ TI_LANE V error_of_sum(V a, V b, V sum) {
 }
 
 // Sums over the classes of a row. Of logits x, `p` and `q` sum e^(x - high), where the reference
-// `high` bounds the exponent but need not be the maximum; of other kinds they sum the probabilities,
-// and `high` is 0. `value` sums the terms of these numbers.
+// `high` bounds the exponent but need not be the maximum; of other kinds they sum the
+// probabilities, and `high` is 0. `value` sums the terms of these numbers.
 template <class V>
 struct Moments {
   V p, q, value, high_p, high_q;

@@ -26,8 +26,8 @@ bool multiplies_bfloat16();
 // multiplies_bfloat16().
 void multiply_bfloat16(const Tensor& out, const Tensor& a, const Tensor& b, double beta,
                        double alpha);
-// Replaces each row of the contiguous float32 matrix x, in the same memory, by two rows of bfloat16:
-// x rounded to nearest, and the rest rounded to nearest.
+// Replaces each row of the contiguous float32 matrix x, in the same memory, by two rows of
+// bfloat16: x rounded to nearest, and the rest rounded to nearest.
 void split_bfloat16(const Tensor& x);
 
 }  // namespace torch_infotheory

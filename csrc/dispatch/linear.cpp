@@ -18,10 +18,11 @@
 namespace torch_infotheory {
 namespace {
 
-// The maximum size of the logits of a block and their gradient or those of a teacher in bytes,
-// unless it would have fewer rows than kFewRows. Each block reads and writes the whole gradient of the weight, which costs as
-// much as multiplying 8 rows on a CPU and more where products are faster. Therefore blocks are as
-// large as memory allows rather than as small as a cache.
+// The maximum size of a block in bytes, with its logits, their gradient and a teacher's logits,
+// unless the block would have fewer rows than kFewRows. Each block reads and writes the whole
+// gradient of the weight, which costs as much as multiplying 8 rows on a CPU and more where
+// products are faster. Therefore blocks are as large as memory allows rather than as small as a
+// cache.
 constexpr int64_t kBlockBytes = int64_t(64) << 20, kFewRows = 16;
 
 // Depends on sizes and options only, so that results are reproducible. All blocks but the last have

@@ -25,8 +25,8 @@ struct RowPair {
   Operands operands() const { return {p, q, weight}; }
 };
 
-// Forward and backward of the rows, the gradient into `out` if it is defined; `composed` is the same
-// in operations that are differentiable.
+// Forward and backward of the rows, the gradient into `out` if it is defined; `composed` is the
+// same in operations that are differentiable.
 template <class F>
 struct RowLoss {
   using Values = std::tuple<Tensor, Tensor>;

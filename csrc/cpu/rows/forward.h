@@ -6,8 +6,8 @@
 namespace torch_infotheory {
 namespace {
 
-// Saves what backward needs of a range of rows. Stores their values or, where rows are reduced, adds
-// them to the sums that they belong to.
+// Saves what backward needs of a range of rows. Stores their values or, where rows are reduced,
+// adds them to the sums that they belong to.
 template <class F>
 void save_outcomes(const Rows& r, const RowRange& range, OutcomesOfRange& x, const double* weight) {
   // In the order of `Saved`, for p and for q.
@@ -32,8 +32,8 @@ void add_label_terms(const Labels& labels, double kept, bool logits, OutcomesOfR
   if (!labels.all_count) out.clear_where_zero(labels.counting, labels.n);
 }
 
-// The work of a range of rows besides its reduction: labels are read before it; the terms of labels,
-// refinement of small divergences and outputs come after it.
+// The work of a range of rows besides its reduction: labels are read before it; the terms of
+// labels, refinement of small divergences and outputs come after it.
 template <class F, class A>
 struct RangeWork {
   Rows& r;
@@ -82,15 +82,15 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
   }
 }
 
-// One stage of few long rows. Units [begin, end) are segments in the first two stages and rows in the
-// last one.
+// One stage of few long rows. Units [begin, end) are segments in the first two stages and rows in
+// the last one.
 template <class F, class A>
 void forward_segments(Rows& r, int64_t begin, int64_t end) {
   OutcomesOfRange out;
   Reduction<F, A> group(r, false, nullptr, nullptr, &out);
   const auto move_to = [&](const RowRange& row) {
     group.move_to(row, 0);
-    // Every unit merges all parts of its row again, because that is cheap and needs no shared state.
+    // Every unit merges all parts of its row again; that is cheap and needs no shared state.
     if (r.stage != Stage::kMoments) group.merge(r.parts + row.at.row * r.segments(), r.segments());
   };
   const auto each = [&](auto add, auto save) {
