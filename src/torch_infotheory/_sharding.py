@@ -82,9 +82,9 @@ def _local(x: Tensor | None, mesh: DeviceMesh, placements: Sequence[Placement]) 
         return None
     if not isinstance(x, DTensor):
         x = DTensor.from_local(x, mesh, [Replicate()] * mesh.ndim, run_check=False)
-    if not torch.is_grad_enabled():  # torch 2.12 cannot redistribute what requires a gradient
-        x = x.detach()
-    return x.redistribute(mesh, placements).to_local()
+    # Below autograd, torch 2.12 cannot redistribute what requires a gradient.
+    source: Any = x if torch.is_grad_enabled() else x.detach()
+    return source.redistribute(mesh, placements).to_local()
 
 
 def _distributed(

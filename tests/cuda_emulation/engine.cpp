@@ -116,8 +116,7 @@ uint64_t arrive_and_wait(Barrier& at, unsigned number, const Place& place) {
     at.arrived = 0;
     ++at.round;
   }
-  while (at.round == round)
-    switch_fibers(block.threads[block.current], block.scheduler, false);
+  while (at.round == round) switch_fibers(block.threads[block.current], block.scheduler, false);
   return round;
 }
 
