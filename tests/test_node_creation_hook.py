@@ -39,11 +39,14 @@ def test_hook_sees_forward_and_backward_nodes(case: Case, device: str) -> None:
     with torch.autograd.graph.node_creation_hook(created.append):
         value = case(*inputs)
         forward = nodes_behind([value])
-        assert names(created) == names(forward)
+        made = list(created)
         gradients = torch.autograd.grad(value.sum(), inputs, create_graph=True)
-    # torch's own nodes end in a digit. Renyi's measures are compositions of its operations.
-    ours = any(re.fullmatch("[a-z_]+Backward", name) for name in names(forward))
-    assert ours or case.op.name.startswith("renyi_")
+    if case.op.name.startswith("renyi_"):  # a composition, some of whose results are not used
+        assert forward <= set(made)
+    else:
+        assert names(made) == names(forward)
+        # torch's own nodes end in a digit.
+        assert any(re.fullmatch("[a-z_]+Backward", name) for name in names(forward))
 
     # Some nodes of the second graph, such as those of intermediate results, are behind no gradient.
     unseen = nodes_behind(gradients) - set(created)
