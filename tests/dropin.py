@@ -3,7 +3,7 @@
 Knows torch; must not know the package: the tests say which function stands in for which.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,13 +76,13 @@ def assert_same(
     theirs: Loss,
     *args: Any,
     exact: Loss | None = None,
-    arithmetic: float = FLOAT32_ARITHMETIC,
+    arithmetic: Sequence[float] = (),
     **kwargs: Any,
 ) -> None:
     """The same dtype, shape, value and gradients as torch's, or nearer to the truth.
 
-    The truth is `theirs` in float64, or `exact` where that is another function. `arithmetic` is the
-    error of our gradients before they are rounded to 16 bits.
+    The truth is `theirs` in float64, or `exact` where that is another function. `arithmetic` has
+    the errors of our first gradients before they are rounded to 16 bits.
     """
     actual = value_and_gradients(ours, *leaves(as_it_is, args, kwargs))
     # Torch's nll_loss refuses to differentiate some layouts that are not contiguous.
@@ -91,13 +91,13 @@ def assert_same(
     low = not dtypes.isdisjoint(LOW_PRECISION)
     true = value_and_gradients(exact or theirs, *leaves(float64, args, kwargs)) if low else expected
     rtol, atol = TOLERANCE[torch.float32 if torch.float32 in dtypes else torch.float64]
+    errors = [FLOAT32_ARITHMETIC, *arithmetic, *[FLOAT32_ARITHMETIC] * len(actual)]
     for i, (a, e, t) in enumerate(zip(actual, expected, true, strict=True)):
         assert a.dtype == e.dtype, f"output {i}: {a.dtype}, torch {e.dtype}"
         assert a.shape == e.shape, f"output {i}: {a.shape}, torch {e.shape}"
         assert a.requires_grad == e.requires_grad
         if low:
-            error = arithmetic if i else FLOAT32_ARITHMETIC
-            assert_no_further(a.detach(), e.detach(), t.detach(), error)
+            assert_no_further(a.detach(), e.detach(), t.detach(), errors[i])
         else:
             torch.testing.assert_close(a, e, rtol=rtol, atol=atol, equal_nan=True)
 

@@ -494,8 +494,9 @@ def draw_linear(draws: Random, op: Op, classes: int, rows: int) -> Call:
         call.precision = draws.choice(("highest", "highest", "medium"))
         # The gradient by logits is rounded to bfloat16 before it is multiplied: with 2**-9 in place
         # of the 2e-6 of TOLERANCE.
+        states = ("input", "target") if case.target == "states" else ("input",)
         for number, name in enumerate(names, 1):
-            if call.precision == "medium" or name in ("input", "target"):
+            if call.precision == "medium" or name in states:
                 call.terms[number] *= 512
     return call
 
