@@ -22,9 +22,13 @@ struct PackWriter {
     data = static_cast<char*>(const_cast<void*>(x.data)) +
            (offset + first_class * stride) * size_of(type);
   }
+  // -1 if there are no packs, also where one would have more than 16 bytes: float64 terms of
+  // others.
   __device__ __forceinline__ int misaligned() const {
     const int size = int(size_of(type));
-    return stride == 1 ? int(reinterpret_cast<uintptr_t>(data) & (n * size - 1)) / size : -1;
+    return stride == 1 && n * size <= 16
+               ? int(reinterpret_cast<uintptr_t>(data) & (n * size - 1)) / size
+               : -1;
   }
   template <class A>
   __device__ __forceinline__ void store(const ConsecutiveClasses<n>& classes,
