@@ -7,6 +7,7 @@ and negative probabilities is written down case by case in test_edges.py.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import mpmath
 import numpy as np
@@ -302,8 +303,13 @@ def exact_mutual_information(joint: Array, kind: str) -> float:
         return float(_divergence(cells.ravel(), independent.ravel()))
 
 
-def _exact(x: Array, kind: str) -> list[mpmath.mpf]:
-    numbers = [mpmath.mpf(float(value)) for value in x]
+def _exact(x: Array, kind: str) -> Sequence[mpmath.mpf]:
+    return _exact_numbers(x.astype(np.float64).tobytes(), kind)
+
+
+@cache  # for all divergences and devices
+def _exact_numbers(memory: bytes, kind: str) -> Sequence[mpmath.mpf]:
+    numbers = [mpmath.mpf(float(value)) for value in np.frombuffer(memory)]
     if kind == "probs":
         return numbers
     weights = [mpmath.exp(value) for value in numbers]
