@@ -9,7 +9,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -315,6 +315,40 @@ def check_edges_of_labels() -> None:
     compare_by_classes(lambda x: loss(x, label_smoothing=0.5), x)
     no_weight = torch.tensor([0.0, 0, 1, 2, 0, 0, 0, 0], dtype=torch.float64)
     compare_by_classes(lambda x: loss(x, weight=no_weight, label_smoothing=0.5), x)
+
+
+def check_temperature() -> None:
+    mesh, heat = mesh_of("four"), 1.7
+
+    def compare(call: Callable[..., Tensor], *inputs: Tensor, kinds: str = "pq") -> None:
+        """With a temperature, of parts; and of whole logits that are divided first."""
+
+        def either(*x: Tensor) -> Tensor:
+            if type(x[0]) is not Tensor:
+                return call(*x, temperature=heat)
+            divided = (y / heat if k in kinds else y for y, k in zip(x, "pq", strict=False))
+            return call(*divided)
+
+        compare_by_classes(either, *inputs)
+
+    for measure in (*MEASURES.values(), ti.jeffreys_divergence):
+        compare(lambda p, q, f=measure, **o: f(p, q, kind="logits", **o), LOGITS, OTHERS)
+    p, mixed = OTHERS.softmax(1), ("probs", "logits")
+    for measure in (ti.cross_entropy, ti.kl_divergence, ti.js_divergence):
+        compare(lambda p, q, f=measure, **o: f(p, q, kind=mixed, **o), p, LOGITS, kinds="q")
+
+    def of_labels(call: Callable[..., Tensor], x: Tensor, **options: Any) -> Tensor:
+        labels, weight = LABELS, WEIGHT
+        if type(x) is not Tensor:
+            labels, weight = (distributed(t, mesh, [None]) for t in (labels, weight))
+        return call(x, labels, weight, **options)
+
+    loss = partial(nn.functional.cross_entropy, reduction="none")
+    compare(partial(of_labels, loss), LOGITS)
+    compare(partial(of_labels, partial(loss, label_smoothing=0.25)), LOGITS)
+    for result in range(3):
+        of_row = lambda x, index, _, i=result, **o: ti.log_probs(x, index, **o)[i]  # noqa: E731
+        compare(partial(of_labels, of_row), LOGITS)
 
 
 def check_nearly_equal(name: str, kind: str) -> None:
@@ -629,6 +663,10 @@ def test_edges(ranks, name):
 
 def test_edges_of_labels(ranks):
     ranks.run(check_edges_of_labels)
+
+
+def test_temperature(ranks):
+    ranks.run(check_temperature)
 
 
 @pytest.mark.parametrize("kind", ops.KINDS)

@@ -395,8 +395,8 @@ def draw_loss(draws: Random, op: Op, classes: int, rows: int) -> Call:
         options["ignore_index"] = ignored
     else:
         options |= {"log_target": draws.chance(0.5)} if of_kl else {}
-        kind = "log_probs" if options.get("log_target") else "probs"
-        arguments.append(distribution(kind, others[0], TOTALS[1]))
+        of_target = "log_probs" if options.get("log_target") else "probs"
+        arguments.append(distribution(of_target, others[0], TOTALS[1]))
     weighted = not of_kl and draws.chance(0.4)
     if weighted:
         half = first not in DTYPES[:2]
@@ -406,6 +406,10 @@ def draw_loss(draws: Random, op: Op, classes: int, rows: int) -> Call:
         terms.append(rows)
     if op.name == "cross_entropy_loss" and draws.chance(0.4):
         options["label_smoothing"] = draws.choice((0.1, 1.0))
+    theirs, heat = partial(TORCH_LOSSES[op.name], **options), 1.0
+    if op.name == "cross_entropy_loss" and draws.chance(0.3):
+        heat = options["temperature"] = draws.choice((0.5, 2.0))
+        terms[0] = terms_of(arguments[0] / heat, kind, (dim,), op)[1] / heat
 
     matching = None
     if rows_at and reduction == "none" and not (weighted and not of_labels):
@@ -419,7 +423,7 @@ def draw_loss(draws: Random, op: Op, classes: int, rows: int) -> Call:
         op,
         arguments,
         options,
-        partial(TORCH_LOSSES[op.name], **options),
+        lambda input, *rest: theirs(input / heat, *rest),
         [True, not of_labels, not of_labels][: len(arguments)],
         [rows if reduction == "sum" else one, *(x / few for x in terms)],
         matching,

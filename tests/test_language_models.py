@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from ops import TOLERANCE, assert_near, moved, random
+from test_memory import numbers_kept
 from torch import Tensor
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.func import jacfwd, jacrev, vmap
@@ -505,6 +506,35 @@ def test_temperature_divides_logits(name: str, dtype: torch.dtype, device: str) 
         if actual is not None:
             assert wanted.abs().sum() > 0
             assert_near(actual, wanted)
+
+
+@pytest.mark.parametrize("heat", [2.0, 3.0])
+@pytest.mark.parametrize("name", ["kl_divergence", "js_divergence", "jeffreys_divergence"])
+def test_nearly_equal_logits_with_a_temperature(name: str, heat: float, device: str) -> None:
+    """Also where the quotients are rounded, which loses the digits of small differences."""
+    x = 3 * random(3, 700) + 50
+    x, y = x.float(), (x + 1e-3 * random(3, 700, seed=1)).float()
+    p, q = ((t.double() / heat).log_softmax(-1) for t in (x, y))
+    if name == "kl_divergence":
+        exact = (p.exp() * (p - q)).sum(-1)
+    elif name == "jeffreys_divergence":
+        exact = ((p.exp() - q.exp()) * (p - q)).sum(-1)
+    else:
+        m = torch.logaddexp(p, q) - math.log(2)
+        exact = ((p.exp() * (p - m)).sum(-1) + (q.exp() * (q - m)).sum(-1)) / 2
+    found = TEMPERED[name](moved(x, device), moved(y, device), kind="logits", temperature=heat)
+    assert exact.max() < 1e-6
+    # The composition divides in float32.
+    tolerance = 2e-5 if device != "composed" or heat == 2 else 2e-2
+    torch.testing.assert_close(found.cpu().double(), exact, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("name", [n for n in TEMPERED if n != "mixture_divergence"])
+def test_no_quotient_is_kept(name: str, device: str) -> None:
+    x, y = (random(3, 500, seed=i).float().to(device) for i in (0, 1))
+    x, y = x.requires_grad_(), y.softmax(-1) if "of" in name else y.requires_grad_()
+    kept = numbers_kept(lambda: TEMPERED[name](x, y, kind="logits", temperature=2.5).sum(), (x, y))
+    assert kept <= 60 + x.numel() * (name == "loss of probabilities")  # its target
 
 
 @pytest.mark.parametrize("name", [n for n in TEMPERED if "of" not in n])

@@ -47,6 +47,7 @@ struct Operand {
   Type type = kFloat;
   int64_t class_stride = 0;
   const int64_t* row_strides = nullptr;
+  double temperature = 1;  // divides logits as they are read
 };
 
 // The sums over a part of a row, relative to the references of this part.

@@ -3,7 +3,7 @@
 //   probs       x = p           log p = log x     d/dx = d/dp
 //   log_probs   x = log p       p = e^x           d/dx = d/dlog p
 //   logits      x               p = e^(x - z)     d/dx_j = w_j - p_j sum(w), w = d/dlog p
-//                               z = log sum e^x
+//                               z = log sum e^x; with a temperature T, x is the number in memory / T
 //   labels      y               p = 1 at y        none; smoothed: a constant, and more at y
 //   weights     x = p           any numbers       d/dx = d/dp, of a loss target
 #pragma once
@@ -99,6 +99,11 @@ struct ClassIndex {
     bad = (inside == no) & (ignored == no);
   }
 };
+// A number in memory as the kernels that compute in A read it.
+template <class A>
+TI_LANE double tempered(double number, const Operand& x) {
+  return x.temperature == 1 ? number : double(A(number) / A(x.temperature));
+}
 // The class index of a row.
 TI_LANE int64_t label_at(const Operand& labels, int64_t offset) {
   return with_labels(labels, [&](const auto* x) { return int64_t(x[offset]); });

@@ -56,11 +56,15 @@ struct OperandReader {
   int64_t stride;
   Type dynamic_type;
   Kind dynamic_kind;
+  A temperature;
   // Logits are read relative to the sum of these two.
   A reference = 0, reference_low = 0;
 
   __device__ __forceinline__ OperandReader(const Operand& x, int64_t offset, int64_t first_class)
-      : stride(x.class_stride), dynamic_type(x.type), dynamic_kind(x.kind) {
+      : stride(x.class_stride),
+        dynamic_type(x.type),
+        dynamic_kind(x.kind),
+        temperature(x.temperature) {
     data = static_cast<const char*>(x.data) + (offset + first_class * stride) * size_of(type());
   }
   __device__ __forceinline__ Type type() const {
@@ -84,7 +88,17 @@ struct OperandReader {
     return stride == 1 ? int(reinterpret_cast<uintptr_t>(data) & (n * size - 1)) / size : -1;
   }
   __device__ __forceinline__ A element(int c) const {
-    return load_element<A>(data, type(), c * stride);
+    A x[] = {load_element<A>(data, type(), c * stride)};
+    divide(x);
+    return x[0];
+  }
+  // By the temperature, which is 1 in specialized kernels.
+  template <int count>
+  __device__ __forceinline__ void divide(A (&x)[count]) const {
+    if constexpr (kind_ == kDynamic)
+      if (temperature != 1)
+#pragma unroll
+        for (int k = 0; k < count; ++k) x[k] /= temperature;
   }
   __device__ __forceinline__ Pack pack(int c) const {
     const int size = int(size_of(type()));
@@ -222,7 +236,10 @@ struct SegmentReader {
   }
   __device__ __forceinline__ void unpack(const Packs& packs, A (&x)[n], A (&y)[n]) const {
     torch_infotheory::unpack(p.type(), packs.p, x);  // 0 if p is a label
-    if (has_q) torch_infotheory::unpack(q.type(), packs.q, y);
+    p.divide(x);
+    if (!has_q) return;
+    torch_infotheory::unpack(q.type(), packs.q, y);
+    q.divide(y);
   }
   __device__ __forceinline__ void load_class(int c, A& x, A& y) const {
     x = c < 0 || p.is_label() ? p.padding() : p.element(c);

@@ -32,7 +32,8 @@ template <class F>
 int specialized_type(const Rows& r) {
   if constexpr (!is_table<F>) {
     const bool plain = r.label_smoothing == 0 && !r.elementwise;
-    if (!plain || full_operand(r).kind != kLogits) return kDynamic;
+    const Operand& full = full_operand(r);
+    if (!plain || full.kind != kLogits || full.temperature != 1) return kDynamic;
     if (r.p.kind == kLabels) return F::arity == 2 && F::linear ? r.q.type : kDynamic;
     const bool same_type = F::arity == 1 || (r.q.kind == kLogits && r.q.type == r.p.type);
     if (!r.weight && same_type) return r.p.type;

@@ -74,6 +74,13 @@ inline void check_temperature(const char* op, double temperature) {
   TORCH_CHECK_VALUE(std::isfinite(temperature) && temperature > 0, op,
                     ": expected temperature to be a finite number above 0, got ", temperature);
 }
+// The temperature divides logits, so one of the kinds has to be that.
+inline void check_temperature(const char* op, double temperature, string_view kind,
+                              string_view other_kind) {
+  check_temperature(op, temperature);
+  TORCH_CHECK_VALUE(temperature == 1 || kind == "logits" || other_kind == "logits", op,
+                    ": expected kind to be 'logits' where temperature is not 1, got '", kind, "'");
+}
 
 // The weight of q in a mixture.
 inline void check_weight(const char* op, double weight) {

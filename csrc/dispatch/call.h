@@ -24,8 +24,7 @@ struct Call {
     Call c = make<F>(x, o);
     TORCH_CHECK(c.rows.classes * c.rows.x_classes > 0 || o.has_labels() || o.is_elementwise(),
                 F::name, ": expected at least one class, got ", x.full(o).sym_sizes());
-    if (!o.is_reduced())
-      c.rows.value = c.operand<F>(2, value, wrapped_dim(x.full(o), o.dim), kProbs);
+    if (!o.is_reduced()) c.rows.value = c.operand<F>(2, value, wrapped_dim(x.full(o), o.dim));
     c.set_saved(saved);
     return c;
   }
@@ -34,8 +33,9 @@ struct Call {
                        int64_t wrt, const Tensor& gradient) {
     Call c = make<F>(x, o);
     const int64_t dim = wrapped_dim(x.full(o), o.dim);
-    c.rows.g = c.operand<F>(3, g, dim, kProbs);
-    c.rows.gradient = c.operand<F>(4, gradient, dim, kProbs);
+    c.rows.g = c.operand<F>(3, g, dim);
+    c.rows.gradient = c.operand<F>(4, gradient, dim);
+    c.rows.scale /= o.divisor(wrt == kWrtQ ? o.q_kind : o.p_kind);
     c.rows.g_per_class = o.reduction == kTerms;
     c.rows.by_q = wrt == kWrtQ;
     c.flat &= g.dim() == 0 || g.is_contiguous();
@@ -78,8 +78,8 @@ struct Call {
       c.rows.x_classes = full.size(-2);
       c.rows.p_x_stride = full.stride(-2);
     }
-    c.rows.p = c.template operand<F>(0, x.p, dim, Kind(o.p_kind));
-    if (x.q) c.rows.q = c.template operand<F>(1, *x.q, dim, Kind(o.q_kind));
+    c.rows.p = c.template operand<F>(0, x.p, dim, Kind(o.p_kind), o.divisor(o.p_kind));
+    if (x.q) c.rows.q = c.template operand<F>(1, *x.q, dim, Kind(o.q_kind), o.divisor(o.q_kind));
     if (x.weight) c.read_weight(*x.weight, needs_double(x) ? at::kDouble : at::kFloat);
     c.rows.label_smoothing = o.label_smoothing;
     c.rows.ignore_index = o.ignore_index;
@@ -108,8 +108,9 @@ struct Call {
   // Reads the strides of t over the rows. t has all dimensions, only those of the rows, or a single
   // element for all rows.
   template <class F>
-  Operand operand(int slot, const Tensor& t, int64_t dim, Kind kind) {
-    Operand x{t.const_data_ptr(), kind, type_of(t), 0, nullptr};
+  Operand operand(int slot, const Tensor& t, int64_t dim, Kind kind = kProbs,
+                  double temperature = 1) {
+    Operand x{t.const_data_ptr(), kind, type_of(t), 0, nullptr, temperature};
     const bool rows_only = t.dim() == int64_t(sizes.size());
     if (t.dim() == 0 && !sizes.empty()) {
       strides[slot].assign(sizes.size(), 0);

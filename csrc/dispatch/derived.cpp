@@ -9,11 +9,11 @@ Tensor perplexity(const Tensor& p, at::IntArrayRef dim, string_view kind, bool k
                   optional<ScalarType> dtype, double temperature) {
   const char* op = "perplexity";
   check_distribution(op, "p", p, kind);
-  const Temperature t(op, temperature, kind, kind);
+  check_temperature(op, temperature, kind, kind);
   check_dtype(op, dtype);
   const ScalarType exact = are_counts(kind) ? widest_type(p.device()) : exact_type(p.scalar_type());
   const Tensor value =
-      unary_value<Entropy>(op, t.divide(p, kind), dim, kind, {}, keepdim, exact).exp();
+      unary_value<Entropy>(op, p, dim, kind, {.temperature = temperature}, keepdim, exact).exp();
   return value.to(result_type(p.device(), stated_type(p), dtype));
 }
 
@@ -189,9 +189,9 @@ Tensor mixture_divergence(const Tensor& p, int64_t mixture_dim, at::IntArrayRef 
   const Tensor w = weights ? weights->to(widest).view_symint(shape)
                            : at::full_symint({}, at::Scalar(c10::SymFloat(1.) / c10::SymFloat(n)),
                                              p.options().dtype(widest));
-  const Temperature t(op, temperature, kind, kind);
+  check_temperature(op, temperature, kind, kind);
   const RowInput read = row_input(p, kind, dims, dtype);
-  const Tensor x = t.divide(read.t.to(widest), kind),
+  const Tensor x = tempered(read.t.to(widest), temperature),
                each = probability(x, kind_of(op, read.kind), dims).p.t,
                m = (w * each).sum(mixture, /*keepdim=*/true);
   // The alpha divergence of order 1 is D(p || m) - sum p + sum m, whose terms are not negative.

@@ -41,9 +41,9 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
               ": expected at least one class, got input ", input.sym_sizes());
   const ScalarType promoted = c10::promoteTypes(input.scalar_type(), target.scalar_type()),
                    type = result_type(input.device(), promoted, dtype);
-  const bool states_logits = kind_of(op, kind, "'probs', 'log_probs' or 'logits'") == kLogits;
+  kind_of(op, kind, "'probs', 'log_probs' or 'logits'");
   const string_view model_kind = "logits", teacher_kind = target_classes ? "log_probs" : kind;
-  Tensor model = tempered(input, temperature), teacher = target;
+  Tensor model = input, teacher = target;
   if (target_classes) {
     check_dense(op, "target indices", *target_classes);
     TORCH_CHECK_TYPE(at::isIntegralType(target_classes->scalar_type(), /*includeBool=*/false), op,
@@ -57,6 +57,7 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
         op, ": expected target to be a pair of shapes (..., k) for input ", input.sym_sizes(),
         ", got ", target_classes->sym_sizes(), " and ", target.sym_sizes());
     check_class_indices(op, *target_classes, input.sym_size(-1));
+    model = tempered(input, temperature);
     if (expected.back() == input.sym_size(-1)) {  // no class remains
       model = model.gather(-1, target_classes->to(at::kLong));
     } else {
@@ -67,11 +68,13 @@ Tensor distillation_loss(const Tensor& input, const Tensor& target,
     TORCH_CHECK(target.sym_sizes().equals(input.sym_sizes()), op,
                 ": expected input and target of one shape, got ", input.sym_sizes(), " and ",
                 target.sym_sizes());
-    if (states_logits) teacher = tempered(target, temperature);
   }
   const RowMask rows(op, mask, input, {input.dim() - 1});
   model = rows.clean(model), teacher = rows.clean(teacher);
-  const Options o{.reduction = rows.reduction(reduction), .scale = unit, .parameter = weight};
+  const Options o{.reduction = rows.reduction(reduction),
+                  .scale = unit,
+                  .parameter = weight,
+                  .temperature = target_classes ? 1 : temperature};
   static constexpr int64_t kLast = -1;
   const at::IntArrayRef dim = kLast;
   const auto value = [&](optional<ScalarType> value_type) {

@@ -24,9 +24,9 @@ inline Tensor widened(const Tensor& x) {
   return x.scalar_type() == at::kDouble || x.scalar_type() == at::kFloat ? x : x.to(at::kFloat);
 }
 
-// Divides by a temperature, in float32 at least, so that the gradient is rounded once.
+// Divides by a temperature, as the kernels do.
 inline Tensor tempered(const Tensor& x, double temperature) {
-  return temperature == 1 ? x : widened(x) / temperature;
+  return temperature == 1 ? widened(x) : widened(x) / temperature;
 }
 
 // Converts `x` for a calculation with `other`, to the wider of the two types.

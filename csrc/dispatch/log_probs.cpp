@@ -54,10 +54,12 @@ LogProbs composed_log_probs(const Tensor& logits, const Tensor& index, const Log
   const auto [nll, nll_saved] =
       call_forward<CrossEntropy>({index, x, {}}, o.label_options(), exact);
   const auto [entropy, saved] = call_forward<Entropy>({x, {}, {}}, o.entropy_options(), exact);
-  return {nll.neg(), chosen.mask_rows(entropy), chosen.mask_rows(x.logsumexp(o.dim))};
+  return {nll.neg(), chosen.mask_rows(entropy),
+          chosen.mask_rows(tempered(x, o.temperature).logsumexp(o.dim))};
 }
 
-// The log-normalizer is the logit of the class minus its log-probability.
+// The log-normalizer is the logit of the class, divided by the temperature, minus its
+// log-probability.
 Tensor composed_log_probs_gradient(const Tensor& logits, const Tensor& index,
                                    const LogProbsOptions& o,
                                    const std::vector<Tensor>& grad_results) {
@@ -73,7 +75,8 @@ Tensor composed_log_probs_gradient(const Tensor& logits, const Tensor& index,
   const Tensor dx_entropy =
       call_backward<Entropy>(grad_entropy, all, std::get<1>(entropy), o.entropy_options(), kWrtP);
   const Tensor dx_chosen = at::zeros_like(x).scatter(o.dim, chosen.classes.unsqueeze(o.dim),
-                                                     grad_logsumexp.unsqueeze(o.dim));
+                                                     grad_logsumexp.unsqueeze(o.dim)) /
+                           o.temperature;
   return chosen.mask_classes(dx_nll + dx_entropy + dx_chosen, o.dim);
 }
 
@@ -96,8 +99,8 @@ Tensor log_probs_gradient(const Tensor& x, const Tensor& index, const Tensor& sa
   const Tensor least = shift.abs() * negligible;
   const Tensor factor = at::where(grad_entropy.abs() < least, least, grad_entropy);
   const Tensor total = saved[kTotal],
-               log_p = gathered(x, chosen.classes, o.dim).to(saved.scalar_type()) - saved[kHigh] -
-                       saved[kLogSum];
+               logit = tempered(gathered(x, chosen.classes, o.dim), o.temperature),
+               log_p = logit.to(saved.scalar_type()) - saved[kHigh] - saved[kLogSum];
   const Tensor moved = total + at::where(factor == 0, 0., shift / factor);
   Tensor gradient = backward_into<Entropy>(factor.to(exact), {x, {}, {}},
                                            at::stack({saved[kHigh], saved[kLogSum], moved}),
@@ -105,8 +108,9 @@ Tensor log_probs_gradient(const Tensor& x, const Tensor& index, const Tensor& sa
   // Recompute the class of the index, so that it is rounded once.
   const Tensor p = log_p.exp();
   const Tensor own = grad_log_prob - p * shift - grad_entropy * p * (log_p + 1 + total);
-  gradient.scatter_(o.dim, chosen.classes.unsqueeze(o.dim),
-                    chosen.mask_rows(own).to(gradient.scalar_type()).unsqueeze(o.dim));
+  gradient.scatter_(
+      o.dim, chosen.classes.unsqueeze(o.dim),
+      chosen.mask_rows(own / o.temperature).to(gradient.scalar_type()).unsqueeze(o.dim));
   if (!x.is_cpu() || !chosen.counts.all().item<bool>())
     gradient.masked_fill_(chosen.counts.logical_not().unsqueeze(o.dim), 0);
   return gradient;
@@ -117,7 +121,8 @@ std::tuple<LogProbs, Tensor> log_probs_forward(const Tensor& x, const Tensor& in
   const auto [entropy, saved] =
       call_forward<Entropy>({x, {}, {}}, o.entropy_options(), exact_type(x.scalar_type()));
   const Index chosen(index, o);
-  const Tensor logit = gathered(x, chosen.classes, o.dim).to(saved.scalar_type());
+  const Tensor logit =
+      tempered(gathered(x, chosen.classes, o.dim), o.temperature).to(saved.scalar_type());
   return {{chosen.mask_rows(logit - saved[kHigh] - saved[kLogSum]), chosen.mask_rows(entropy),
            chosen.mask_rows(saved[kHigh] + saved[kLogSum])},
           saved};
@@ -189,11 +194,10 @@ LogProbs log_probs(const Tensor& logits, const Tensor& index, int64_t dim, doubl
               index.sym_sizes());
   check_class_indices(op, index, logits.sym_size(dims[0]), ignore_index);
   const ScalarType type = result_type(logits.device(), logits.scalar_type(), dtype);
-  const Tensor x = tempered(logits, temperature);
-  const LogProbsOptions o{.dim = dims[0], .ignore_index = ignore_index};
-  if (is_plain_tensor(x) && is_plain_tensor(index) && !has_tangent(x))
-    return fused_log_probs(x, index, o, type);
-  const auto [log_prob, entropy, logsumexp] = composed_log_probs(x, index, o);
+  const LogProbsOptions o{.dim = dims[0], .ignore_index = ignore_index, .temperature = temperature};
+  if (is_plain_tensor(logits) && is_plain_tensor(index) && !has_tangent(logits))
+    return fused_log_probs(logits, index, o, type);
+  const auto [log_prob, entropy, logsumexp] = composed_log_probs(logits, index, o);
   return {log_prob.to(type), entropy.to(type), logsumexp.to(type)};
 }
 

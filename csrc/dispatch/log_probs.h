@@ -11,10 +11,17 @@ using LogProbs = std::tuple<Tensor, Tensor, Tensor>;
 
 struct LogProbsOptions {
   int64_t dim = -1, ignore_index = kIgnoreIndex;
-  auto fields() { return std::tie(dim, ignore_index); }
-  Options entropy_options() const { return {.dim = dim, .p_kind = kLogits}; }
+  double temperature = 1;
+  auto fields() { return std::tie(dim, ignore_index, temperature); }
+  Options entropy_options() const {
+    return {.dim = dim, .p_kind = kLogits, .temperature = temperature};
+  }
   Options label_options() const {
-    return {.dim = dim, .p_kind = kLabels, .q_kind = kLogits, .ignore_index = ignore_index};
+    return {.dim = dim,
+            .p_kind = kLabels,
+            .q_kind = kLogits,
+            .ignore_index = ignore_index,
+            .temperature = temperature};
   }
 };
 

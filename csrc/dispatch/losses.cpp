@@ -43,13 +43,14 @@ int64_t class_dim(const Tensor& input) { return input.dim() == 1 ? 0 : 1; }
 template <class F>
 Tensor label_loss(const char* op, const Tensor& input, const Tensor& target,
                   const optional<Tensor>& weight, int64_t reduction, int64_t ignore_index,
-                  double label_smoothing, Kind kind, optional<ScalarType> dtype) {
+                  double label_smoothing, Kind kind, double temperature,
+                  optional<ScalarType> dtype) {
   TORCH_CHECK_VALUE(input.dim() > 0, op, ": expected input of 1 or more dimensions, got ",
                     input.dim());
   if (input.dim() == 1 && target.dim() == 1 &&
       target.sym_size(0) == 1)  // torch accepts this as a single label
     return label_loss<F>(op, input, target.squeeze(0), weight, reduction, ignore_index,
-                         label_smoothing, kind, dtype);
+                         label_smoothing, kind, temperature, dtype);
   check_floating_loss(op, input);
   TORCH_CHECK_VALUE(input.dim() == 1 ? target.dim() == 0
                                      : target.dim() > 0 && input.sym_size(0) == target.sym_size(0),
@@ -75,7 +76,8 @@ Tensor label_loss(const char* op, const Tensor& input, const Tensor& target,
                   .q_kind = kind,
                   .reduction = reduction,
                   .ignore_index = ignore_index,
-                  .label_smoothing = label_smoothing};
+                  .label_smoothing = label_smoothing,
+                  .temperature = temperature};
   return loss<F>({target, input, weight}, o, dtype);
 }
 
@@ -86,21 +88,13 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
   check_reduction(op, reduction);
   check_dense(op, input, target, weight);
   check_temperature(op, temperature);
-  if (temperature != 1 && is_computed_with(input.scalar_type())) {
-    const bool labels = at::isIntegralType(target.scalar_type(), /*includeBool=*/true);
-    const optional<Tensor> wide = weight ? optional(widened(*weight)) : weight;
-    const ScalarType promoted =
-        labels ? input.scalar_type() : c10::promoteTypes(input.scalar_type(), target.scalar_type());
-    return cross_entropy_loss(tempered(input, temperature), target, wide, reduction, ignore_index,
-                              label_smoothing, result_type(input.device(), promoted, dtype), 1);
-  }
   TORCH_CHECK(!(label_smoothing > 1), op,
               ": label_smoothing must be between 0.0 and 1.0. Got: ", label_smoothing);
   const double smoothing =
       label_smoothing > 0 ? label_smoothing : 0;  // as in torch, anything else means none
   if (!input.sym_sizes().equals(target.sym_sizes()))
     return label_loss<CrossEntropy>(op, input, target, weight, reduction, ignore_index, smoothing,
-                                    kLogits, dtype);
+                                    kLogits, temperature, dtype);
   TORCH_CHECK(is_computed_with(target.scalar_type()), op,
               ": expected class probabilities of a floating point dtype, got ",
               target.scalar_type(), " (a target of the shape of input states probabilities)");
@@ -113,7 +107,8 @@ Tensor cross_entropy_loss(const Tensor& input, const Tensor& target, const optio
                   .p_kind = kWeights,
                   .q_kind = kLogits,
                   .reduction = reduction,
-                  .label_smoothing = smoothing};
+                  .label_smoothing = smoothing,
+                  .temperature = temperature};
   if (weight) {
     const ScalarType both = c10::promoteTypes(input.scalar_type(), target.scalar_type());
     dtype = result_type(input.device(), c10::promoteTypes(weight->scalar_type(), both), dtype);
@@ -126,7 +121,7 @@ Tensor nll_loss(const Tensor& input, const Tensor& target, const optional<Tensor
   check_reduction("nll_loss", reduction);
   check_dense("nll_loss", input, target, weight);
   return label_loss<CrossEntropy>("nll_loss", input, target, weight, reduction, ignore_index, 0,
-                                  kLogProbs, dtype);
+                                  kLogProbs, /*temperature=*/1, dtype);
 }
 
 // D(target || input), element by element. The mean is over elements, the batch mean over the first
@@ -164,15 +159,17 @@ Tensor entropy_loss(const Tensor& input, at::IntArrayRef dim, string_view kind,
   const char* op = "entropy_loss";
   check_reduction(op, reduction);
   check_distribution(op, "input", input, kind);
-  const Temperature t(op, temperature, kind, kind);
+  check_temperature(op, temperature, kind, kind);
   const RowMask rows(op, mask, input, wrapped_dims(op, "dim", dim, "input", input));
-  const Tensor x = rows.clean(t.divide(input, kind));
-  const Options o{.reduction = rows.reduction(reduction), .scale = unit_of(op, base)};
+  const Tensor x = rows.clean(input);
+  const Options o{.reduction = rows.reduction(reduction),
+                  .scale = unit_of(op, base),
+                  .temperature = temperature};
   return rows.reduce(
       [&](optional<ScalarType> type) {
         return unary_value<Entropy>(op, x, dim, kind, o, /*keepdim=*/false, type);
       },
-      reduction, t.type(input, stated_type(input), dtype), stated_type(input));
+      reduction, dtype, stated_type(input));
 }
 
 Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, string_view kind,
@@ -185,18 +182,19 @@ Tensor js_div(const Tensor& input, const Tensor& target, at::IntArrayRef dim, st
   const string_view q_kind = target_kind.value_or(kind);
   check_distribution(op, "input", input, kind);
   check_distribution(op, "target", target, q_kind);
-  const Temperature t(op, temperature, kind, q_kind);
+  check_temperature(op, temperature, kind, q_kind);
   const Tensor& longer = input.dim() >= target.dim() ? input : target;
   const RowMask rows(op, mask, longer, wrapped_dims(op, dim, "input", input, "target", target));
-  const Tensor p = rows.clean(t.divide(input, kind)), q = rows.clean(t.divide(target, q_kind));
-  const Options o{
-      .reduction = rows.reduction(reduction), .scale = unit_of(op, base), .parameter = weight};
-  const ScalarType promoted = stated_type(input, target);
+  const Tensor p = rows.clean(input), q = rows.clean(target);
+  const Options o{.reduction = rows.reduction(reduction),
+                  .scale = unit_of(op, base),
+                  .parameter = weight,
+                  .temperature = temperature};
   return rows.reduce(
       [&](optional<ScalarType> type) {
         return pair_value<JsDivergence>(op, {p, q, dim, kind, q_kind}, o, /*keepdim=*/false, type);
       },
-      reduction, t.type(input, promoted, dtype), promoted);
+      reduction, dtype, stated_type(input, target));
 }
 
 TORCH_LIBRARY_FRAGMENT(torch_infotheory, m) {

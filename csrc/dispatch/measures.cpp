@@ -12,29 +12,26 @@ template <class F>
 Tensor unary_measure(const Tensor& p, at::IntArrayRef dim, string_view kind, optional<double> base,
                      bool keepdim, optional<ScalarType> dtype, double temperature) {
   check_distribution(F::name, "p", p, kind);
-  const Temperature t(F::name, temperature, kind, kind);
-  return unary_value<F>(F::name, t.divide(p, kind), dim, kind, {.scale = unit_of(F::name, base)},
-                        keepdim, t.type(p, stated_type(p), dtype));
+  check_temperature(F::name, temperature, kind, kind);
+  return unary_value<F>(F::name, p, dim, kind,
+                        {.scale = unit_of(F::name, base), .temperature = temperature}, keepdim,
+                        dtype);
 }
-// `o` has the scale and the parameter.
+// `o` has the scale, the parameter and the temperature.
 template <class F>
-Tensor pair_at(double temperature, const Pair& x, const Options& o, bool keepdim,
-               optional<ScalarType> dtype) {
+Tensor tempered_pair(const Pair& x, const Options& o, bool keepdim, optional<ScalarType> dtype) {
   check_distribution(F::name, "p", x.p, x.kind);
   check_q(F::name, x);
-  const string_view q_kind = x.kind_of_q();
-  const Temperature t(F::name, temperature, x.kind, q_kind);
-  const ScalarType type = stated_type(x.p, x.q);
-  return pair_value<F>(F::name,
-                       {t.divide(x.p, x.kind), t.divide(x.q, q_kind), x.dim, x.kind, x.q_kind}, o,
-                       keepdim, t.type(x.p, type, dtype));
+  check_temperature(F::name, o.temperature, x.kind, x.kind_of_q());
+  return pair_value<F>(F::name, x, o, keepdim, dtype);
 }
 template <class F>
 Tensor pair_measure(const Tensor& p, const Tensor& q, at::IntArrayRef dim, string_view kind,
                     optional<string_view> q_kind, optional<double> base, bool keepdim,
                     optional<ScalarType> dtype, double temperature) {
-  return pair_at<F>(temperature, {p, q, dim, kind, q_kind}, {.scale = unit_of(F::name, base)},
-                    keepdim, dtype);
+  return tempered_pair<F>({p, q, dim, kind, q_kind},
+                          {.scale = unit_of(F::name, base), .temperature = temperature}, keepdim,
+                          dtype);
 }
 template <class F>
 Tensor table_measure(const Tensor& joint, at::IntArrayRef x_dim, at::IntArrayRef y_dim,
@@ -74,8 +71,10 @@ Tensor js_divergence(const Tensor& p, const Tensor& q, at::IntArrayRef dim, stri
                      optional<ScalarType> dtype, double weight, double temperature) {
   const char* op = JsDivergence::name;
   check_weight(op, weight);
-  return pair_at<JsDivergence>(temperature, {p, q, dim, kind, q_kind},
-                               {.scale = unit_of(op, base), .parameter = weight}, keepdim, dtype);
+  return tempered_pair<JsDivergence>(
+      {p, q, dim, kind, q_kind},
+      {.scale = unit_of(op, base), .parameter = weight, .temperature = temperature}, keepdim,
+      dtype);
 }
 Tensor alpha_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntArrayRef dim,
                         string_view kind, optional<string_view> q_kind, bool keepdim,

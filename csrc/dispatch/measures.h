@@ -9,30 +9,7 @@
 namespace torch_infotheory {
 namespace {
 
-// The temperature, by which logits are divided first.
-class Temperature {
- public:
-  Temperature(const char* op, double temperature, string_view kind, string_view other_kind)
-      : divisor(temperature) {
-    check_temperature(op, temperature);
-    TORCH_CHECK_VALUE(temperature == 1 || kind == "logits" || other_kind == "logits", op,
-                      ": expected kind to be 'logits' where temperature is not 1, got '", kind,
-                      "'");
-  }
-  Tensor divide(const Tensor& x, string_view kind) const {
-    return kind == "logits" ? tempered(x, divisor) : x;
-  }
-  // The dtype of the result, which must not depend on the conversion of the input in `divide`.
-  optional<ScalarType> type(const Tensor& x, ScalarType promoted,
-                            optional<ScalarType> dtype) const {
-    return divisor == 1 ? dtype : result_type(x.device(), promoted, dtype);
-  }
-
- private:
-  double divisor;
-};
-
-// `o` has the scale and the parameter; `op` is the public op, which errors name.
+// `o` has the scale, the parameter and the temperature; `op` is the public op, which errors name.
 template <class F>
 Tensor unary_value(const char* op, const Tensor& p, at::IntArrayRef dim, string_view kind,
                    Options o, bool keepdim, optional<ScalarType> dtype) {

@@ -77,8 +77,8 @@ struct Reference {
     return t;
   }
   Prob<Lane> stated(const Tensor& memory, Kind kind, bool by_q) const {
-    if (!saved_rows.defined() || kind != kLogits) return probability(memory, kind, dims);
-    const Tensor t = widened(memory);
+    const Tensor t = tempered(memory, o.divisor(kind));
+    if (!saved_rows.defined() || kind != kLogits) return probability(t, kind, dims);
     const Tensor log = t - saved_number(by_q, kHigh, t) - saved_number(by_q, kLogSum, t);
     return {log.exp(), log};
   }
@@ -166,7 +166,8 @@ struct Reference {
   // d sum(g value) / d p or d q.
   Tensor gradient(const Tensor& grad, bool by_q) const {
     Tensor g = widened_like(grad, p.p.t), dx;
-    switch (by_q ? o.q_kind : o.p_kind) {
+    const int64_t kind = by_q ? o.q_kind : o.p_kind;
+    switch (kind) {
       case kLogits:
         dx = by_kind<kLogits>(by_q);
         break;
@@ -182,7 +183,7 @@ struct Reference {
     if (o.has_labels()) g = at::where(wrong_rows(), NAN, g);
     if (o.reduction == kNone || o.has_labels())
       for (const int64_t d : dims) g = g.unsqueeze(d);
-    return (g * dx * o.scale).to((by_q ? *x.q : x.p).scalar_type());
+    return (g * dx * (o.scale / o.divisor(kind))).to((by_q ? *x.q : x.p).scalar_type());
   }
 
   // The numbers that kernels save for each row, see Saved in core/rows.h.
@@ -195,7 +196,7 @@ struct Reference {
       if (is_q && F::arity == 1) break;
       const bool normalized = (is_q ? o.q_kind : o.p_kind) == kLogits;
       if (normalized) {
-        const LogNormalizer z(widened(is_q ? *x.q : x.p), dims);
+        const LogNormalizer z(tempered(is_q ? *x.q : x.p, o.temperature), dims);
         numbers.insert(numbers.end(), {z.high, z.log});
       } else {
         numbers.insert(numbers.end(), {zero, zero});

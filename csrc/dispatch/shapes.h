@@ -93,6 +93,8 @@ void check_operands(const Operands& t, const Options& o) {
                    ": expected floating point input, got ", x.scalar_type());
   TORCH_CHECK(!is_table<F> || x.dim() >= 2, F::name,
               ": expected a table of two dimensions or more, got ", x.sym_sizes());
+  TORCH_CHECK(o.temperature == 1 || !(is_table<F> || is_map<F>), F::name,
+              ": expected no temperature, got ", o.temperature);
   if (t.q) {
     TORCH_CHECK(t.q->device() == t.p.device(), F::name, ": expected one device, got ", t.p.device(),
                 " and ", t.q->device());

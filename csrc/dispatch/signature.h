@@ -39,20 +39,24 @@ struct Options {
   int64_t reduction = kNone;
   int64_t ignore_index = kIgnoreIndex;
   double label_smoothing = 0;
-  double scale = 1;      // factor of the result, such as the unit of the logarithm
-  double parameter = 0;  // of the formula, if it has one
+  double scale = 1;        // factor of the result, such as the unit of the logarithm
+  double parameter = 0;    // of the formula, if it has one
+  double temperature = 1;  // divides logits as they are read
 
-  static constexpr const char* names[] = {"dim",          "p_kind",          "q_kind", "reduction",
-                                          "ignore_index", "label_smoothing", "scale",  "parameter"};
+  static constexpr const char* names[] = {"dim",       "p_kind",       "q_kind",
+                                          "reduction", "ignore_index", "label_smoothing",
+                                          "scale",     "parameter",    "temperature"};
   auto fields() {
-    return std::tie(dim, p_kind, q_kind, reduction, ignore_index, label_smoothing, scale,
-                    parameter);
+    return std::tie(dim, p_kind, q_kind, reduction, ignore_index, label_smoothing, scale, parameter,
+                    temperature);
   }
   auto fields() const { return const_cast<Options*>(this)->fields(); }
 
   bool is_elementwise() const { return reduction == kTerms || reduction == kSumOfTerms; }
   bool is_reduced() const { return reduction != kNone && reduction != kTerms; }
   bool has_labels() const { return p_kind == kLabels; }
+  // By what the numbers in memory of an operand are divided.
+  double divisor(int64_t kind) const { return kind == kLogits ? temperature : 1; }
   bool saves_rows() const {
     return !is_elementwise() && !gathers(Kind(p_kind), Kind(q_kind), label_smoothing);
   }

@@ -58,6 +58,7 @@ class RowOptions:
     label_smoothing: float = 0.0
     scale: float = 1.0
     parameter: float = 0.0
+    temperature: float = 1.0
 
     @property
     def has_labels(self) -> bool:
@@ -97,6 +98,18 @@ class RowCall(RowOptions):
     @property
     def classes(self) -> int:
         return self.full.size(self.class_dim)
+
+    def tempered(self, logits: Tensor) -> Tensor:
+        """Return them divided by the temperature, in float64, as the kernels read them."""
+        if self.temperature == 1:
+            return logits.double()
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return (wide / self.temperature).double()
+
+    def logits_at(self, index: Tensor) -> Tensor:
+        """Return the logit of one class of each row."""
+        dim = self.class_dim
+        return self.tempered(self.full.gather(dim, index.unsqueeze(dim)).squeeze(dim))
 
     def _call(self, op: Any, **rest: Any) -> Any:
         """In the order of the schema."""
@@ -338,9 +351,9 @@ def _terms(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
         q = None if call.q is None else call.q[None]
         value, saved = _terms(replace(call, p=call.p[None], q=q, dim=1), shard)
         return value[0], saved[:, 0]
-    local = [_log_normalizer(call.p, call.p_kind, call.class_dim)]
+    local = [_log_normalizer(call, call.p, call.p_kind)]
     if call.q is not None:
-        local.append(_log_normalizer(call.q, call.q_kind, call.class_dim))
+        local.append(_log_normalizer(call, call.q, call.q_kind))
     z = _normalized(call, shard, local)
     longest = max((d for d in range(call.p.dim()) if d != call.class_dim), key=call.p.size)
     blocks = [_numbers(block) for block in _blocks(call, z, longest)]
@@ -354,11 +367,17 @@ def _terms(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     return value, _together(z, totals)
 
 
-def _log_normalizer(x: Tensor, kind: int, dim: int) -> Normalizer:
+def _entropy_of(call: RowCall, logits: Tensor) -> RowCall:
+    return RowCall(
+        name="entropy", dim=call.class_dim, p=logits, p_kind=LOGITS, temperature=call.temperature
+    )
+
+
+def _log_normalizer(call: RowCall, x: Tensor, kind: int) -> Normalizer:
     if kind != LOGITS:
-        zero = torch.zeros_like(x.select(dim, 0), dtype=torch.float64)
+        zero = torch.zeros_like(x.select(call.class_dim, 0), dtype=torch.float64)
         return Normalizer(zero, zero)
-    (saved,) = _saved(RowCall(name="entropy", p=x, dim=dim, p_kind=kind).forward(torch.float64)[1])
+    (saved,) = _saved(_entropy_of(call, x).forward(torch.float64)[1])
     return saved.z
 
 
@@ -370,15 +389,17 @@ def _blocks(call: RowCall, z: Sequence[Normalizer], dim: int) -> Iterator[RowCal
     """
     step = max(1, call.p.size(dim) * _BLOCK // max(1, call.p.numel()))
     p_kind, q_kind = (LOG_PROBS if kind == LOGITS else kind for kind in (call.p_kind, call.q_kind))
+    block = replace(call, dim=call.class_dim, p_kind=p_kind, q_kind=q_kind, temperature=1.0)
 
-    def split(x: Tensor, z: Normalizer) -> Iterator[Tensor]:
+    def split(x: Tensor, kind: int, z: Normalizer) -> Iterator[Tensor]:
         high, log = (number.unsqueeze(call.class_dim).split(step, dim) for number in z)
         for part, *of_part in zip(x.split(step, dim), high, log, strict=True):
-            yield Normalizer(*of_part).taken_from(part.double())
+            numbers = call.tempered(part) if kind == LOGITS else part.double()
+            yield Normalizer(*of_part).taken_from(numbers)
 
-    q = repeat(None) if call.q is None else split(call.q, z[1])
-    for p_block, q_block in zip(split(call.p, z[0]), q, strict=False):
-        yield replace(call, p=p_block, q=q_block, dim=call.class_dim, p_kind=p_kind, q_kind=q_kind)
+    q = repeat(None) if call.q is None else split(call.q, call.q_kind, z[1])
+    for p_block, q_block in zip(split(call.p, call.p_kind, z[0]), q, strict=False):
+        yield replace(block, p=p_block, q=q_block)
 
 
 def _numbers(block: RowCall) -> Tensor:
@@ -414,13 +435,9 @@ def _local_labels(call: RowCall, shard: ClassShard, elsewhere: int) -> tuple[Ten
     return torch.where(counts, local, _IGNORED), here
 
 
-def _at(x: Tensor, index: Tensor, dim: int) -> Tensor:
-    return x.gather(dim, index.unsqueeze(dim)).squeeze(dim)
-
-
 def _labels(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     """A label takes -log q of one class, smoothing the mean of all."""
-    s, x = call.label_smoothing, call.full
+    s = call.label_smoothing
     smooth = s != 0
     label, here = _local_labels(call, shard, elsewhere=0)
     value, saved = replace(
@@ -436,7 +453,7 @@ def _labels(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
 
     index = torch.where(here, label, 0)
     weight = torch.ones(1) if call.weight is None else call.weight.double()
-    numbers = {"x": torch.where(here, _at(x, index, call.class_dim).double(), 0.0)}
+    numbers = {"x": torch.where(here, call.logits_at(index), 0.0)}
     if call.weight is not None:
         numbers["weight"] = torch.where(here, weight[index], 0.0)
     if smooth:
@@ -467,13 +484,13 @@ def _gradient_of_labels(call: RowCall, shard: ClassShard, g: Tensor, saved: Tens
     gradient = labelled.backward(g, _totals_times(factor, saved), 1)
 
     # A label of another rank the kernel has taken for class 0, whose gradient is put right here.
-    s, x = call.label_smoothing, call.full
+    s = call.label_smoothing
     index = torch.where(here, label, 0)
     weight = 1.0 if call.weight is None else call.weight.double()[index]
     operand = _saved(saved)[1]
-    q = operand.z.taken_from(_at(x, index, call.class_dim).double()).exp()
+    q = operand.z.taken_from(call.logits_at(index)).exp()
     target = weight * (s / shard.classes + (1 - s) * here.double())
-    by_x = call.scale * g * (-operand.total * q - target)
+    by_x = call.scale / call.temperature * g * (-operand.total * q - target)
     by_x = torch.where(call.p != call.ignore_index, by_x, 0.0).to(gradient.dtype)
     dim = call.class_dim
     return gradient.scatter_(dim, index.unsqueeze(dim), by_x.unsqueeze(dim))
@@ -510,16 +527,12 @@ def check_labels(labels: Tensor, classes: int, ignore_index: int) -> None:
     ).forward()
 
 
-def _entropy_of(call: RowCall) -> RowCall:
-    return RowCall(name="entropy", dim=call.dim, p=call.full, p_kind=LOGITS)
-
-
 def _log_probs(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     """The three results of `log_probs` for labels and logits, in a last dimension."""
-    entropy, saved = _expectation(_entropy_of(call), shard)
+    entropy, saved = _expectation(_entropy_of(call, call.full), shard)
     z = _saved(saved)[0].z
     label, here = _local_labels(call, shard, elsewhere=0)
-    own = _at(call.full, torch.where(here, label, 0), call.class_dim).double()
+    own = call.logits_at(torch.where(here, label, 0))
     (x,) = shard.sums(torch.where(here, own, 0.0))
     results = torch.stack([z.taken_from(x), entropy, z.high + z.log], -1)
     counts = call.p != call.ignore_index
@@ -533,13 +546,13 @@ def _gradient_of_log_probs(call: RowCall, shard: ClassShard, g: Tensor, saved: T
     by_log_prob, by_entropy, by_z = torch.where(counts.unsqueeze(-1), g, 0.0).unbind(-1)
     # So that the sum is rounded once.
     call = replace(call, q=call.full.to(torch.promote_types(dtype, torch.float32)))
-    gradient = _entropy_of(call).backward(by_entropy, saved, 0)
+    gradient = _entropy_of(call, call.full).backward(by_entropy, saved, 0)
     (entropy,) = _saved(saved)
     zero = torch.zeros_like(entropy.total)
     of_labels = _together((Normalizer(zero, zero), entropy.z), (zero, zero - 1))
     cross_entropy = replace(call, name="cross_entropy")
     gradient += _gradient_of_labels(cross_entropy, shard, by_z - by_log_prob, of_labels)
     label, here = _local_labels(call, shard, elsewhere=0)
-    by_label = torch.where(here, by_z, 0.0).to(gradient.dtype)
+    by_label = torch.where(here, by_z / call.temperature, 0.0).to(gradient.dtype)
     gradient.scatter_add_(dim, torch.where(here, label, 0).unsqueeze(dim), by_label.unsqueeze(dim))
     return gradient.masked_fill_(~counts.unsqueeze(dim), 0).to(dtype)

@@ -46,7 +46,7 @@ def log_probs(
         logits: Shape (..., C, ...).
         index: The class of each row, of any integer type; the shape of ``logits`` without ``dim``.
         dim: The class dimension.
-        temperature: What the logits are divided by, into a tensor of their size where it is not 1.
+        temperature: What the logits are divided by as they are read; a finite number above 0.
         ignore_index: Rows of this class have the results 0 and gradient 0.
         dtype: Data type of the results. None keeps the type of ``logits``. They are computed in
             float32 at least.

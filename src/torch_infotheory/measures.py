@@ -22,9 +22,8 @@ Shared arguments:
     keepdim: Whether the reduced dimensions stay in the result with size 1.
     dtype: The data type of the result. None takes the one that the inputs promote to. float64
         inputs are computed in float64 and all others in float32 at least, whatever it is.
-    temperature: What logits are divided by, first of all; a finite number above 0. One distribution
-        at least has to be stated by logits where it is not 1. They are divided into a tensor of
-        their own.
+    temperature: What logits are divided by as they are read; a finite number above 0. One
+        distribution at least has to be stated by logits where it is not 1.
     validate: Whether to check that every tensor states distributions. None does as
         `torch_infotheory.set_validation` says, which is not to.
 

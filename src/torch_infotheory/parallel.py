@@ -222,10 +222,13 @@ def log_probs(
         dtype=_type_of(logits, dtype),
     )
     _class_shards.check_labels(index, shard.classes, ignore_index)
-    if temperature != 1:  # widened, so that the gradient is rounded once
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
     options = RowOptions(
-        name="log_probs", dim=dim, p_kind=LABELS, q_kind=LOGITS, ignore_index=ignore_index
+        name="log_probs",
+        dim=dim,
+        p_kind=LABELS,
+        q_kind=LOGITS,
+        ignore_index=ignore_index,
+        temperature=temperature,
     )
     results = _rows(index, logits, None, options, shard).to(like[0].dtype)
     return LogProbs(*results.unbind(-1))

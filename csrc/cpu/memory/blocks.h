@@ -5,6 +5,7 @@
 // the kind of the memory, so that there are (dtypes) converters + (kinds) readers + (formulas)
 // folds and not their product. Only the most frequent kinds are folded from their ProbSpan.
 #pragma once
+#include <cmath>
 #include <type_traits>
 
 #include "core/sources.h"
@@ -88,6 +89,21 @@ void convert(const void* x, const AccessPattern& pattern, A* to) {
             [&](int64_t i, int, auto w) __attribute__((always_inline)) {
               store(to + i * Pack<A>::width, load_pack(from, pattern, i, w, A(0)));
             });
+}
+
+// Whether quotients are not rounded.
+inline bool divides_exactly(double temperature) {
+  int exponent;
+  return std::frexp(temperature, &exponent) == 0.5;
+}
+// Divides n numbers, in whole packs, by a temperature. A product takes less than half the time.
+template <class A>
+void divide(A* x, int64_t n, A temperature) {
+  const Pack<A> divisor(temperature), factor(1 / temperature);
+  if (divides_exactly(temperature))
+    for (int64_t i = 0; i < n; i += Pack<A>::width) store(x + i, load<A>(x + i) * factor);
+  else
+    for (int64_t i = 0; i < n; i += Pack<A>::width) store(x + i, load<A>(x + i) / divisor);
 }
 
 // Classes of a row group as packs of A.

@@ -79,8 +79,9 @@ struct Source {
   Kind kind;
   A* panel;  // or null
   CopyPanel<A> load_panel;
-  Convert<A> convert;  // null where memory, or the panel, has the compute type
+  Convert<A> convert;  // null where memory, or the panel, has the numbers computed with
   Read<A> read;
+  A temperature;
   Pack<A> high, low;
   int64_t converted_from = -1;  // the first class in `converted`
   alignas(64) A converted[kBlock];
@@ -92,8 +93,10 @@ struct Source {
         kind(x.kind),
         panel(kind != kLabels && uses_panel(group, r) ? panel_memory : nullptr),
         load_panel(panel_loader<A>(x.type)),
-        convert(panel || x.type == own_type<A> ? nullptr : converter<A>(x.type)),
+        convert(panel || (x.type == own_type<A> && x.temperature == 1) ? nullptr
+                                                                       : converter<A>(x.type)),
         read(reader<A>(kind)),
+        temperature(A(x.temperature)),
         high(0),
         low(0) {
     if (panel) {
@@ -110,12 +113,14 @@ struct Source {
   }
   void move_to(const Rows& r, const Operand& x, int64_t offset, const RowGroup& group) {
     const char* there = static_cast<const char*>(x.data) + offset * size;
-    if (panel)
+    if (panel) {
       load_panel(
           {const_cast<char*>(there), x.class_stride, row_stride(r, x), r.classes, group.rows},
           panel);
-    else
+      if (temperature != 1) divide(panel, r.classes * width, temperature);
+    } else {
       data = there;
+    }
     converted_from = -1;
     high = Pack<A>(is_logits() ? -Format<A>::largest : A(0));
     low = Pack<A>(0);
@@ -136,8 +141,10 @@ struct Source {
     const char* there = data + first * class_stride * size;
     if (!convert)
       return {reinterpret_cast<const A*>(there), pattern(class_stride, lane_stride, group.rows)};
-    if (converted_from != first)
+    if (converted_from != first) {
       convert(there, pattern(class_stride, lane_stride, group.rows), converted);
+      if (temperature != 1) divide(converted, group.packs<A>(n) * width, temperature);
+    }
     converted_from = first;
     return {converted, pattern(group.lanes_are_rows ? width : 1, 1, width)};
   }
