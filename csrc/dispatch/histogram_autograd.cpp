@@ -1,8 +1,8 @@
 // histogram_autograd.cpp -- autograd, forward mode and vmap of soft histograms.
 #include <ATen/ATen.h>
-#include <ATen/functorch/BatchedTensorImpl.h>
 #include <torch/library.h>
 
+#include "dispatch/batched.h"
 #include "dispatch/histogram.h"
 #include "dispatch/node.h"
 
@@ -151,36 +151,22 @@ Tensor gather_autograd(c10::DispatchKeySet keys, const Tensor& x, const Tensor& 
 
 // vmap adds rows. Operands without the batch dimension are expanded along it.
 struct BatchedRows {
-  int64_t level = -1;
+  int64_t level;
   c10::SymInt samples = 0;
 
-  explicit BatchedRows(std::initializer_list<Tensor> operands) {
+  explicit BatchedRows(at::ArrayRef<Tensor> operands) : level(level_of(operands)) {
     for (const Tensor& t : operands)
-      if (const auto* batched = batch(t)) level = std::max(level, batched->level());
-    for (const Tensor& t : operands)
-      if (const auto* batched = batch(t); batched && batched->level() == level)
-        samples = batched->value().sym_size(batched->bdim());
+      if (const Batched x(t, level); x.batched) samples = x.t.sym_size(0);
   }
   // Undefined stays undefined.
   Tensor rows(const Tensor& t) const {
-    const auto* batched = batch(t);
-    if (!t.defined() || level < 0) return t;
-    if (batched && batched->level() == level)
-      return batched->value().movedim(batched->bdim(), 0).flatten(0, 1);
-    c10::SymDimVector shape{samples};
-    for (const auto& s : t.sym_sizes()) shape.push_back(s);
-    return t.unsqueeze(0).expand_symint(shape).flatten(0, 1);
+    return !t.defined() || level < 0 ? t : Batched(t, level).along(samples).flatten(0, 1);
   }
   // `like` has the rows of one sample of the batch.
   Tensor result(const Tensor& rows, const Tensor& like) const {
     if (level < 0) return rows;
     const c10::SymInt shape[] = {samples, like.sym_size(0)};
     return at::functorch::makeBatched(rows.unflatten_symint(0, shape), 0, level);
-  }
-
- private:
-  static const at::functorch::BatchedTensorImpl* batch(const Tensor& t) {
-    return t.defined() ? at::functorch::maybeGetBatchedImpl(t) : nullptr;
   }
 };
 

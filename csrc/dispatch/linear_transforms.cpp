@@ -1,13 +1,9 @@
 // linear_transforms.cpp -- autocast and vmap of `_linear_loss`. vmap loops over samples.
 #include <ATen/autocast_mode.h>
-#include <ATen/functorch/BatchedTensorImpl.h>
 #include <torch/library.h>
 
-#include <algorithm>
-
+#include "dispatch/batched.h"
 #include "dispatch/linear.h"
-// Include this after functorch's header; in the other order the names of the two are ambiguous.
-#include <ATen/LegacyBatchedTensorImpl.h>
 
 namespace torch_infotheory {
 namespace {
@@ -28,45 +24,23 @@ LinearResults forward_autocast(at::TensorList operands, at::IntArrayRef ints,
   return linear_op().call(call.tensors, call.ints, call.floats, dtype);
 }
 
-// A tensor at one level of vmap: of torch.func, or the only level of
-// torch.autograd.grad(is_grads_batched=True).
-struct Batch {
-  int64_t level = -1, dim = 0;
-  Tensor value;
-  bool is_grads_batched = false;
-
-  explicit Batch(const Tensor& t) {
-    if (const auto* func = at::functorch::maybeGetBatchedImpl(t)) {
-      level = func->level(), dim = func->bdim(), value = func->value();
-    } else if (const auto* grads = at::maybeGetBatchedImpl(t)) {
-      const at::BatchDim batch = grads->bdims().back();
-      level = batch.level(), dim = batch.dim(), value = grads->value(), is_grads_batched = true;
-    }
-  }
-};
-
 // A list of tensors at the innermost level of vmap.
 struct BatchedList {
-  std::vector<Tensor> tensors;
-  std::vector<bool> batched;
-  int64_t level = -1, samples = 0;
+  std::vector<Batched> list;
+  int64_t level, samples = 0;
   bool is_grads_batched = false;
 
-  explicit BatchedList(std::vector<Tensor> list) : tensors(std::move(list)) {
-    for (const Tensor& t : tensors) level = std::max(level, Batch(t).level);
-    for (Tensor& t : tensors) {
-      const Batch batch(t);
-      batched.push_back(level >= 0 && batch.level == level);
-      if (!batched.back()) continue;
-      t = batch.value.movedim(batch.dim, 0);
-      samples = t.size(0);
-      is_grads_batched = batch.is_grads_batched;
+  explicit BatchedList(at::ArrayRef<Tensor> tensors) : level(level_of(tensors)) {
+    for (const Tensor& t : tensors) {
+      const Batched& x = list.emplace_back(t, level);
+      if (!x.batched) continue;
+      samples = x.t.size(0);
+      is_grads_batched = x.is_grads_batched;
     }
   }
   std::vector<Tensor> sample(int64_t s) const {
-    std::vector<Tensor> out = tensors;
-    for (size_t i = 0; i < out.size(); ++i)
-      if (batched[i]) out[i] = out[i].select(0, s);
+    std::vector<Tensor> out;
+    for (const Batched& x : list) out.push_back(x.batched ? x.t.select(0, s) : x.t);
     return out;
   }
   // Calls call(tensors of a sample) for every sample and stacks each of the results.
@@ -100,8 +74,8 @@ LinearResults forward_batched(at::TensorList operands, at::IntArrayRef ints,
     out.insert(out.begin(), value);
     return out;
   };
-  const BatchedList list(operands.vec());
-  auto out = list.level < 0 ? call(list.tensors) : list.each(call);
+  const BatchedList list(operands);
+  auto out = list.level < 0 ? call(operands.vec()) : list.each(call);
   return {out[0], {out.begin() + 1, out.end()}};
 }
 
@@ -117,8 +91,8 @@ std::vector<Tensor> backward_batched(const Tensor& g, at::TensorList operands,
     return linear_backward_op().call(x.back(), list.slice(0, operands.size()),
                                      list.slice(operands.size(), gradients.size()), ints, floats);
   };
-  const BatchedList list(std::move(all));
-  return list.level < 0 ? call(list.tensors) : list.each(call);
+  const BatchedList list(all);
+  return list.level < 0 ? call(all) : list.each(call);
 }
 
 TORCH_LIBRARY_IMPL(torch_infotheory, AutocastCPU, m) {

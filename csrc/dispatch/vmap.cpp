@@ -3,43 +3,15 @@
 // The row ops accept any leading dimensions, so the batching rules move the batch dimension to the
 // front.
 #include <ATen/ATen.h>
-#include <ATen/functorch/BatchedTensorImpl.h>  // others need a JSON header that torch lacks
 #include <torch/library.h>
 
+#include "dispatch/batched.h"
 #include "dispatch/distributions.h"
 #include "dispatch/ops.h"
 #include "dispatch/shapes.h"
 
 namespace torch_infotheory {
 namespace {
-
-// An operand at one level of vmap.
-struct Batched {
-  Tensor t;
-  bool batched = false;
-
-  Batched(const Tensor& x, int64_t level) : t(x) {
-    const auto* impl = x.defined() ? at::functorch::maybeGetBatchedImpl(x) : nullptr;
-    if (!impl || impl->level() != level) return;
-    t = impl->value().movedim(impl->bdim(), 0);
-    batched = true;
-  }
-  // Expands an operand without the batch dimension along it.
-  Tensor along(const c10::SymInt& n) const {
-    if (batched || !t.defined()) return t;
-    c10::SymDimVector shape{n};
-    for (const auto& s : t.sym_sizes()) shape.push_back(s);
-    return t.unsqueeze(0).expand_symint(shape);
-  }
-};
-// The innermost level at which any operand is batched.
-int64_t level_of(std::initializer_list<Tensor> tensors) {
-  int64_t level = -1;
-  for (const Tensor& t : tensors)
-    if (const auto* impl = t.defined() ? at::functorch::maybeGetBatchedImpl(t) : nullptr)
-      level = std::max(level, impl->level());
-  return level;
-}
 
 // The operands of a row op and, for backward, g and saved, some of which are batched.
 struct BatchedCall {
