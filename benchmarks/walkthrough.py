@@ -80,7 +80,7 @@ def edit(tree: Path) -> None:
 
     insert(tree / "tests" / "reference.py", f"{reference}\n\n", before="# Measures of an order")
     insert(tree / "tests" / "ops.py", row, after='    measure("perplexity", ONE),\n')
-    header = tree / "csrc" / "include" / "torch_infotheory" / "ops.h"
+    header = tree / "csrc" / "include" / "torch_infotheory" / "measures.h"
     insert(header, f"{typed}\n", before="// The distributions along `mixture_dim`")
     insert(tree / "csrc" / "module.cpp", binding, after='    bound<&perplexity>("perplexity"),\n')
 

@@ -274,7 +274,7 @@ def test_the_walk_through_still_fits_the_tree(tmp_path: Path) -> None:
     assert sorted(changed) == [
         "csrc/core/formulas.h",
         "csrc/dispatch/measures.cpp",
-        "csrc/include/torch_infotheory/ops.h",
+        "csrc/include/torch_infotheory/measures.h",
         "csrc/module.cpp",
         "src/torch_infotheory/divergences.py",
         "tests/ops.py",

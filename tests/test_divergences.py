@@ -265,3 +265,21 @@ def test_values_do_not_come_from_nowhere() -> None:
         ti.renyi_divergence(p, q, 3), math.log(0.125 / 0.01 + 0.125 / 0.81) / 2
     )
     np.testing.assert_allclose(ti.tsallis_entropy(q, 3), (1 - 0.001 - 0.729) / 2)
+
+
+@pytest.mark.parametrize("weight", [0.3, 0.4, 0.9])
+def test_a_probability_that_rounds_away_beside_the_mixture(weight: float) -> None:
+    """(1 + x) log(1 + x) of x = -1, which rounding makes -1 - epsilon."""
+    p, q = (torch.tensor([1.0, t], dtype=torch.float64) for t in (1.4285714285714285e-21, 0.0))
+    for a, b in ((p, q), (q, p)):
+        value = ti.js_divergence(a, b, weight=weight)
+        torch.testing.assert_close(value, torch.zeros_like(value), rtol=0, atol=1e-20)
+    x, y = (20 * random(20, 50, seed=i).float() for i in (0, 1))
+    value, tangent = torch.func.jvp(
+        lambda x: ti.js_divergence(x, y, kind="logits", weight=weight),
+        (x,),
+        (torch.ones_like(x),),
+    )
+    kernel = ti.js_divergence(x, y, kind="logits", weight=weight)
+    torch.testing.assert_close(value, kernel)
+    assert tangent.isfinite().all()

@@ -46,14 +46,16 @@ FORMULAS = "|".join(
 )
 TORCH = r"\b(at|c10|torch|caffe2)::|[<\"](torch|ATen|c10)/|\b(TORCH|AT|C10)_[A-Z]"
 LOGARITHMS = r"(?<!std::)\b(exp|expm1|log|log2|log1p|softmax|log_softmax|logsumexp)\("
+MEMORY = r"\b(float|softmax|Kind|Operand|Rows)\b"
 PYTHON = r"\bPy[A-Z_]\w*|Python\.h|pybind|torch/(extension|python)\.h"
 
 # Where in csrc/, what must not stand there, what that would be knowing, and the files that may.
 MUST_NOT_KNOW = [
     ("core/*", TORCH, "PyTorch", ()),
     ("core/*", r"\bcuda[A-Z]\w*|\b(thread|block)Idx\b", "a device", ()),
-    ("core/*", rf"\b({FORMULAS})\b", "a formula by name", ["formulas.h"]),
-    ("core/formulas.h", r"\b(float|softmax|Kind|Operand|Rows)\b", "memory or dtypes", ()),
+    ("core/*", rf"\b({FORMULAS})\b", "a formula by name", ["formulas.h", "divergences.h"]),
+    ("core/form*.h", MEMORY, "memory or dtypes", ()),
+    ("core/divergences.h", MEMORY, "memory or dtypes", ()),
     ("cpu/**/*", TORCH, "PyTorch", [*KEYS_OF_CPU, "threads.h", "huge_pages.h"]),
     ("cpu/**/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("cuda/*", TORCH, "PyTorch", [*KEYS_OF_CUDA, "stream.h"]),

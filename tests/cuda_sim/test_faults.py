@@ -41,15 +41,15 @@ FAULTS = {  # file, text, replacement
     "cache_of_another_group": ("cuda/operand.cuh", "int64_t(group.index) *", "0 *"),
     "label_bound": ("core/sources.h", "c < classes", "c <= classes"),
     "narrow_row_offset": (
-        "cuda/operand.cuh",
+        "cuda/segment.cuh",
         "index * d.strides[k][i]",
         "int(index) * int(d.strides[k][i])",
     ),
     "row_bound": ("cuda/thread_group.cuh", "first + index < tasks", "true"),
-    "alignment": ("cuda/operand.cuh", "(n - misaligned) % n", "(n - misaligned) % n / 2"),
+    "alignment": ("cuda/segment.cuh", "(n - misaligned) % n", "(n - misaligned) % n / 2"),
     "tail": ("cuda/operand.cuh", "i >= singles ? -1", "i > singles ? -1"),
     "segment_bound": (
-        "cuda/operand.cuh",
+        "cuda/segment.cuh",
         "left < g.segment_classes ? left : g.segment_classes",
         "g.segment_classes",
     ),
