@@ -28,6 +28,8 @@ pytestmark = pytest.mark.skipif(
     not torch.distributed.is_gloo_available(), reason="this build of torch has no gloo"
 )
 SIZE = 4
+# Of numbers for each row.
+COLLECTIVES = {"all_reduce", "all_gather_into_tensor"}
 
 
 def is_sharded(case: Case) -> bool:
@@ -164,8 +166,8 @@ def check_class_shards(number: int) -> None:
         _, gradients, forward, backward = sharded.check()
         if not in_parts(case):
             continue
-        assert forward.calls <= {"all_reduce"} and not backward.sent, (forward.sent, backward.sent)
-        assert forward.largest <= 4 * case.rows
+        assert forward.calls <= COLLECTIVES and not backward.sent, (forward.sent, backward.sent)
+        assert forward.largest <= 7 * case.rows
         for x, gradient in zip(sharded.inputs, gradients, strict=True):
             if x.shape == case.shape:
                 assert dims_of(gradient) == dims_of(x) == [axis % rank]
@@ -384,7 +386,7 @@ def check_nothing_large_is_made() -> None:
         inputs = [x.detach().requires_grad_(), y.detach().requires_grad_()]
         with Traffic() as forward:
             value = function(*inputs)
-        assert forward.made <= 4096 and 0 < forward.largest <= 12, (forward.made, forward.sent)
+        assert forward.made <= 4096 and 0 < forward.largest <= 21, (forward.made, forward.sent)
         with Traffic() as backward:
             torch.autograd.grad(value, inputs, allow_unused=True)
         assert backward.made <= 4096 and backward.largest <= 3, (backward.made, backward.sent)
@@ -526,7 +528,7 @@ def compare_local(
     ):
         ops.assert_near(gradient, local(one, sizes, group))
     if sizes is CHUNKS:  # and the number of classes is known
-        assert len(forward.sent) <= 3 and forward.calls <= {"all_reduce"}
+        assert len(forward.sent) <= 3 and forward.calls <= COLLECTIVES
     assert not backward.sent
 
 

@@ -277,7 +277,8 @@ def check_traffic(reduction: str) -> None:
             torch.autograd.grad(value.sum(), (hidden, weight))
         block = 64 * CLASSES // 4
         assert max(forward.made, backward.made) <= block, (forward.made, backward.made)
-        assert forward.calls == {"all_reduce"} and forward.largest <= 4 * 64
+        assert forward.calls <= {"all_reduce", "all_gather_into_tensor"}
+        assert forward.largest <= 7 * 64
         assert backward.sent == [("all_reduce", hidden.numel())]
         # In each of two blocks: the logits, and a product for either factor of the model.
         again = models if reduction == "none" else 0

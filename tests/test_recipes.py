@@ -216,9 +216,8 @@ def check_dtensors(compute: str) -> None:
         assert_near(actual, wanted)
     assert_near(gradient, expected[2][..., mine])
     assert not entropy.requires_grad
-    gathered = any("gather" in call for call in traffic.calls)
-    of_row = traffic.largest / labels.numel()
-    assert gathered if compute == "torchtitan" else not gathered and of_row <= 4, traffic.sent
+    of_row = traffic.largest / labels.numel()  # torchtitan gathers the logits
+    assert of_row > 7 if compute == "torchtitan" else of_row <= 7, traffic.sent
 
 
 def check_local_shards() -> None:
@@ -235,8 +234,8 @@ def check_local_shards() -> None:
     whole = logits.float().requires_grad_()
     (wanted,) = grad(entropy_of(whole).sum(), whole)
     assert_near(grad(entropy.sum(), local)[0], wanted[..., mine])
-    assert traffic.calls == {"all_reduce"} or traffic.calls == {"allreduce_"}, traffic.calls
-    assert traffic.largest <= 4 * labels.numel()
+    assert traffic.calls <= {"all_reduce", "allreduce_", "all_gather_into_tensor"}, traffic.calls
+    assert traffic.largest <= 7 * labels.numel()
 
 
 def test_log_probs_of_dtensors(ranks: Ranks) -> None:

@@ -4,8 +4,8 @@ A row is reduced where it lies; the ranks exchange a few numbers per row. Most o
 saves for its backward pass anyway: the log-normalizer z_i of the classes on rank i, in two parts
 whose sum would round, and their totals. With z = log sum_i e^(z_i), that of the whole row,
 
-- a value whose score is linear in log p and log q is the mean of the ranks' values, each shifted by
-  the score of z_i - z, with weights e^(z_i - z);
+- a value whose score is linear in log p and log q follows the chain rule: it is the value of a
+  coarser row, whose classes are the shards with logits z_i, and the mean of the ranks' own values;
 - any other value is a sum of terms, which each rank adds up for its classes once it knows z;
 - the gradient of a class follows from its own logit, z and the totals of the whole row, so that the
   backward op runs on every rank by itself.
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 PROBS, LOG_PROBS, LOGITS, LABELS, WEIGHTS = range(5)
 NONE, MEAN, SUM, TERMS, SUM_OF_TERMS = range(5)
 
-# The scores that are linear in the logarithms: their factors of log p and, if there is q, of log q.
-SCORES = {"entropy": (-1.0,), "cross_entropy": (0.0, -1.0), "kl_divergence": (1.0, -1.0)}
+# The ops whose score is linear in the logarithms.
+LINEAR = {"entropy", "cross_entropy", "kl_divergence"}
 
 # Marks a label that its rank leaves out.
 _IGNORED = torch.iinfo(torch.int64).min
@@ -67,6 +67,14 @@ class RowOptions:
     @property
     def both_logits(self) -> bool:
         return self.p_kind == self.q_kind == LOGITS
+
+    @property
+    def is_linear(self) -> bool:
+        return self.name in LINEAR
+
+    @property
+    def is_divergence(self) -> bool:
+        return self.name.endswith("_divergence")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +112,8 @@ class RowCall(RowOptions):
         if self.temperature == 1:
             return logits.double()
         wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return (wide / self.temperature).double()
+        # By a tensor, because CUDA multiplies by the inverse of a number.
+        return (wide / wide.new_full((), self.temperature)).double()
 
     def logits_at(self, index: Tensor) -> Tensor:
         """Return the logit of one class of each row."""
@@ -132,6 +141,16 @@ def all_reduced(numbers: Tensor, how: str, groups: Sequence[ProcessGroup]) -> Te
 
     for group in groups:
         numbers = collectives.wait_tensor(collectives.all_reduce(numbers, how, group))
+    return numbers
+
+
+def all_gathered(numbers: Tensor, groups: Sequence[ProcessGroup]) -> Tensor:
+    """Of all ranks, along a new dimension in front."""
+    from torch.distributed import _functional_collectives as collectives
+
+    numbers = numbers.unsqueeze(0)
+    for group in groups:
+        numbers = collectives.wait_tensor(collectives.all_gather_tensor(numbers, 0, group))
     return numbers
 
 
@@ -234,7 +253,7 @@ def forward(call: RowCall, shard: ClassShard, dtype: torch.dtype) -> tuple[Tenso
 def _reads_once(call: RowCall) -> bool:
     # Totals of p and q that lie on several ranks are equal or not as a whole: a divergence that
     # depends on it is not one of local divergences.
-    return call.name in SCORES and (call.name != "kl_divergence" or call.both_logits)
+    return call.is_linear and (call.both_logits or not call.is_divergence)
 
 
 def backward(call: RowCall, shard: ClassShard, g: Tensor, saved: Tensor, wrt: int) -> Tensor:
@@ -314,35 +333,55 @@ def _normalized(call: RowCall, shard: ClassShard, local: Sequence[Normalizer]) -
 
 def _expectation(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     """A score that is linear in the logarithms: the local classes are read once."""
-    by = SCORES[call.name]
     smoothed, factor = _smoothed(call, shard)
     value, saved = smoothed.forward(torch.float64)
-    operands = _saved(saved)
-    total = operands[-1].total
-    mass = (total / by[1] if len(by) == 2 else (total - value) / by[0]) / factor
-    z = _normalized(call, shard, [x.z for x in operands])
-    shifts = [local.z.minus(whole) for local, whole in zip(operands, z, strict=True)]
+    numbers = torch.cat([value[None], _totals_times(1 / factor, saved)])
+    local, *of_operands = all_gathered(numbers, shard.groups).unbind(1)
+    operands = _saved(torch.stack(of_operands))
+    z, between, part = _between(call, operands)
+    # Logits that are all -inf state no distribution, but may be part of one.
+    empty = torch.stack([x.log == -inf for x in operands]).any(0)
 
-    part = shifts[0].exp()
-    mass = torch.where(part == 0, 0.0, part * mass)
-    # Logits that are all -inf state no distribution here, but may be part of one.
-    empty = torch.stack(shifts).eq(-inf).any(0)
-    inside = torch.where(empty | (part == 0), 0.0, part * value)
-    if call.name == "kl_divergence":
-        between = _centered(part, shifts[0] - shifts[1], shifts[1].exp())
-    else:
-        scores = [f * shift for f, shift in zip(by, shifts, strict=True) if f]
-        between = _times0(mass, torch.stack(scores).sum(0))
-    value, mass = shard.sums(inside + between, mass)
-    if call.name == "kl_divergence":
-        value = value.clamp_min(0)
-    return value, _together(z, (value + by[0] * mass, *(f * mass for f in by[1:])))
+    def mean(numbers: Tensor, left_out: Tensor) -> Tensor:
+        return torch.where(left_out, 0.0, part * numbers).sum(0)
+
+    value = mean(local, empty | (part == 0)) + between
+    # How the value of a shard moves with log p, and log q, of all its classes.
+    by_p = mean(operands[0].total - local, empty | (part == 0) | local.isinf())
+    return value, _together(z, [value + by_p, *(mean(x.total, part == 0) for x in operands[1:])])
 
 
-def _centered(p: Tensor, log_ratio: Tensor, q: Tensor) -> Tensor:
-    """p log(p / q) - p + q: one sum with p log(p / q), without its cancellation where p = q."""
-    near = p * (torch.expm1(-log_ratio) + log_ratio)
-    return torch.where(log_ratio.abs() < 0.5, near, _times0(p, log_ratio) - p + q)
+def _between(call: RowCall, operands: Sequence[Saved]) -> tuple[list[Normalizer], Tensor, Tensor]:
+    """Return z of whole rows, the value of the rows of shards, and by what p of a shard shrinks."""
+    kinds = (call.p_kind, call.q_kind)[: len(operands)]
+    z = [Normalizer(x.high[0], x.log[0]) for x in operands]  # 0 where nothing is normalized
+    one = torch.ones_like(operands[0].high)
+    if LOGITS not in kinds:
+        return z, torch.zeros_like(one[0]), one
+
+    def operand(number: int) -> Tensor:
+        """Logits, relative to the highest; totals of p, by which alone the score is weighted; or
+        log q = 0, because no normalizer moves it."""
+        x = operands[number]
+        if kinds[number] == LOGITS:
+            return (x.high - x.high.amax(0)) + x.log
+        return -operands[1].total if number == 0 else torch.zeros_like(one)
+
+    rows = RowCall(
+        name=call.name,
+        dim=0,
+        p=operand(0),
+        q=operand(1) if len(kinds) == 2 else None,
+        p_kind=LOGITS if kinds[0] == LOGITS else WEIGHTS,
+        q_kind=PROBS if len(kinds) == 1 else LOGITS if kinds[1] == LOGITS else LOG_PROBS,
+    )
+    value, saved = rows.forward(torch.float64)
+    shares = _saved(saved)
+    for number, kind in enumerate(kinds):
+        if kind == LOGITS:
+            share = shares[number]
+            z[number] = Normalizer(operands[number].high.amax(0), share.high + share.log)
+    return z, value, shares[0].z.taken_from(rows.p).exp() if kinds[0] == LOGITS else one
 
 
 def _terms(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
@@ -359,10 +398,10 @@ def _terms(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
     blocks = [_numbers(block) for block in _blocks(call, z, longest)]
     numbers = torch.cat(blocks, longest + (longest < call.class_dim))
     value, *totals = all_reduced(numbers, "sum", shard.groups).unbind()
-    if call.name == "kl_divergence":
+    if call.is_divergence and call.is_linear:
         *totals, mass_of_q = totals
         value = _without_rounding_of_totals(call, value, -totals[1], mass_of_q)
-    elif call.name == "js_divergence":  # no term is negative
+    elif call.is_divergence:  # no term is negative
         value = value.clamp_min(0)
     return value, _together(z, totals)
 
@@ -403,10 +442,10 @@ def _blocks(call: RowCall, z: Sequence[Normalizer], dim: int) -> Iterator[RowCal
 
 
 def _numbers(block: RowCall) -> Tensor:
-    """What is summed over the ranks for each row: value, totals, and for KL the mass of q."""
+    """What is summed over the ranks for each row: value, totals, the mass of q where it matters."""
     value, saved = block.forward(torch.float64)
     numbers = [value, *(operand.total for operand in _saved(saved))]
-    if block.name == "kl_divergence" and block.q is not None:
+    if block.is_divergence and block.is_linear and block.q is not None:
         q = block.q.exp() if block.q_kind == LOG_PROBS else block.q
         numbers.append(q.sum(block.class_dim))
     return torch.stack(numbers)

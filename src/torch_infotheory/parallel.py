@@ -2,9 +2,9 @@
 
 Under tensor parallelism (vocabulary parallelism) each rank of a process group has the logits of
 some of the classes, or the rows of a weight that make them of hidden states. The functions here
-take such local shards as they are. A rank reads its own classes only; what travels are a few
-numbers per row, in three all-reduces, and nothing in the backward pass. Every rank gets the whole
-value, and the gradient of its own shard::
+take such local shards as they are. A rank reads its own classes only. The ranks exchange a few
+numbers per row, in up to three collectives, and nothing in the backward pass. Every rank gets the
+whole value, and the gradient of its own shard::
 
     loss = parallel.cross_entropy_loss(local_logits, labels, group=tensor_parallel_group)
 
