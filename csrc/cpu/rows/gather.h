@@ -6,9 +6,6 @@
 namespace torch_infotheory {
 namespace {
 
-// Rows of at most so many bytes are prefetched, so many rows ahead.
-constexpr int64_t kShortRow = 256, kRowsAhead = 160;
-
 // Calls f(labels, x) with the labels and an operand in the types that they have in memory.
 template <class Use>
 TI_LANE void with_memory(const Rows& r, const Operand& operand, Use f) {
@@ -26,8 +23,7 @@ template <class F, class A, class L, class T>
 __attribute__((noinline)) void gather_range(Rows& r, const RowRange& range, const Target<A> target,
                                             const L* labels, const T* x) {
   using V = Pack<double>;
-  const int64_t line = row_stride(r, r.q), stride = r.q.class_stride,
-                ahead = stride == 1 && line * sizeof(T) <= kShortRow ? kRowsAhead * line : 0;
+  const int64_t line = row_stride(r, r.q), stride = r.q.class_stride;
   double value[RowRange::most_gathered], total = 0;
   V weights(0);
   Indices rows;
@@ -38,8 +34,6 @@ __attribute__((noinline)) void gather_range(Rows& r, const RowRange& range, cons
                 if (stride != 1) at = rows + y.place * stride;  // ten instructions with AVX2
                 at &= y.counts;
                 rows += V::width * line;
-                if (ahead)
-                  for (int k = 0; k < V::width; ++k) __builtin_prefetch(x + at[k] + ahead);
                 const V p = y.masked(target.weights_of(y.place)),
                         term = F::term(Prob<V>{p, V(0)}, Prob<V>{V(0), load_at(x, at)});
                 store(value + j, term);
