@@ -511,10 +511,10 @@ def test_temperature_divides_logits(name: str, dtype: torch.dtype, device: str) 
 @pytest.mark.parametrize("heat", [2.0, 3.0])
 @pytest.mark.parametrize("name", ["kl_divergence", "js_divergence", "jeffreys_divergence"])
 def test_nearly_equal_logits_with_a_temperature(name: str, heat: float, device: str) -> None:
-    """Also where the quotients are rounded, which loses the digits of small differences."""
-    x = 3 * random(3, 700) + 50
+    """To the last digit of the quotients as they are rounded; the gradient fits to the value."""
+    x = 3 * random(3, 700) + 1000
     x, y = x.float(), (x + 1e-3 * random(3, 700, seed=1)).float()
-    p, q = ((t.double() / heat).log_softmax(-1) for t in (x, y))
+    p, q = ((t / heat).double().log_softmax(-1) for t in (x, y))
     if name == "kl_divergence":
         exact = (p.exp() * (p - q)).sum(-1)
     elif name == "jeffreys_divergence":
@@ -522,11 +522,29 @@ def test_nearly_equal_logits_with_a_temperature(name: str, heat: float, device: 
     else:
         m = torch.logaddexp(p, q) - math.log(2)
         exact = ((p.exp() * (p - m)).sum(-1) + (q.exp() * (q - m)).sum(-1)) / 2
-    found = TEMPERED[name](moved(x, device), moved(y, device), kind="logits", temperature=heat)
-    assert exact.max() < 1e-6
-    # The composition divides in float32.
-    tolerance = 2e-5 if device != "composed" or heat == 2 else 2e-2
-    torch.testing.assert_close(found.cpu().double(), exact, rtol=tolerance, atol=0)
+    inputs = [moved(t, device).requires_grad_() for t in (x, y)]
+    found = TEMPERED[name](*inputs, kind="logits", temperature=heat)
+    assert 0 < exact.min() and exact.max() < 1e-6
+    torch.testing.assert_close(found.detach().cpu().double(), exact, rtol=2e-5, atol=0)
+    for gradient in grad(found.sum(), inputs):
+        assert gradient.any() and gradient.double().sum(-1).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["kl_divergence", "js_divergence", "jeffreys_divergence"])
+def test_one_class_has_no_gradient(name: str, device: str) -> None:
+    x, y = (moved(torch.tensor([[t]]), device).requires_grad_() for t in (10000.0, 77.0))
+    found = TEMPERED[name](x, y, kind="logits", temperature=0.01)
+    assert found == 0 and [t.item() for t in grad(found, (x, y))] == [0, 0]
+    of_class = log_probs(x, moved(torch.zeros(1, dtype=torch.long), device), temperature=0.7)
+    assert of_class.log_prob == 0
+
+
+@pytest.mark.parametrize("heat", [2.0**126, 2.0**127, 1e-30])
+def test_extreme_temperatures(heat: float, device: str) -> None:
+    x = torch.tensor([[3e38, 0.0, -3e38]]) * min(1.0, heat)
+    found = F.cross_entropy(moved(x, device), moved(torch.tensor([0]), device), temperature=heat)
+    expected = torch.nn.functional.cross_entropy(x.double() / heat, torch.tensor([0]))
+    torch.testing.assert_close(found.cpu().double(), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [n for n in TEMPERED if n != "mixture_divergence"])

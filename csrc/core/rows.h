@@ -47,7 +47,9 @@ struct Operand {
   Type type = kFloat;
   int64_t class_stride = 0;
   const int64_t* row_strides = nullptr;
-  double temperature = 1;  // divides logits as they are read
+  // Divides logits as they are read; the quotients are rounded to the type computed with.
+  double temperature = 1;
+  Type quotient = kFloat;
 };
 
 // The sums over a part of a row, relative to the references of this part.

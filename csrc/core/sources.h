@@ -99,10 +99,11 @@ struct ClassIndex {
     bad = (inside == no) & (ignored == no);
   }
 };
-// A number in memory as the kernels that compute in A read it.
-template <class A>
+// A number in memory divided by the temperature, as kernels read it.
 TI_LANE double tempered(double number, const Operand& x) {
-  return x.temperature == 1 ? number : double(A(number) / A(x.temperature));
+  if (x.temperature == 1) return number;
+  return x.quotient == kDouble ? number / x.temperature
+                               : double(float(number) / float(x.temperature));
 }
 // The class index of a row.
 TI_LANE int64_t label_at(const Operand& labels, int64_t offset) {

@@ -24,13 +24,10 @@ struct Label {
 __device__ __forceinline__ double class_weight(const DeviceRows& d, int64_t c) {
   return d.rows.weight ? load_element<double>(d.rows.weight, d.compute_type, c) : 1;
 }
-__device__ __forceinline__ Prob<double> q_at_label(const DeviceRows& d, const RowOffsets& offsets,
+__device__ __forceinline__ Prob<double> q_at_label(const Rows& r, const RowOffsets& offsets,
                                                    int64_t label, const Outcome<double>& out) {
-  const Rows& r = d.rows;
-  const double number = load_element<double>(
-      r.q.data, r.q.type, offsets.by_operand[DeviceRows::kQ] + label * r.q.class_stride);
-  const double x =
-      d.compute_type == kDouble ? tempered<double>(number, r.q) : tempered<float>(number, r.q);
+  const int64_t place = offsets.by_operand[DeviceRows::kQ] + label * r.q.class_stride;
+  const double x = tempered(load_element<double>(r.q.data, r.q.type, place), r.q);
   const double log_q = r.q.kind == kLogits ? (x - out.high_q) - out.log_q : x;
   return {exp(log_q), log_q};
 }
@@ -70,7 +67,7 @@ __device__ __forceinline__ void finalize_row(const DeviceRows& d, int64_t row,
     if (label.has_term()) {
       const double kept = Smoothing(r.label_smoothing, r.classes).kept;
       const Prob<double> p{class_weight(d, label.index) * kept, 0},
-          q = q_at_label(d, offsets, label.index, out);
+          q = q_at_label(r, offsets, label.index, out);
       out.value += F::term(p, q);
       out.d_lq += F::d_lq(p, q);
     }

@@ -9,44 +9,11 @@
 #include "core/row.h"
 #include "cuda/memory.cuh"
 #include "cuda/plan.h"
+#include "cuda/segment.cuh"
 #include "cuda/thread_group.cuh"
 
 namespace torch_infotheory {
 namespace {
-
-// The offset of a row in each operand, in elements.
-struct RowOffsets {
-  int64_t by_operand[DeviceRows::kOperands];
-};
-__device__ __forceinline__ RowOffsets offsets_of(const DeviceRows& d, int64_t row) {
-  RowOffsets offsets = {};
-  for (int i = d.rows.rank - 1; i >= 0; --i) {
-    int64_t index = row;
-    if (i > 0) {
-      row /= d.sizes[i];
-      index -= row * d.sizes[i];
-    }
-#pragma unroll
-    for (int k = 0; k < DeviceRows::kOperands; ++k)
-      offsets.by_operand[k] += index * d.strides[k][i];
-  }
-  return offsets;
-}
-
-// Consecutive classes of a row. Most rows are a single segment.
-struct Segment {
-  int64_t row, first_class;
-  int classes;
-  RowOffsets offsets;  // of the row
-};
-__device__ __forceinline__ Segment segment_of(const DeviceRows& d, int64_t task, bool active) {
-  if (!active) return {};
-  const Geometry& g = d.geometry;
-  const int64_t row = g.segments == 1 ? task : task / g.segments,
-                first = (task - row * g.segments) * g.segment_classes,
-                left = d.rows.classes - first;
-  return {row, first, int(left < g.segment_classes ? left : g.segment_classes), offsets_of(d, row)};
-}
 
 // Reads one operand along a segment. A label index has no numbers along it: p is then not read.
 template <class A, int type_, int kind_>
@@ -57,6 +24,7 @@ struct OperandReader {
   Type dynamic_type;
   Kind dynamic_kind;
   A temperature;
+  bool divides_in_float;
   // Logits are read relative to the sum of these two.
   A reference = 0, reference_low = 0;
 
@@ -64,7 +32,8 @@ struct OperandReader {
       : stride(x.class_stride),
         dynamic_type(x.type),
         dynamic_kind(x.kind),
-        temperature(x.temperature) {
+        temperature(x.temperature),
+        divides_in_float(x.quotient == kFloat) {
     data = static_cast<const char*>(x.data) + (offset + first_class * stride) * size_of(type());
   }
   __device__ __forceinline__ Type type() const {
@@ -98,7 +67,8 @@ struct OperandReader {
     if constexpr (kind_ == kDynamic)
       if (temperature != 1)
 #pragma unroll
-        for (int k = 0; k < count; ++k) x[k] /= temperature;
+        for (int k = 0; k < count; ++k)
+          x[k] = divides_in_float ? A(float(x[k]) / float(temperature)) : x[k] / temperature;
   }
   __device__ __forceinline__ Pack pack(int c) const {
     const int size = int(size_of(type()));
@@ -135,51 +105,6 @@ struct OperandReader {
 #pragma unroll
       for (int k = 0; k < n; ++k) c[k] = {x[k], x[k]};  // the logarithm is unused: see Target
     }
-  }
-};
-
-// How the classes of a segment are read: `packs` packs after `head` single classes, and what is
-// left one by one.
-struct AccessPattern {
-  int classes, head, packs;
-
-  __device__ __forceinline__ static AccessPattern one_by_one(int classes) {
-    return {classes, 0, 0};
-  }
-  // In packs if all operands have the same misalignment.
-  template <int n, class... Others>
-  __device__ __forceinline__ static AccessPattern in_packs(int classes, int misaligned,
-                                                           Others... others) {
-    if (misaligned < 0 || ((others != misaligned) || ...)) return {classes, 0, 0};
-    int head = (n - misaligned) % n;
-    if (head > classes) head = classes;
-    return {classes, head, (classes - head) / n};
-  }
-};
-
-// The classes, counted from the first of the segment, to which n numbers belong. kNoClass is never
-// among them.
-constexpr int kNoClass = -2;
-template <int n>
-struct ConsecutiveClasses {
-  int first;
-  __device__ __forceinline__ int operator[](int k) const { return first + k; }
-  __device__ __forceinline__ bool has(int) const { return true; }
-  __device__ __forceinline__ bool contains(int c) const {
-    return unsigned(c - first) < unsigned(n);
-  }
-};
-// -1 where there is no class.
-template <int n>
-struct SingleClasses {
-  int index[n];
-  __device__ __forceinline__ int operator[](int k) const { return index[k]; }
-  __device__ __forceinline__ bool has(int k) const { return index[k] >= 0; }
-  __device__ __forceinline__ bool contains(int c) const {
-    bool any = false;
-#pragma unroll
-    for (int k = 0; k < n; ++k) any |= index[k] == c;
-    return any;
   }
 };
 

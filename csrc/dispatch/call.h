@@ -78,8 +78,11 @@ struct Call {
       c.rows.x_classes = full.size(-2);
       c.rows.p_x_stride = full.stride(-2);
     }
-    c.rows.p = c.template operand<F>(0, x.p, dim, Kind(o.p_kind), o.divisor(o.p_kind));
-    if (x.q) c.rows.q = c.template operand<F>(1, *x.q, dim, Kind(o.q_kind), o.divisor(o.q_kind));
+    c.rows.p = c.template operand<F>(0, x.p, dim, Kind(o.p_kind));
+    if (x.q) c.rows.q = c.template operand<F>(1, *x.q, dim, Kind(o.q_kind));
+    c.rows.p.temperature = o.divisor(o.p_kind);
+    c.rows.q.temperature = o.divisor(o.q_kind);
+    c.rows.p.quotient = c.rows.q.quotient = needs_double(x) ? kDouble : kFloat;
     if (x.weight) c.read_weight(*x.weight, needs_double(x) ? at::kDouble : at::kFloat);
     c.rows.label_smoothing = o.label_smoothing;
     c.rows.ignore_index = o.ignore_index;
@@ -108,9 +111,8 @@ struct Call {
   // Reads the strides of t over the rows. t has all dimensions, only those of the rows, or a single
   // element for all rows.
   template <class F>
-  Operand operand(int slot, const Tensor& t, int64_t dim, Kind kind = kProbs,
-                  double temperature = 1) {
-    Operand x{t.const_data_ptr(), kind, type_of(t), 0, nullptr, temperature};
+  Operand operand(int slot, const Tensor& t, int64_t dim, Kind kind = kProbs) {
+    Operand x{.data = t.const_data_ptr(), .kind = kind, .type = type_of(t)};
     const bool rows_only = t.dim() == int64_t(sizes.size());
     if (t.dim() == 0 && !sizes.empty()) {
       strides[slot].assign(sizes.size(), 0);

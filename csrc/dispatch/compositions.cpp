@@ -12,14 +12,15 @@
 namespace torch_infotheory {
 namespace {
 
-// Operands in the type used for computation. It is float64 for divergences, because the terms of
+// Operands in the type used for computation, with logits divided by the temperature before, as the
+// kernels do. The type is float64 for divergences, because the terms of
 // nearly equal distributions cancel, and for all other formulas because some sums of torch
 // accumulate sequentially. An exported program may run where float64 is slow or missing, so there
 // it is used only for divergences.
 template <class F, bool exported>
 class Wide {
  public:
-  explicit Wide(const Operands& given) : x(given) {
+  Wide(const Operands& given, const Options& o) : x(given) {
     const bool in_double = [] {
       if constexpr (is_map<F>)
         return false;
@@ -29,9 +30,12 @@ class Wide {
     for (optional<Tensor>* t : {&p, &q}) {
       if (t == &q && !x.q) continue;
       const Tensor& operand = t == &p ? x.p : *x.q;
-      *t = !at::isFloatingType(operand.scalar_type()) ? operand
-           : in_double                                ? operand.to(widest_type(operand.device()))
-                                                      : widened(operand);
+      if (!at::isFloatingType(operand.scalar_type())) {
+        *t = operand;
+        continue;
+      }
+      const Tensor read = tempered(operand, o.divisor(t == &p ? o.p_kind : o.q_kind));
+      *t = in_double ? read.to(widest_type(read.device())) : read;
     }
   }
   Operands operands() const { return {*p, q, x.weight}; }
@@ -46,7 +50,7 @@ Reference<F> reference(const Operands& wide, const Operands& x, const Options& o
   if constexpr (is_map<F>)
     return Reference<F>(wide, o);
   else
-    return Reference<F>(wide, o, Reference<F>::rounding_of(x, o), saved);
+    return Reference<F>(wide, o, /*temperature=*/1, Reference<F>::rounding_of(x, o), saved);
 }
 
 template <class F, bool exported>
@@ -55,7 +59,7 @@ std::tuple<Tensor, Tensor> forward(const Operands& x, const Options& o,
   check_operands<F, c10::SymInt>(x, o);
   check_dtype(F::name, dtype);
   if constexpr (!is_map<F>) warn_without_kernel(F::name, x.p);
-  const Wide<F, exported> wide(x);
+  const Wide<F, exported> wide(x, o);
   const Operands operands = wide.operands();
   const auto r = reference<F>(operands, x, o);
   const Tensor value = r.value(value_type(x, o, dtype)).contiguous();
@@ -70,7 +74,7 @@ template <class F, bool exported>
 Tensor backward(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
                 int64_t wrt) {
   check_backward_operands<F, c10::SymInt>(g, saved, x, o, wrt);
-  const Wide<F, exported> wide(x);
+  const Wide<F, exported> wide(x, o);
   const Operands operands = wide.operands();
   const Tensor gradient = reference<F>(operands, x, o, saved).gradient(g, wrt == kWrtQ);
   // Not copy_, which torch 2.12 and 2.14 refuse in a graph of torch.compile.

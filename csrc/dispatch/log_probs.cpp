@@ -17,8 +17,11 @@
 namespace torch_infotheory {
 namespace {
 
-Tensor gathered(const Tensor& x, const Tensor& classes, int64_t dim) {
-  return x.gather(dim, classes.unsqueeze(dim)).squeeze(dim);
+// The logit of a class of each row, divided by the temperature as the kernels do: by a tensor,
+// because CUDA multiplies by the inverse of a number.
+Tensor logit_of(const Tensor& x, const Tensor& classes, const LogProbsOptions& o) {
+  const Tensor logit = widened(x.gather(o.dim, classes.unsqueeze(o.dim)).squeeze(o.dim));
+  return o.temperature == 1 ? logit : logit / at::full({}, o.temperature, logit.options());
 }
 
 // Which rows count, and a valid class for every row.
@@ -99,8 +102,8 @@ Tensor log_probs_gradient(const Tensor& x, const Tensor& index, const Tensor& sa
   const Tensor least = shift.abs() * negligible;
   const Tensor factor = at::where(grad_entropy.abs() < least, least, grad_entropy);
   const Tensor total = saved[kTotal],
-               logit = tempered(gathered(x, chosen.classes, o.dim), o.temperature),
-               log_p = logit.to(saved.scalar_type()) - saved[kHigh] - saved[kLogSum];
+               log_p = logit_of(x, chosen.classes, o).to(saved.scalar_type()) - saved[kHigh] -
+                       saved[kLogSum];
   const Tensor moved = total + at::where(factor == 0, 0., shift / factor);
   Tensor gradient = backward_into<Entropy>(factor.to(exact), {x, {}, {}},
                                            at::stack({saved[kHigh], saved[kLogSum], moved}),
@@ -121,8 +124,7 @@ std::tuple<LogProbs, Tensor> log_probs_forward(const Tensor& x, const Tensor& in
   const auto [entropy, saved] =
       call_forward<Entropy>({x, {}, {}}, o.entropy_options(), exact_type(x.scalar_type()));
   const Index chosen(index, o);
-  const Tensor logit =
-      tempered(gathered(x, chosen.classes, o.dim), o.temperature).to(saved.scalar_type());
+  const Tensor logit = logit_of(x, chosen.classes, o).to(saved.scalar_type());
   return {{chosen.mask_rows(logit - saved[kHigh] - saved[kLogSum]), chosen.mask_rows(entropy),
            chosen.mask_rows(saved[kHigh] + saved[kLogSum])},
           saved};

@@ -17,6 +17,7 @@ template <class F>
 struct Reference {
   Operands x;
   Options o;
+  double divisor;  // of logits as they are read
   F f;
   double rounding;    // relative tolerance within which totals count as equal
   Tensor saved_rows;  // saved by forward; undefined: recomputed
@@ -26,12 +27,14 @@ struct Reference {
   Tensor lx, ly;  // of a joint table
 
   Reference(const Operands& operands, const Options& options)
-      : Reference(operands, options, rounding_of(operands, options)) {}
-  // With operands that have been converted, and the rounding of their original types.
-  Reference(const Operands& operands, const Options& options, double rounding_of_operands,
-            const Tensor& saved = {})
+      : Reference(operands, options, options.temperature, rounding_of(operands, options)) {}
+  // With operands that have been converted, the temperature that still divides them, and the
+  // rounding of their original types.
+  Reference(const Operands& operands, const Options& options, double temperature,
+            double rounding_of_operands, const Tensor& saved = {})
       : x(operands),
         o(options),
+        divisor(temperature),
         f(formula<F>(o.parameter)),
         rounding(rounding_of_operands),
         saved_rows(o.saves_rows() ? saved : Tensor()) {
@@ -77,7 +80,7 @@ struct Reference {
     return t;
   }
   Prob<Lane> stated(const Tensor& memory, Kind kind, bool by_q) const {
-    const Tensor t = tempered(memory, o.divisor(kind));
+    const Tensor t = tempered(memory, kind == kLogits ? divisor : 1);
     if (!saved_rows.defined() || kind != kLogits) return probability(t, kind, dims);
     const Tensor log = t - saved_number(by_q, kHigh, t) - saved_number(by_q, kLogSum, t);
     return {log.exp(), log};
@@ -196,7 +199,7 @@ struct Reference {
       if (is_q && F::arity == 1) break;
       const bool normalized = (is_q ? o.q_kind : o.p_kind) == kLogits;
       if (normalized) {
-        const LogNormalizer z(tempered(is_q ? *x.q : x.p, o.temperature), dims);
+        const LogNormalizer z(tempered(is_q ? *x.q : x.p, divisor), dims);
         numbers.insert(numbers.end(), {z.high, z.log});
       } else {
         numbers.insert(numbers.end(), {zero, zero});

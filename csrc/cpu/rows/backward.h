@@ -54,7 +54,7 @@ struct SavedOfRange {
   void move_to(const RowRange& range, int64_t first, int64_t last) {
     labels.read(r, range, target);
     // Before any class is written, because the gradient may replace the logits.
-    if constexpr (by_q && takes_labels<F>) labels.look_up_within<A>(r, range, first, last);
+    if constexpr (by_q && takes_labels<F>) labels.look_up_within(r, range, first, last);
     const auto load_saved = [&](int operand, Saved number, double* to) {
       __builtin_memcpy(to, r.saved_of(operand, number) + range.at.row, range.n * sizeof(double));
     };

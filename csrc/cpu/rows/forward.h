@@ -45,7 +45,7 @@ struct RangeWork {
   void end(const RowRange& range, OutcomesOfRange& out) {
     if constexpr (takes_labels<F>)
       if (r.p.kind == kLabels) {
-        labels.look_up<A>(r, range);
+        labels.look_up(r, range);
         add_label_terms<F>(labels, target.smoothing.kept, r.q.kind == kLogits, out);
       }
     if constexpr (F::divergence)

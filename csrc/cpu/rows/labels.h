@@ -80,8 +80,7 @@ struct Labels {
     all_count = counted == n, any_counts = counted > 0;
   }
   bool counts(int64_t j) const { return all_count || counting[j] != 0; }
-  // Gathers log q at the labels; for logits, the logits.
-  template <class A>
+  // Gathers log q at the labels; for logits, the logits, divided by the temperature.
   void look_up(const Rows& r, const RowRange& range) {
     if (!any_counts) __builtin_memset(log_q, 0, sizeof log_q);
     if (!any_counts) return;
@@ -90,17 +89,16 @@ struct Labels {
         r.q, n, [&](int64_t j) { return range.at.q + j * lines + label[j] * r.q.class_stride; },
         log_q);
     if (r.q.temperature != 1)
-      for (int64_t j = 0; j < n; ++j) log_q[j] = tempered<A>(log_q[j], r.q);
+      for (int64_t j = 0; j < n; ++j) log_q[j] = tempered(log_q[j], r.q);
     if (!all_count) clear_where_zero(log_q, counting, n);
   }
   // As look_up, but reads no class outside [first, last), for which log_q is any number.
-  template <class A>
   void look_up_within(const Rows& r, const RowRange& range, int64_t first, int64_t last) {
     if (r.p.kind != kLabels) return;
     if (last - first < r.classes && (label[0] < first || label[0] >= last))
       log_q[0] = 0;  // parts of rows are visited one row at a time
     else
-      look_up<A>(r, range);
+      look_up(r, range);
   }
   // Calls visit(j, p, q) for packs of rows [j, j + step): p is `times` the weight and q that of the
   // label. `zq` has the normalizers of logits.

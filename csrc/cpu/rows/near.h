@@ -76,10 +76,8 @@ template <class F>
 bool has_near(const Rows& r) {
   if constexpr (requires(F f) { f.has_near(); })
     if (!formula<F>(r.parameter).has_near()) return false;
-  const auto is_log = [](const Operand& x) {
-    return x.kind == kLogProbs || (x.kind == kLogits && divides_exactly(x.temperature));
-  };
-  return (is_log(r.p) && is_log(r.q)) || (r.p.kind == kProbs && r.q.kind == kProbs);
+  const auto is_log = [](Kind kind) { return kind == kLogits || kind == kLogProbs; };
+  return (is_log(r.p.kind) && is_log(r.q.kind)) || (r.p.kind == kProbs && r.q.kind == kProbs);
 }
 
 }  // namespace

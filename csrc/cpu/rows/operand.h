@@ -82,6 +82,7 @@ struct Source {
   Convert<A> convert;  // null where memory, or the panel, has the numbers computed with
   Read<A> read;
   A temperature;
+  bool divides_in_float;
   Pack<A> high, low;
   int64_t converted_from = -1;  // the first class in `converted`
   alignas(64) A converted[kBlock];
@@ -97,6 +98,7 @@ struct Source {
                                                                        : converter<A>(x.type)),
         read(reader<A>(kind)),
         temperature(A(x.temperature)),
+        divides_in_float(x.quotient == kFloat),
         high(0),
         low(0) {
     if (panel) {
@@ -117,13 +119,20 @@ struct Source {
       load_panel(
           {const_cast<char*>(there), x.class_stride, row_stride(r, x), r.classes, group.rows},
           panel);
-      if (temperature != 1) divide(panel, r.classes * width, temperature);
+      divide_logits(panel, r.classes);
     } else {
       data = there;
     }
     converted_from = -1;
     high = Pack<A>(is_logits() ? -Format<A>::largest : A(0));
     low = Pack<A>(0);
+  }
+  // By the temperature, in copies of memory.
+  void divide_logits(A* x, int64_t packs) const {
+    if (temperature == 1) return;
+    if constexpr (sizeof(A) == sizeof(double))
+      if (divides_in_float) return divide_in_float(x, packs * width, float(temperature));
+    divide(x, packs * width, temperature);
   }
   // Moves to other classes, which are in no panel.
   void point_to(const Operand& x, int64_t offset) {
@@ -143,7 +152,7 @@ struct Source {
       return {reinterpret_cast<const A*>(there), pattern(class_stride, lane_stride, group.rows)};
     if (converted_from != first) {
       convert(there, pattern(class_stride, lane_stride, group.rows), converted);
-      if (temperature != 1) divide(converted, group.packs<A>(n) * width, temperature);
+      divide_logits(converted, group.packs<A>(n));
     }
     converted_from = first;
     return {converted, pattern(group.lanes_are_rows ? width : 1, 1, width)};
