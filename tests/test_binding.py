@@ -136,7 +136,7 @@ def test_errors_are_those_of_the_op() -> None:
 def test_a_function_without_a_binding_is_served_by_the_op() -> None:
     # a row op, which has none
     function = _ops.functions(["_entropy"])._entropy
-    value, _ = function(P, None, None, 1, 0, 0, 0, -100, 0.0, 1.0, 0.0, None)
+    value, _ = function(P, None, None, 1, 0, 0, 0, -100, 0.0, 1.0, 0.0, 1.0, None)
     assert torch.equal(value, torch_infotheory.entropy(P))
 
 

@@ -8,7 +8,7 @@ import torch_infotheory  # noqa: F401
 OPS = torch.ops.torch_infotheory
 PROBS, LOG_PROBS, LOGITS, LABELS, WEIGHTS = range(5)
 TERMS = 3  # the reduction that leaves single classes
-REST = (0, -100, 0.0, 1.0, 0.0)  # from reduction to parameter
+REST = (0, -100, 0.0, 1.0, 0.0, 1.0)  # from reduction to temperature
 X = torch.randn(3, 4)
 
 

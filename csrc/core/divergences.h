@@ -1,4 +1,4 @@
-// divergences.h -- the quantities of two distributions whose terms are not linear in the logarithms.
+// divergences.h -- the quantities of two distributions that are no expectations of a linear score.
 #pragma once
 #include "core/formula.h"
 

@@ -3,7 +3,7 @@
 //   probs       x = p           log p = log x     d/dx = d/dp
 //   log_probs   x = log p       p = e^x           d/dx = d/dlog p
 //   logits      x               p = e^(x - z)     d/dx_j = w_j - p_j sum(w), w = d/dlog p
-//                               z = log sum e^x; with a temperature T, x is the number in memory / T
+//                               z = log sum e^x; with a temperature, x is what it divides to
 //   labels      y               p = 1 at y        none; smoothed: a constant, and more at y
 //   weights     x = p           any numbers       d/dx = d/dp, of a loss target
 #pragma once
