@@ -14,11 +14,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
+from torch.torch_version import TorchVersion
 from torch.utils._python_dispatch import TorchDispatchMode
+
+# What torch's own rules for DTensors cannot do before 2.12.
+since_2_12 = pytest.mark.skipif(
+    TorchVersion(torch.__version__) < (2, 12),
+    reason="torch 2.11 can neither flatten nor compile these DTensors",
+)
 
 START = 180  # seconds until all ranks have come up, on a machine with other work to do
 LIMIT = 240  # seconds for one check, likewise

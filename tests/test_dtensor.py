@@ -18,7 +18,7 @@ import pytest
 import reference
 import torch
 from ops import BASIC_CASES, CASES, Case
-from ranks import Ranks, Traffic
+from ranks import Ranks, Traffic, since_2_12
 from torch import Tensor
 
 import torch_infotheory as ti
@@ -685,6 +685,7 @@ def test_operands_that_disagree(ranks):
     ranks.run(check_operands_that_disagree)
 
 
+@since_2_12
 def test_flattened_rows(ranks):
     ranks.run(check_flattened_rows)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from ranks import Ranks, Traffic
+from ranks import Ranks, Traffic, since_2_12
 from torch import Tensor
 
 import torch_infotheory as ti
@@ -539,7 +539,11 @@ def check_distributed_modes() -> None:
         loss = F.linear_cross_entropy(place(hidden), place(weight), place(soft), weight=w)
         results.append(torch.autograd.grad(loss, w)[0])
     torch.testing.assert_close(results[1].full_tensor(), results[0])
-    # Rows of two dimensions that were flattened into one lie in strides.
+
+
+def check_flattened_rows() -> None:
+    """Rows of two dimensions that were flattened into one lie in strides."""
+    mesh = meshes()[0]
     states = torch.arange(24.0).view(2, 4, 3)
     x, w = placed(states, mesh, 1).flatten(0, 1), placed(torch.ones(5, 3), mesh, None)
     torch.testing.assert_close(
@@ -583,5 +587,11 @@ def test_distributed_modes(ranks: Ranks) -> None:
     ranks.run(check_distributed_modes)
 
 
+@since_2_12
+def test_flattened_rows(ranks: Ranks) -> None:
+    ranks.run(check_flattened_rows)
+
+
+@since_2_12
 def test_distributed_compiled(ranks: Ranks) -> None:
     ranks.run(check_distributed_compiled)

@@ -1,5 +1,6 @@
-// compat.h -- differences in autograd between torch 2.11 and 2.14; no other file tests versions.
+// compat.h -- differences between torch 2.11 and 2.14; no other file tests versions.
 #pragma once
+#include <ATen/ATen.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
@@ -32,6 +33,15 @@ template <class N>
 void fire_creation_hooks([[maybe_unused]] const NodePtr<N>& node) {
 #if TI_TORCH_MINOR >= 214
   torch::autograd::fire_node_creation_hooks(node);
+#endif
+}
+
+// Copies a wrapper, such as a DTensor, into another shape. Before 2.12 torch views it first.
+inline at::Tensor reshaped_copy(const at::Tensor& wrapper, c10::SymIntArrayRef shape) {
+#if TI_TORCH_MINOR >= 212
+  return at::view_copy_symint(wrapper, shape);
+#else
+  return at::view_copy_symint(wrapper.contiguous(), shape);
 #endif
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "dispatch/compat.h"
 #include "dispatch/signature.h"
 
 namespace torch_infotheory {
@@ -80,12 +81,12 @@ inline Tensor flattened(const Tensor& t, int64_t first, int64_t last) {
     shape[last - 1] = shape[last - 1] * shape[last];
     shape.erase(shape.begin() + last);
   }
-  return at::view_copy_symint(t, shape);
+  return reshaped_copy(t, shape);
 }
 inline Tensor without(const Tensor& wrapper, int64_t dim_of_size_1) {
   c10::SymDimVector shape(wrapper.sym_sizes());
   shape.erase(shape.begin() + dim_of_size_1);
-  return at::view_copy_symint(wrapper, shape);
+  return reshaped_copy(wrapper, shape);
 }
 
 // Moves the joint table to the last two dimensions (x, y); all others are batch dimensions.

@@ -414,7 +414,16 @@ def _linear(op: Any, given: dict[str, Any]) -> Any:
     given = autocast(given)
     loss = _LinearLoss(op, given)
     value = loss(given).to(loss.like.dtype)
-    return value.unbind(-1) if loss.of_log_probs else value
+    return _unbound(value) if loss.of_log_probs else value
+
+
+def _unbound(x: Any) -> tuple[DTensor, ...]:
+    """The parts along the last dimension."""
+    # Not by unbind, whose gradients torch 2.11 stacks wrongly where ranks differ in their rows.
+    like = torch.empty(x.shape[:-1], device="meta")
+    return tuple(
+        _distributed(part, x.device_mesh, x.placements, like) for part in x.to_local().unbind(-1)
+    )
 
 
 @torch.no_grad()
