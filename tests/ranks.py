@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.torch_version import TorchVersion
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# What torch's own rules for DTensors cannot do before 2.12.
+# For tests that flatten DTensors with torch's own function.
 since_2_12 = pytest.mark.skipif(
     TorchVersion(torch.__version__) < (2, 12),
-    reason="torch 2.11 can neither flatten nor compile these DTensors",
+    reason="torch 2.11 cannot flatten dimensions of which the second is sharded",
 )
 
 START = 180  # seconds until all ranks have come up, on a machine with other work to do

@@ -592,6 +592,5 @@ def test_flattened_rows(ranks: Ranks) -> None:
     ranks.run(check_flattened_rows)
 
 
-@since_2_12
 def test_distributed_compiled(ranks: Ranks) -> None:
     ranks.run(check_distributed_compiled)

@@ -430,7 +430,7 @@ def _unbound(x: Any) -> tuple[DTensor, ...]:
 def _gathered(cls: type, op: Any, types: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """`_linear_loss` under torch.compile, which no rule of a function reaches: on whole tensors."""
     mesh = next(x.device_mesh for x in tree_leaves((args, kwargs)) if isinstance(x, DTensor))
-    whole = tree_map_only(DTensor, DTensor.full_tensor, (args, kwargs))
+    whole = tree_map_only(DTensor, lambda x: x.detach().full_tensor(), (args, kwargs))  # see _local
     return tree_map_only(
         Tensor,
         lambda x: DTensor.from_local(x, mesh, [Replicate()] * mesh.ndim, run_check=False),
