@@ -266,10 +266,17 @@ def check_traffic(reduction: str) -> None:
     other = torch.randn(CLASSES // 4, 3, generator=generator)
     labels = torch.arange(ROWS)
     labels[10:20] = -100
-    for loss, models in (
-        (lambda **o: parallel.linear_cross_entropy(hidden, weight, labels, **o), 1),
-        (lambda **o: parallel.linear_kl_div(hidden, weight, teacher, target_weight=other, **o), 2),
-        (lambda **o: parallel.linear_entropy(hidden, weight, **o), 1),
+    gather = "all_gather_into_tensor"
+    for loss, models, collective, numbers in (
+        (
+            lambda **o: parallel.linear_cross_entropy(hidden, weight, labels, **o),
+            *(1, "all_reduce", 4),
+        ),
+        (
+            lambda **o: parallel.linear_kl_div(hidden, weight, teacher, target_weight=other, **o),
+            *(2, gather, 7),
+        ),
+        (lambda **o: parallel.linear_entropy(hidden, weight, **o), 1, gather, 4),
     ):
         with Traffic() as forward:
             value = loss(reduction=reduction, classes=CLASSES)
@@ -277,8 +284,7 @@ def check_traffic(reduction: str) -> None:
             torch.autograd.grad(value.sum(), (hidden, weight))
         block = 64 * CLASSES // 4
         assert max(forward.made, backward.made) <= block, (forward.made, backward.made)
-        assert forward.calls <= {"all_reduce", "all_gather_into_tensor"}
-        assert forward.largest <= 7 * 64
+        assert forward.calls == {collective} and forward.largest <= numbers * 64
         assert backward.sent == [("all_reduce", hidden.numel())]
         # In each of two blocks: the logits, and a product for either factor of the model.
         again = models if reduction == "none" else 0

@@ -216,8 +216,9 @@ def check_dtensors(compute: str) -> None:
         assert_near(actual, wanted)
     assert_near(gradient, expected[2][..., mine])
     assert not entropy.requires_grad
-    of_row = traffic.largest / labels.numel()  # torchtitan gathers the logits
-    assert of_row > 7 if compute == "torchtitan" else of_row <= 7, traffic.sent
+    gathered = any("gather" in call for call in traffic.calls)  # torchtitan: the logits
+    of_row = traffic.largest / labels.numel()
+    assert gathered if compute == "torchtitan" else of_row <= 4, traffic.sent
 
 
 def check_local_shards() -> None:
@@ -234,8 +235,9 @@ def check_local_shards() -> None:
     whole = logits.float().requires_grad_()
     (wanted,) = grad(entropy_of(whole).sum(), whole)
     assert_near(grad(entropy.sum(), local)[0], wanted[..., mine])
-    assert traffic.calls <= {"all_reduce", "allreduce_", "all_gather_into_tensor"}, traffic.calls
-    assert traffic.largest <= 7 * labels.numel()
+    reduced = traffic.calls - {"all_gather_into_tensor"}
+    assert reduced == {"all_reduce"} or reduced == {"allreduce_"}, traffic.calls
+    assert traffic.largest <= 4 * labels.numel()
 
 
 def test_log_probs_of_dtensors(ranks: Ranks) -> None:

@@ -353,35 +353,25 @@ def _expectation(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
 
 def _between(call: RowCall, operands: Sequence[Saved]) -> tuple[list[Normalizer], Tensor, Tensor]:
     """Return z of whole rows, the value of the rows of shards, and by what p of a shard shrinks."""
-    kinds = (call.p_kind, call.q_kind)[: len(operands)]
-    z = [Normalizer(x.high[0], x.log[0]) for x in operands]  # 0 where nothing is normalized
-    one = torch.ones_like(operands[0].high)
-    if LOGITS not in kinds:
-        return z, torch.zeros_like(one[0]), one
-
-    def operand(number: int) -> Tensor:
-        """Logits, relative to the highest; totals of p, by which alone the score is weighted; or
-        log q = 0, because no normalizer moves it."""
-        x = operands[number]
-        if kinds[number] == LOGITS:
-            return (x.high - x.high.amax(0)) + x.log
-        return -operands[1].total if number == 0 else torch.zeros_like(one)
-
+    highest = [x.high.amax(0) for x in operands]
+    logits = [(x.high - high) + x.log for x, high in zip(operands, highest, strict=True)]
+    one = torch.ones_like(logits[0])
+    if LOGITS not in (call.p_kind, call.q_kind)[: len(operands)]:  # all of `logits` is 0
+        return [Normalizer(high, high) for high in highest], torch.zeros_like(highest[0]), one
+    p_is_logits = call.p_kind == LOGITS
     rows = RowCall(
         name=call.name,
         dim=0,
-        p=operand(0),
-        q=operand(1) if len(kinds) == 2 else None,
-        p_kind=LOGITS if kinds[0] == LOGITS else WEIGHTS,
-        q_kind=PROBS if len(kinds) == 1 else LOGITS if kinds[1] == LOGITS else LOG_PROBS,
+        # Other kinds of p, which only a cross-entropy has here, weight by their totals.
+        p=logits[0] if p_is_logits else -operands[1].total,
+        q=logits[1] if len(logits) == 2 else None,
+        p_kind=LOGITS if p_is_logits else WEIGHTS,
+        q_kind=LOGITS if call.q_kind == LOGITS else LOG_PROBS,
     )
     value, saved = rows.forward(torch.float64)
     shares = _saved(saved)
-    for number, kind in enumerate(kinds):
-        if kind == LOGITS:
-            share = shares[number]
-            z[number] = Normalizer(operands[number].high.amax(0), share.high + share.log)
-    return z, value, shares[0].z.taken_from(rows.p).exp() if kinds[0] == LOGITS else one
+    z = [Normalizer(high, x.high + x.log) for high, x in zip(highest, shares, strict=True)]
+    return z, value, shares[0].z.taken_from(logits[0]).exp() if p_is_logits else one
 
 
 def _terms(call: RowCall, shard: ClassShard) -> tuple[Tensor, Tensor]:
