@@ -1,58 +1,23 @@
 // log_probs.cpp -- log-probability of a class, entropy and log-normalizer of rows in a single pass.
 //
-// Plain tensors use the row op of the entropy, which saves the log-normalizer, and its backward op
-// with a modified total, which yields the gradient of all three results. Transforms, forward mode
-// and higher derivatives use a composition of row ops.
+// Plain tensors are read once (log_probs_rows.cpp). Transforms, forward mode and higher derivatives
+// use a composition of row ops.
 #include "dispatch/log_probs.h"
 
 #include <torch/library.h>
 
 #include "dispatch/arguments.h"
-#include "dispatch/cpu.h"
 #include "dispatch/dims.h"
-#include "dispatch/distributions.h"
 #include "dispatch/node.h"
 #include "dispatch/schemas.h"
 
 namespace torch_infotheory {
-namespace {
-
-// The logit of a class of each row, divided by the temperature as the kernels do: by a tensor,
-// because CUDA multiplies by the inverse of a number.
-Tensor logit_of(const Tensor& x, const Tensor& classes, const LogProbsOptions& o) {
-  const Tensor logit = widened(x.gather(o.dim, classes.unsqueeze(o.dim)).squeeze(o.dim));
-  return o.temperature == 1 ? logit : logit / at::full({}, o.temperature, logit.options());
-}
-
-// Which rows count, and a valid class for every row.
-struct Index {
-  Tensor counts, classes;
-  Index(const Tensor& index, const LogProbsOptions& o)
-      : counts(not_ignored(index, o.ignore_index)),
-        classes(at::where(counts, index, 0).to(at::kLong)) {}
-  // Sets ignored rows to 0, because their contents must not affect a gradient.
-  Tensor mask_rows(const Tensor& x) const { return at::where(counts, x, 0.); }
-  Tensor mask_classes(const Tensor& x, int64_t dim) const {
-    return at::where(counts.unsqueeze(dim), x, 0.);
-  }
-  // The gradients of the results in `type`; undefined ones are 0.
-  std::array<Tensor, 3> cotangents(const std::vector<Tensor>& grad_results, ScalarType type) const {
-    std::array<Tensor, 3> out;
-    for (size_t i = 0; i < out.size(); ++i)
-      out[i] = grad_results[i].defined()
-                   ? mask_rows(grad_results[i].to(type))
-                   : at::zeros_symint(counts.sym_sizes(), counts.options().dtype(type));
-    return out;
-  }
-};
-
-}  // namespace
 
 // ---- the composition ----
 
 LogProbs composed_log_probs(const Tensor& logits, const Tensor& index, const LogProbsOptions& o) {
   const ScalarType exact = exact_type(logits.scalar_type());
-  const Index chosen(index, o);
+  const ChosenClasses chosen(index, o);
   const Tensor x = chosen.mask_classes(widened(logits), o.dim);
   const auto [nll, nll_saved] =
       call_forward<CrossEntropy>({index, x, {}}, o.label_options(), exact);
@@ -67,7 +32,7 @@ Tensor composed_log_probs_gradient(const Tensor& logits, const Tensor& index,
                                    const LogProbsOptions& o,
                                    const std::vector<Tensor>& grad_results) {
   const ScalarType exact = exact_type(logits.scalar_type());
-  const Index chosen(index, o);
+  const ChosenClasses chosen(index, o);
   const Tensor x = chosen.mask_classes(widened(logits), o.dim);
   const auto [grad_log_prob, grad_entropy, grad_logsumexp] = chosen.cotangents(grad_results, exact);
   const Operands labelled{index, x, {}}, all{x, {}, {}};
@@ -81,53 +46,6 @@ Tensor composed_log_probs_gradient(const Tensor& logits, const Tensor& index,
                                                      grad_logsumexp.unsqueeze(o.dim)) /
                            o.temperature;
   return chosen.mask_classes(dx_nll + dx_entropy + dx_chosen, o.dim);
-}
-
-// ---- single pass ----
-
-// The gradient is g_H dH/dx + p_c (g_z - g_l), and g_l at the class of the index, for the gradients
-// g_H, g_z and g_l of the entropy, the log-normalizer and the log-probability. The backward op
-// returns g (w_c - p_c T) with the total T that the entropy saves, so the total T + (g_l - g_z) /
-// g_H makes it return the first two terms. Where g_H is so small that this overflows, g_H is
-// replaced by a factor whose contribution is less than the rounding of the rest.
-Tensor log_probs_gradient(const Tensor& x, const Tensor& index, const Tensor& saved,
-                          const LogProbsOptions& o, const std::vector<Tensor>& grad_results,
-                          const Tensor& out) {
-  const Index chosen(index, o);
-  const auto [grad_log_prob, grad_entropy, grad_logsumexp] =
-      chosen.cotangents(grad_results, saved.scalar_type());
-  const Tensor shift = grad_log_prob - grad_logsumexp;
-  const ScalarType exact = exact_type(x.scalar_type());
-  const double negligible = exact == at::kDouble ? 0x1p-70 : 0x1p-36;
-  const Tensor least = shift.abs() * negligible;
-  const Tensor factor = at::where(grad_entropy.abs() < least, least, grad_entropy);
-  const Tensor total = saved[kTotal],
-               log_p = logit_of(x, chosen.classes, o).to(saved.scalar_type()) - saved[kHigh] -
-                       saved[kLogSum];
-  const Tensor moved = total + at::where(factor == 0, 0., shift / factor);
-  Tensor gradient = backward_into<Entropy>(factor.to(exact), {x, {}, {}},
-                                           at::stack({saved[kHigh], saved[kLogSum], moved}),
-                                           o.entropy_options(), kWrtP, out);
-  // Recompute the class of the index, so that it is rounded once.
-  const Tensor p = log_p.exp();
-  const Tensor own = grad_log_prob - p * shift - grad_entropy * p * (log_p + 1 + total);
-  gradient.scatter_(
-      o.dim, chosen.classes.unsqueeze(o.dim),
-      chosen.mask_rows(own / o.temperature).to(gradient.scalar_type()).unsqueeze(o.dim));
-  if (!x.is_cpu() || !chosen.counts.all().item<bool>())
-    gradient.masked_fill_(chosen.counts.logical_not().unsqueeze(o.dim), 0);
-  return gradient;
-}
-
-std::tuple<LogProbs, Tensor> log_probs_forward(const Tensor& x, const Tensor& index,
-                                               const LogProbsOptions& o) {
-  const auto [entropy, saved] =
-      call_forward<Entropy>({x, {}, {}}, o.entropy_options(), exact_type(x.scalar_type()));
-  const Index chosen(index, o);
-  const Tensor logit = logit_of(x, chosen.classes, o).to(saved.scalar_type());
-  return {{chosen.mask_rows(logit - saved[kHigh] - saved[kLogSum]), chosen.mask_rows(entropy),
-           chosen.mask_rows(saved[kHigh] + saved[kLogSum])},
-          saved};
 }
 
 namespace {

@@ -1,7 +1,9 @@
 // log_probs.h -- log-probability of a class, entropy and log-normalizer of rows of logits.
 #pragma once
+#include <array>
 #include <vector>
 
+#include "dispatch/distributions.h"
 #include "dispatch/signature.h"
 
 namespace torch_infotheory {
@@ -24,6 +26,32 @@ struct LogProbsOptions {
             .temperature = temperature};
   }
 };
+
+namespace {
+
+// Which rows count, and a valid class for every row.
+struct ChosenClasses {
+  Tensor counts, classes;
+  ChosenClasses(const Tensor& index, const LogProbsOptions& o)
+      : counts(not_ignored(index, o.ignore_index)),
+        classes(at::where(counts, index, 0).to(at::kLong)) {}
+  // Sets ignored rows to 0, because their contents must not affect a gradient.
+  Tensor mask_rows(const Tensor& x) const { return at::where(counts, x, 0.); }
+  Tensor mask_classes(const Tensor& x, int64_t dim) const {
+    return at::where(counts.unsqueeze(dim), x, 0.);
+  }
+  // The gradients of the results in `type`; undefined ones are 0.
+  std::array<Tensor, 3> cotangents(const std::vector<Tensor>& grad_results, ScalarType type) const {
+    std::array<Tensor, 3> out;
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = grad_results[i].defined()
+                   ? mask_rows(grad_results[i].to(type))
+                   : at::zeros_symint(counts.sym_sizes(), counts.options().dtype(type));
+    return out;
+  }
+};
+
+}  // namespace
 
 // A single pass: the results in the widest type, and the tensor that backward needs.
 std::tuple<LogProbs, Tensor> log_probs_forward(const Tensor& logits, const Tensor& index,
