@@ -278,6 +278,7 @@ class Op:
     is_root: bool = False  # of a quantity that has a unit
     in_float64: bool = False  # by operations of torch, on copies of the inputs
     has_slope_at_0: bool = False  # the derivative by a p of 0 is finite
+    slope_by_q_at_0: float = 0.0  # the derivative by a q of 0 where p is not 0; infinite ones are 0
     is_infinite_at_0: bool = False  # the value, where p is 0 and q is not
     layouts: tuple[str, ...] = ()  # the names of those to try; empty: all
 
@@ -358,16 +359,22 @@ OPS = (
     measure("squared_hellinger_distance", TWO, layouts=FEW),
     measure("hellinger_distance", TWO, layouts=FEW, is_root=True),
     measure("bhattacharyya_coefficient", TWO, layouts=FEW),
-    measure("total_variation_distance", TWO, layouts=FEW, has_slope_at_0=True),
+    measure(
+        "total_variation_distance", TWO, layouts=FEW, has_slope_at_0=True, slope_by_q_at_0=-0.5
+    ),
     measure("chi_squared_divergence", TWO, layouts=FEW, has_slope_at_0=True),
     *of_order("tsallis_entropy", ONE, 2.5, has_slope_at_0=True),
-    *of_order("renyi_entropy", ONE, 0.5, 1, layouts=FEW, in_float64=True),
-    *of_order("renyi_entropy", ONE, 2, layouts=FEW, in_float64=True, has_slope_at_0=True),
-    *of_order("alpha_divergence", TWO, -0.5, layouts=FEW, is_infinite_at_0=True),
+    *of_order("renyi_entropy", ONE, 1, layouts=FEW, in_float64=True),
+    *of_order("renyi_entropy", ONE, 0.5, layouts=FEW),
+    *of_order("renyi_entropy", ONE, 2, layouts=FEW, has_slope_at_0=True),
+    *of_order(
+        "alpha_divergence", TWO, -0.5, layouts=FEW, is_infinite_at_0=True, slope_by_q_at_0=-2
+    ),
     *of_order("alpha_divergence", TWO, 1, layouts=FEW),
     *of_order("alpha_divergence", TWO, 2.5, layouts=FEW, has_slope_at_0=True),
-    *of_order("renyi_divergence", TWO, 0.5, 1, layouts=FEW, in_float64=True),
-    *of_order("renyi_divergence", TWO, 2, layouts=FEW, in_float64=True, has_slope_at_0=True),
+    *of_order("renyi_divergence", TWO, 1, layouts=FEW, in_float64=True),
+    *of_order("renyi_divergence", TWO, 0.5, layouts=FEW),
+    *of_order("renyi_divergence", TWO, 2, layouts=FEW, has_slope_at_0=True),
     measure("joint_entropy", TABLE),
     measure("conditional_entropy", TABLE),
     measure("mutual_information", TABLE),

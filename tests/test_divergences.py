@@ -125,6 +125,22 @@ def test_identities(kind: str) -> None:
     assert ((squared <= tv) & (tv <= (2 * squared).sqrt())).all()  # Le Cam
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("kind", ["probs", "log_probs"])
+def test_jensen_shannon_of_no_mixture_is_0_at_zeros(
+    kind: str, dtype: torch.dtype, device: str
+) -> None:
+    p, q = torch.tensor([[0.5, 0.5, 0], [0.5, 0, 0.5]], dtype=dtype, device=device)
+    if kind == "log_probs":
+        p, q = p.log(), q.log()
+    p, q = p.requires_grad_(), q.requires_grad_()
+    assert ti.js_divergence(p, q, kind=kind) > 0.3
+    for weight in (0.0, 1.0):
+        value = ti.js_divergence(p, q, kind=kind, weight=weight)
+        assert value == 0
+        assert not any(x.any() for x in torch.autograd.grad(value, (p, q)))
+
+
 def test_orders_are_monotone() -> None:
     p, q = distributions(rows=20), distributions(rows=20, seed=1)
     orders = (0, 0.1, 0.5, 0.75, 0.99, 0.9995, 1, 1.0005, 1.01, 1.25, 2, 10, INF)

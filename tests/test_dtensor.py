@@ -150,9 +150,9 @@ def check_batch_shards(number: int) -> None:
 
 def in_parts(case: Case) -> bool:
     """Whether classes are computed where they are: not those of a joint table, nor the softmax of a
-    map, nor what operations of torch compute, nor a target that torch itself multiplies by weights
-    with a gradient."""
-    if case.op.in_float64:
+    map, nor the logarithm of a sum, nor what operations of torch compute, nor a target that torch
+    itself multiplies by weights with a gradient."""
+    if case.op.in_float64 or case.op.name.startswith("renyi_"):
         return False
     softmax_of_map = case.op.name == "self_information" and "logits" in case.kinds
     return len(case.axes) == 1 and not softmax_of_map and case.name != "soft_by_weight"

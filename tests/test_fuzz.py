@@ -142,6 +142,9 @@ class Call:
     # The dimensions of the arguments and of the value that count the same rows, if there are any.
     rows: tuple[list[int | None], int] | None
     amplified: float = 1.0  # the rounding, relative to the numbers themselves
+    # The first argument has probabilities of 0. The gradient there, which some formulas define, is
+    # for other tests: here it is a number.
+    has_zeros: bool = False
     precision: str = "highest"  # of torch.set_float32_matmul_precision
 
     def __str__(self) -> str:
@@ -176,20 +179,33 @@ class Call:
     def check(self, device: str) -> None:
         expected = self.of(self.reference, list(map(exact, self.arguments)), exact(self.g))
         results = self.on(device, self.arguments, self.g)
-        self.assert_near(results, expected)
+        self.assert_near(results, expected, self.arguments)
         if device != "cpu":
-            self.assert_near(self.on("cpu", self.arguments, self.g), expected, "on the CPU")
+            on_cpu = self.on("cpu", self.arguments, self.g)
+            self.assert_near(on_cpu, expected, self.arguments, "on the CPU")
         if self.rows:
             dims, dim = self.rows
             arguments = list(map(part, self.arguments, dims))
             of_part = self.on(device, arguments, part(self.g, dim))
             by = [d for d, wanted in zip(dims, self.wanted, strict=True) if wanted]
-            self.assert_near(of_part, list(map(part, expected, (dim, *by))), "part of the rows")
+            self.assert_near(
+                of_part, list(map(part, expected, (dim, *by))), arguments, "part of the rows"
+            )
 
-    def assert_near(self, results: "Results", expected: "Results", of: str = "all rows") -> None:
+    def assert_near(
+        self,
+        results: "Results",
+        expected: "Results",
+        arguments: list[Tensor],
+        of: str = "all rows",
+    ) -> None:
         gradients = [number for number, wanted in enumerate(self.wanted, 1) if wanted]
         for number, x, y in zip([0, *gradients], results, expected, strict=True):
             assert x.shape == y.shape
+            if self.has_zeros and number == 1:
+                none = arguments[0] == 0
+                assert x[none].isfinite().all()
+                x = x.masked_fill(none, 0)
             rounded = torch.float32 if x.dtype == torch.float64 and not self.in_double else x.dtype
             terms = max(self.terms[number], self.amplified * float(y.abs().nan_to_num(0, 0).max()))
             try:
@@ -239,7 +255,7 @@ def terms_of(x: Tensor, kind: str, dims: tuple[int, ...], op: Op) -> tuple[float
     is itself a logarithm, 1 / p and 1.
     """
     p = reference.distribution(Traced(x.double()), dims, kind).tensor
-    least, largest = float(p.min()), float(p.max())
+    least, largest = float(p[p > 0].min()), float(p.max())
     logarithm = max(1.0, -math.log(least))
     if op.name == "perplexity":
         return p.numel(), p.numel()
@@ -273,6 +289,8 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
     dtypes = draw_dtypes(draws, len(kinds), DTYPES[:2] if close else DTYPES)
     shapes = [shape[:] for _ in kinds]
     broadcast = len(kinds) == 2 and draws.chance(0.15) and {*dtypes} <= {*DTYPES[:2]}
+    has_zeros = not (close or broadcast or op.elementwise or op.is_infinite_at_0)
+    has_zeros = has_zeros and draws.chance(0.3)
     for d in at["rows"] if broadcast else []:
         draws.choice(shapes)[d] = draws.choice((1, shape[d]))
     layout = Layout("fuzz", tuple(shapes[0]), layout_dims, q_shape=tuple(shapes[-1]))
@@ -293,12 +311,18 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
     terms: list[tuple[float, float]] = []
     for kind, dtype, total, own in zip(kinds, dtypes, TOTALS, shapes, strict=False):
         x = common + 0.01 * draws.normal(*shape) if close else spread * draws.normal(*shape)
-        x = state(x + middle, case.axes, kind, 1 if close else total)
-        x = x.clamp_min(2**-20) if kind in ("probs", "counts") else x  # not 0 in float16
+        none = torch.zeros(shape, dtype=torch.bool)
+        if has_zeros and not arguments:
+            none = draws.normal(*shape) > 1
+            none &= ~none.all(case.axes, keepdim=True)
+        x = (x + middle).masked_fill(none, -math.inf)
+        x = state(x, case.axes, kind, 1 if close else total)
+        # Not 0 in float16 where it is not 0.
+        x = x.clamp_min(2**-20).masked_fill(none, 0) if zero_of(kind) == 0 else x
         for d, n in enumerate(own):
             x = x.narrow(d, 0, n)
         own_order = order if draws.chance(0.6) else draw_order(draws, rank, at["rows"])
-        may_expand = range(rank) if kind == "logits" else at["rows"]
+        may_expand = range(rank) if kind == "logits" and not has_zeros else at["rows"]
         arguments.append(draws.placed(x.to(dtype), may_expand, own_order))
         of_value, by_argument = terms_of(
             arguments[-1] / (heat if kind == "logits" else 1), kind, case.axes, op
@@ -322,6 +346,10 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
     few = (rows if mask is None else int(mask.sum())) if reduction == "mean" else 1
 
     def expected(*inputs: Tensor) -> Tensor:
+        if has_zeros:
+            p, *others = inputs
+            least = 1e-130 if zero_of(kinds[0]) == 0 else -300
+            inputs = (torch.where(p == zero_of(kinds[0]), least, p), *others)
         scaled = [
             x / heat if kind == "logits" else x for x, kind in zip(inputs, kinds, strict=True)
         ]
@@ -334,7 +362,11 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
     # A power p^a q^(1 - a) is off by the rounding of its exponent.
     order = abs(case.options.get("alpha", 2.0 if op.name == "chi_squared_divergence" else 1.0))
     logarithms = [
-        reference.distribution(Traced(x.double()), case.axes, kind).tensor.log().abs().max()
+        reference.distribution(Traced(x.double()), case.axes, kind)
+        .tensor.log()
+        .abs()
+        .nan_to_num(0, 0)
+        .max()
         for x, kind in zip(arguments, kinds, strict=True)
     ]
     amplified = max(1.0, (order + abs(1 - order)) * float(max(logarithms)) / 16)
@@ -355,7 +387,13 @@ def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
         matching,
         close,
         amplified if order != 1 else 1.0,
+        has_zeros=has_zeros and zero_of(kinds[0]) == 0,
     )
+
+
+def zero_of(kind: str) -> float:
+    """What states a probability of 0."""
+    return 0.0 if kind in ("probs", "counts") else -math.inf
 
 
 def draw_loss(draws: Random, op: Op, classes: int, rows: int) -> Call:
@@ -595,6 +633,7 @@ def finish(
     rows: tuple[list[int | None], int] | None,
     close: bool = False,
     amplified: float = 1.0,
+    has_zeros: bool = False,
 ) -> Call:
     """Adds what all calls have: the type of the result, the gradient that comes in, threads."""
     dtypes = [x.dtype for x, floats in zip(arguments, wanted, strict=True) if floats]
@@ -610,7 +649,18 @@ def finish(
     in_double = (all if close else any)(dtype == torch.float64 for dtype in dtypes[:2])
     threads = draws.choice((1, 2))
     return Call(
-        op, arguments, options, reference, wanted, in_double, g, threads, terms, rows, amplified
+        op,
+        arguments,
+        options,
+        reference,
+        wanted,
+        in_double,
+        g,
+        threads,
+        terms,
+        rows,
+        amplified,
+        has_zeros=has_zeros,
     )
 
 

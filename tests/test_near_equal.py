@@ -1,5 +1,6 @@
 """Divergences of nearly equal distributions keep their digits and are never below 0."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -221,6 +222,34 @@ def test_the_gradient_is_that_of_the_literal_sum(dtype: torch.dtype, device: str
     by_p, by_q = torch.autograd.grad(ti.kl_divergence(p, q), (p, q))
     torch.testing.assert_close(by_p, (p / q).log() + 1)
     torch.testing.assert_close(by_q, -p / q)
+
+
+@pytest.mark.parametrize("q_kind", ["logits", "log_probs"])
+@pytest.mark.parametrize("dtype", LOW, ids=str)
+def test_the_gradient_by_logits_is_that_of_the_literal_sum(
+    q_kind: str, dtype: torch.dtype, device: str
+) -> None:
+    """Also where the log-probabilities do not sum to 1, by as much as they are rounded."""
+    p = (0.01 * random(3, 200)).to(device, dtype).requires_grad_()
+    q = torch.full((3, 200), -math.log(200), dtype=dtype, device=device)
+    (actual,) = torch.autograd.grad(ti.kl_divergence(p, q, kind=("logits", q_kind)).sum(), p)
+    x = p.detach().cpu().double().requires_grad_()
+    log_p, log_q = x.log_softmax(-1), q.cpu().double()
+    if q_kind == "logits":
+        log_q = log_q.log_softmax(-1)
+    (expected,) = torch.autograd.grad((log_p.exp() * (log_p - log_q)).sum(), x)
+    atol = max(1e-3, torch.finfo(dtype).eps) * float(expected.abs().max())
+    torch.testing.assert_close(actual.cpu().double(), expected, rtol=0, atol=atol)
+
+
+def test_sums_of_many_equal_terms(device: str) -> None:
+    """One thread of a GPU reads these rows class by class."""
+    step = float(torch.tensor(0.01))
+    p = torch.zeros(4096, 256, device=device)
+    q = step * torch.tensor([1.0, -1.0], device=device).repeat(2048)[:, None].expand_as(p)
+    expected = step**2 / 2 - step**4 / 12 + step**6 / 45  # log cosh
+    value = ti.kl_divergence(p, q, dim=0, kind="logits").cpu().double()
+    torch.testing.assert_close(value / expected, torch.ones_like(value), rtol=3e-7, atol=0)
 
 
 HALF = (torch.bfloat16, torch.float16)

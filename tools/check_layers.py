@@ -31,6 +31,7 @@ COMPOSED = [
     "maps.cpp",
     "derived.cpp",
     "log_probs.cpp",
+    "log_probs_rows.cpp",
     "distillation.cpp",
     "multivariate.h",
 ]
@@ -49,13 +50,13 @@ LOGARITHMS = r"(?<!std::)\b(exp|expm1|log|log2|log1p|softmax|log_softmax|logsume
 MEMORY = r"\b(float|softmax|Kind|Operand|Rows)\b"
 PYTHON = r"\bPy[A-Z_]\w*|Python\.h|pybind|torch/(extension|python)\.h"
 
+STATED = ["formulas.h", "divergences.h", "orders.h"]  # where formulas are
 # Where in csrc/, what must not stand there, what that would be knowing, and the files that may.
 MUST_NOT_KNOW = [
     ("core/*", TORCH, "PyTorch", ()),
     ("core/*", r"\bcuda[A-Z]\w*|\b(thread|block)Idx\b", "a device", ()),
-    ("core/*", rf"\b({FORMULAS})\b", "a formula by name", ["formulas.h", "divergences.h"]),
-    ("core/form*.h", MEMORY, "memory or dtypes", ()),
-    ("core/divergences.h", MEMORY, "memory or dtypes", ()),
+    ("core/*", rf"\b({FORMULAS})\b", "a formula by name", STATED),
+    *((f"core/{name}", MEMORY, "memory or dtypes", ()) for name in ["formula.h", *STATED]),
     ("cpu/**/*", TORCH, "PyTorch", [*KEYS_OF_CPU, "threads.h", "huge_pages.h"]),
     ("cpu/**/*", rf"\b({FORMULAS})\b", "a formula by name", ()),
     ("cuda/*", TORCH, "PyTorch", [*KEYS_OF_CUDA, "stream.h"]),

@@ -22,6 +22,15 @@ TI_LANE float exp(float x) {
 #endif
 }
 TI_LANE double exp(double x) { return ::exp(x); }
+// For exponentials that are summed as they are. (Errors that grow with |x| cancel where the sum
+// becomes a divisor.)
+template <class V>
+TI_LANE V unbiased_exp(V x) {
+  return exp(x);
+}
+// To a few ulp at every x: for powers of a probability, which may be large.
+TI_LANE float accurate_exp(float x) { return ::expf(x); }
+TI_LANE double accurate_exp(double x) { return ::exp(x); }
 TI_LANE float log(float x) { return ::logf(x); }
 TI_LANE double log(double x) { return ::log(x); }
 TI_LANE float select(bool test, float a, float b) { return test ? a : b; }
@@ -45,6 +54,14 @@ TI_LANE V over0(V w, V q) {
 template <class V>
 TI_LANE V finite_at0(V p, V slope) {
   return select((p == V(0)) & (slope - slope != V(0)), V(0), slope);
+}
+
+// a + b - sum, exactly, where `sum` is a + b rounded to nearest.
+// Knuth, The Art of Computer Programming, volume 2, theorem 4.2.2B.
+template <class V>
+TI_LANE V error_of_sum(V a, V b, V sum) {
+  const V added = sum - a;
+  return (a - (sum - added)) + (b - added);
 }
 
 // 1 / k! - d / (k + 1)! + d^2 / (k + 2)! - ... to d^(last - k), where `term` is 1 / k!.
@@ -97,22 +114,45 @@ TI_LANE V near_or_far(V d, double bound, V near, V far) {
   return select((d < V(bound)) & (d > V(-bound)), near, far);
 }
 
+// A mean of powers of p and q, which where they are equal is p exactly.
+template <class V>
+TI_LANE V unless_equal(V log_p, V log_q, V p, V, V mean) {
+  return select(log_p == log_q, p, mean);
+}
+
+// A number of a formula in both types of lanes. On CUDA it is read as it is, where a conversion
+// would be arithmetic in double, once for each class.
+struct Coefficient {
+  double in_double;
+  float in_float;
+  Coefficient() = default;
+  TI_LANE Coefficient(double x) : in_double(x), in_float(float(x)) {}
+  TI_LANE operator double() const { return in_double; }
+  TI_LANE explicit operator float() const { return in_float; }
+};
+// An exponent.
+struct Exponent {
+  Coefficient a, inverse;
+  bool is_0;
+  TI_LANE explicit Exponent(double a) : a(a), inverse(1 / a), is_0(a == 0) {}
+};
+
 // (x^a - 1) / a given log x, which is log x where a = 0.
 // Box and Cox (1964), An Analysis of Transformations.
 template <class V>
-TI_LANE V box_cox(V log_x, double a) {
-  if (a == 0) return log_x;
-  const V t = log_x * V(a);
+TI_LANE V box_cox(V log_x, const Exponent& e) {
+  if (e.is_0) return log_x;
+  const V t = log_x * V(e.a);
   V sum = V(1);  // (e^t - 1) / t, to the last digit where e^t - 1 cancels
   for (int k = 15; k > 1; --k) sum = V(1) + sum * t * V(1.0 / k);
-  return near_or_far(t, 0.5, sum * log_x, (exp(t) - V(1)) * V(1 / a));
+  return near_or_far(t, 0.5, sum * log_x, (accurate_exp(t) - V(1)) * V(e.inverse));
 }
 
 // p (x^a - 1) / a, given log x and p x^a, where p or x alone may be beyond the numbers.
 template <class V>
-TI_LANE V times_box_cox(V p, V log_x, double a, V p_by_power) {
-  if (a == 0) return times0(p, log_x);
-  return near_or_far(log_x * V(a), 0.5, p * box_cox(log_x, a), (p_by_power - p) * V(1 / a));
+TI_LANE V times_box_cox(V p, V log_x, const Exponent& e, V p_by_power) {
+  if (e.is_0) return times0(p, log_x);
+  return near_or_far(log_x * V(e.a), 0.5, p * box_cox(log_x, e), (p_by_power - p) * V(e.inverse));
 }
 
 }  // namespace

@@ -23,6 +23,25 @@ struct Near {
   V p, difference, log_ratio;
 };
 constexpr double kNear = 0.5;
+// From two logarithms, whose log-normalizers differ by shift_high + shift_low, and p. Their
+// difference is taken before either is rounded.
+template <class V>
+TI_LANE Near<V> near_of_logarithms(V x, V y, V p, V shift_high, V shift_low) {
+  const V s = x - y, d = (s - shift_high) + (error_of_sum(x, -y, s) - shift_low);
+  return {p, p * (d - near_exp_remainder(d)), d};
+}
+// From two probabilities.
+template <class V>
+TI_LANE Near<V> near_of_probabilities(V p, V q) {
+  const V difference = p - q;
+  return {p, difference, twice_atanh(over0(difference, p + q))};
+}
+
+// A formula whose value is no sum of terms but the logarithm of one, relative to the total of p:
+// sign log(sum e^exponent / sum p), with an exponent that is linear in log p and log q. Its
+// derivatives depend on the class and on two numbers of the row, which `of_row` adds to it.
+template <class F>
+constexpr bool is_log_sum = requires(F f, Prob<double> p) { f.exponent(p, p); };
 
 // d term / d log p, for any formula. One whose slope by p may overflow where p is small states it
 // itself.
@@ -34,27 +53,96 @@ TI_LANE V d_lp(const F& f, Prob<V> p, Prob<V> q) {
     return times0(p.p, f.slope_p(p, q));
 }
 
-// p^a, given log p; 0 for p = 0, and for a = 0 the number of its classes.
+// A term with its derivatives by log p and log q. A formula states all three together where they
+// have most of their arithmetic in common.
 template <class V>
-TI_LANE V power(V log_p, double a) {
-  if (a == 0) return select(log_p == V(-INFINITY), V(0), V(1));
-  return exp(V(a) * log_p);
-}
-// p^a q^(1-a); where p and q are equal it is they, so that two zeros give 0.
-template <class V>
-TI_LANE V mixed_power(Prob<V> p, Prob<V> q, double a) {
-  if (a == 0) return q.p;
-  if (a == 1) return p.p;
-  return select(p.log == q.log, q.p, exp(V(a) * p.log + V(1 - a) * q.log));
+struct Terms {
+  V value, d_lp, d_lq;
+};
+template <class F, class V>
+TI_LANE Terms<V> terms(const F& f, Prob<V> p, Prob<V> q) {
+  if constexpr (requires { f.terms(p, q); })
+    return f.terms(p, q);
+  else if constexpr (F::arity == 2)
+    return {f.term(p, q), d_lp(f, p, q), f.d_lq(p, q)};
+  else
+    return {f.term(p, q), d_lp(f, p, q), V(0)};
 }
 
-// A formula is a value: one with a parameter is made of it, any other of nothing.
+// d term / d q, for any formula of two operands. Where q is 0, the quotient is 0 or infinite; a
+// formula whose slope is finite there states it.
+template <class F, class V>
+TI_LANE V slope_q(const F& f, Prob<V> p, Prob<V> q) {
+  const V slope = over0(f.d_lq(p, q), q.p);
+  if constexpr (requires { f.slope_q_at_0(p.p, slope); })
+    return select(q.p == V(0), f.slope_q_at_0(p.p, slope), slope);
+  else
+    return slope;
+}
+
+// A formula is a value: one with a parameter is made of it, any other of nothing. What it computes
+// of the parameter are its members, each a Coefficient, so that no class has to.
 template <class F>
 TI_LANE F formula(double parameter) {
   if constexpr (requires { F(parameter); })
     return F(parameter);
   else
     return F();
+}
+
+// sign log(sum p^alpha q^beta / sum p): not negative where the totals of p and q are equal.
+struct LogSum {
+  static constexpr int class_dims = 1;
+  static constexpr bool linear = false, fused = false, has_unit = true;
+  Coefficient alpha, beta, sign, alpha_less_1;
+  // The totals of d value / d log p of a row of logits, and of d value / d log q.
+  Coefficient total_by_p, total_by_q;
+  TI_LANE LogSum(double alpha, double beta, double sign)
+      : alpha(alpha),
+        beta(beta),
+        sign(sign),
+        alpha_less_1(alpha - 1),
+        total_by_p(sign * (alpha - 1)),
+        total_by_q(sign * beta) {}
+  template <class V>
+  TI_LANE V value(V log_sum, V log_total) const {
+    return V(sign) * (log_sum - log_total);
+  }
+  // Where the totals differ by their rounding, what this adds to the value is removed.
+  template <class V>
+  TI_LANE V correction(V p_sum, V q_sum) const {
+    return V(fabs(beta)) * (q_sum / p_sum - V(1));
+  }
+};
+// With log(sum p^alpha q^beta) of the row and 1 / sum p.
+template <class F, class V>
+struct OfRow : F {
+  V log_sum, inverse_total;
+  TI_LANE OfRow(const F& f, V log_sum, V inverse_total)
+      : F(f), log_sum(log_sum), inverse_total(inverse_total) {}
+  TI_LANE V d_lp(Prob<V> p, Prob<V> q) const {
+    const V part = accurate_exp(F::exponent(p, q) - log_sum);
+    return V(F::sign) * (V(F::alpha) * part - p.p * inverse_total);
+  }
+  TI_LANE V slope_p(Prob<V> p, Prob<V> q) const {
+    const V by_p = V(F::alpha) * accurate_exp(F::exponent_by_p(p, q) - log_sum);
+    return V(F::sign) * (by_p - inverse_total);
+  }
+  TI_LANE V d_lq(Prob<V> p, Prob<V> q) const {
+    return V(F::total_by_q) * accurate_exp(F::exponent(p, q) - log_sum);
+  }
+};
+// The formula for the derivatives of a row. For other formulas the formula itself; for these,
+// `total` is what forward saved, and becomes the total of derivatives.
+template <class F, class V>
+TI_LANE auto of_row(const F& f, bool by_q, V log_p_sum, V& total) {
+  if constexpr (is_log_sum<F>) {
+    const OfRow<F, V> with_row(f, total, exp(-log_p_sum));
+    total = V(by_q ? f.total_by_q : f.total_by_p);
+    return with_row;
+  } else {
+    return f;
+  }
 }
 
 // E_p[score(log p, log q)] with a score that is LINEAR in the two logarithms. Linearity gives both

@@ -1,8 +1,8 @@
-// formulas.h -- every quantity of the library, each stated once, here or in divergences.h.
+// formulas.h -- every quantity of the library, stated once: here, in divergences.h or orders.h.
 #pragma once
 #include <type_traits>
 
-#include "core/divergences.h"
+#include "core/orders.h"
 
 namespace torch_infotheory {
 namespace {
@@ -53,28 +53,6 @@ struct KlDivergence : Expectation<KlDivergence> {
     return x.p * near_exp_remainder(x.log_ratio);
   }
   TI_LANE static double curvature() { return 1; }
-};
-
-// Tsallis' entropy: sum (p - p^a) / (a - 1); a = 1 is the entropy.
-// Tsallis (1988), Possible Generalization of Boltzmann-Gibbs Statistics.
-struct TsallisEntropy {
-  static constexpr const char* name = "tsallis_entropy";
-  static constexpr int arity = 1, class_dims = 1;
-  static constexpr bool linear = false, divergence = false, fused = false, has_unit = false;
-  double alpha;
-  TI_LANE explicit TsallisEntropy(double alpha) : alpha(alpha) {}
-  template <class V>
-  TI_LANE V term(Prob<V> p, Prob<V>) const {
-    return -times_box_cox(p.p, p.log, alpha - 1, power(p.log, alpha));
-  }
-  template <class V>
-  TI_LANE V d_lp(Prob<V> p, Prob<V> q) const {
-    return V(alpha) * term(p, q) - p.p;
-  }
-  template <class V>
-  TI_LANE V slope_p(Prob<V> p, Prob<V>) const {
-    return V(-1) - V(alpha) * box_cox(p.log, alpha - 1);
-  }
 };
 
 // Quantities of a joint table: E[score(log p(x,y), log p(x), log p(y))], again linear in the three
@@ -135,7 +113,7 @@ template <class... F>
 struct List {};
 using RowFormulas =
     List<Entropy, CrossEntropy, KlDivergence, JsDivergence, AlphaDivergence, JeffreysDivergence,
-         TotalVariation, BhattacharyyaCoefficient, TsallisEntropy>;
+         TotalVariation, BhattacharyyaCoefficient, TsallisEntropy, RenyiEntropy, RenyiDivergence>;
 using TableFormulas =
     List<JointEntropy, ConditionalEntropy, MutualInformation, VariationOfInformation>;
 
@@ -153,6 +131,10 @@ constexpr int index_of(List<Fs...>) {
   while (i < int(sizeof...(Fs)) && !same[i]) ++i;
   return i;
 }
+
+// Whether an op of the formula may return the terms of single classes, as kl_div does.
+template <class F>
+constexpr bool has_terms = F::linear && F::divergence;
 
 // Whether the classes of a row are the cells of a joint table, in two dimensions.
 template <class F>

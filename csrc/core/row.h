@@ -8,30 +8,22 @@
 namespace torch_infotheory {
 namespace {
 
-// a + b - sum, exactly, where `sum` is a + b rounded to nearest.
-// Knuth, The Art of Computer Programming, volume 2, theorem 4.2.2B.
-template <class V>
-TI_LANE V error_of_sum(V a, V b, V sum) {
-  const V added = sum - a;
-  return (a - (sum - added)) + (b - added);
-}
-
 // Sums over the classes of a row. Of logits x, `p` and `q` sum e^(x - high), where the reference
-// `high` bounds the exponent but need not be the maximum; of other kinds they sum the
-// probabilities, and `high` is 0. `value` sums the terms of these numbers.
+// `high` may be below the maximum, but not so far that a sum overflows; of other kinds they sum the
+// probabilities, and `high` is 0. `value` sums the terms of a linear formula at these numbers.
 template <class V>
 struct Moments {
   V p, q, value, high_p, high_q;
 };
 
-// The sum of linear terms after all log p moved by dp and all log q by dq: by_p = e^dp, score =
-// score(dp, dq).
+// A sum of linear terms after every log p increased by dp and every log q by dq: by_p = e^dp, score
+// = score(dp, dq).
 template <class V>
 TI_LANE V shifted(V value, V p, V by_p, V score) {
   return times0(by_p, value + p * score);
 }
-// The sums after the references of p and q decreased by dp and dq. The caller updates `high_p` and
-// `high_q`.
+// The sums after the references of p and q moved: dp and dq are the old ones less the new ones. The
+// caller updates `high_p` and `high_q`.
 template <class F, bool values = F::linear, class V>
 TI_LANE void shift(Moments<V>& s, V dp, V dq) {
   const V by_p = exp(dp);
@@ -52,10 +44,10 @@ template <class V>
 struct Outcome {
   V value;
   V high_p, log_p, high_q, log_q;  // the references, and the logarithms of the sums
-  V d_lp, d_lq;                    // totals of d / d log p and d / d log q
-  V p_sum, q_sum;                  // of the probabilities in memory; 1 for logits
+  V d_lp, d_lq;                    // the row's totals of d term / d log p and d term / d log q
+  V p_sum, q_sum;                  // sums of the probabilities that were read; 1 for logits
 };
-// The value and the totals are those of linear formulas; for others they are 0, and a second pass
+// Sets the value and the totals of linear formulas only; for others they are 0 until a second pass
 // computes them.
 template <class F, class V>
 TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {

@@ -19,35 +19,63 @@ TI_LANE V checked_probability(V x) {
   return kind == kProbs ? select(x < V(0), V(NAN), x) : x;
 }
 
-// d term / d x of one class, given the row's total of d / d log p.
+// read<kind>() of memory that states a probability of every class.
+template <class Read>
+TI_LANE auto with_kind(Kind kind, Read read) {
+  switch (kind) {
+    case kLogits:
+      return read.template operator()<kLogits>();
+    case kLogProbs:
+      return read.template operator()<kLogProbs>();
+    default:
+      return read.template operator()<kProbs>();
+  }
+}
+
+// The probability that memory of a kind states by x, which for logits is relative to z already.
+template <Kind kind, class V>
+TI_LANE Prob<V> probability_of(V x) {
+  if constexpr (kind == kLogits) return {exp(x), x};
+  if constexpr (kind == kLogProbs) return {unbiased_exp(x), x};
+  const V p = checked_probability<kind>(x);
+  return {p, kind == kProbs ? log(p) : p};  // no formula reads the logarithm of kWeights
+}
+
+// d / d x of one class where x is a logit or a log p, from w = d / d log p and the row's total of
+// w. A NaN shows in its own gradient.
+template <Kind kind, class V>
+TI_LANE V chain(Prob<V> p, V w, V total) {
+  if constexpr (kind == kLogits) return w - p.p * total;
+  return select(p.log == p.log, w, p.log);
+}
+
+// d term / d x of one class.
 template <Kind kind, class F, class V>
 TI_LANE V gradient_by_p(const F& f, Prob<V> p, Prob<V> q, V total) {
   if constexpr (kind == kProbs || kind == kWeights) {
     const V slope = finite_at0(p.p, f.slope_p(p, q));
-    return kind == kWeights ? slope
-                            : select(p.p == p.p, slope, p.p);  // a NaN shows in its own gradient
+    return kind == kWeights ? slope : select(p.p == p.p, slope, p.p);
+  } else {
+    return chain<kind>(p, d_lp(f, p, q), total);
   }
-  const V w = d_lp(f, p, q);
-  if constexpr (kind == kLogits) return w - p.p * total;
-  return select(p.log == p.log, w, p.log);
 }
 template <Kind kind, class F, class V>
 TI_LANE V gradient_by_q(const F& f, Prob<V> p, Prob<V> q, V total) {
-  const V w = f.d_lq(p, q);
-  if constexpr (kind == kProbs) return over0(w, q.p);
-  if constexpr (kind == kLogits) return w - q.p * total;
-  return select(q.log == q.log, w, q.log);
+  if constexpr (kind == kProbs)
+    return slope_q(f, p, q);
+  else
+    return chain<kind>(q, f.d_lq(p, q), total);
 }
 
 // d value / d x of one cell of a joint table: the score and, as each marginal moves with its cells,
 // score(1, 1, 1). A cell of probability 0 gets 0.
 template <class F, Kind kind, class V>
 TI_LANE V gradient_by_cell(Prob<V> joint, V lx, V ly, V total) {
-  const V slope = F::score(joint.log, lx, ly) + F::score(V(1), V(1), V(1)),
-          w = times0(joint.p, slope);
-  if constexpr (kind == kProbs) return select(joint.p == V(0), V(0), slope);
-  if constexpr (kind == kLogits) return w - joint.p * total;
-  return select(joint.log == joint.log, w, joint.log);
+  const V slope = F::score(joint.log, lx, ly) + F::score(V(1), V(1), V(1));
+  if constexpr (kind == kProbs)
+    return select(joint.p == V(0), V(0), slope);
+  else
+    return chain<kind>(joint, times0(joint.p, slope), total);
 }
 
 // A loss target with class weights and label smoothing states the linear weights w_c ((1 - s) t_c +
@@ -120,11 +148,51 @@ TI_LANE double rounding_of_totals(const Operand& x) {
                                  : 0x1p-7);
 }
 
+// Whether two rows of these kinds have exact differences, and the formula a term of them: kLogits
+// and kLogProbs may be mixed.
+template <class F>
+constexpr bool states_near = requires(F f, Near<float> x) { f.near(x); };
+template <class F>
+bool has_near(const Rows& r) {
+  if constexpr (requires(F f) { f.has_near(); })
+    if (!formula<F>(r.parameter).has_near()) return false;
+  const auto is_log = [](Kind kind) { return kind == kLogits || kind == kLogProbs; };
+  return (is_log(r.p.kind) && is_log(r.q.kind)) || (r.p.kind == kProbs && r.q.kind == kProbs);
+}
+// What is added to the literal value of a divergence where the totals of p and q agree, so that it
+// is that of the centered terms.
+template <class F>
+TI_LANE double correction([[maybe_unused]] const Rows& r, double p_sum, double q_sum) {
+  if constexpr (is_log_sum<F>) return formula<F>(r.parameter).correction(p_sum, q_sum);
+  return F::linear ? q_sum - p_sum : 0;
+}
+// The value of a row from the sum of its centered terms.
+template <class F>
+TI_LANE double value_of_centered(const Rows& r, double sum, [[maybe_unused]] double p_sum) {
+  if constexpr (is_log_sum<F>)
+    return formula<F>(r.parameter).of_centered(sum, p_sum);
+  else
+    return sum;
+}
+// The value of such rows from the sum of their terms and that of p - q. The totals of logits differ
+// by the error of the normalizers, which enters as its square.
+template <class F>
+TI_LANE double near_value(const Rows& r, double value, double difference, double p_sum) {
+  const bool normalized = r.p.kind == kLogits && r.q.kind == kLogits;
+  const double curvature = normalized ? formula<F>(r.parameter).curvature() : 0,
+               refined = value - curvature * difference * difference / 2;
+  return value_of_centered<F>(r, refined < 0 ? 0 : refined, p_sum);  // a NaN is propagated
+}
+
 // Below this a divergence has lost digits to cancellation: the error of one reading in float is
 // about 1e-6, whatever the scale of the logits. The bound for double is higher because its error is
-// to be a few epsilon, not a thousandth of the value.
-template <class A>
-constexpr double kSmall = sizeof(A) == sizeof(double) ? 0x1p-4 : 0x1p-8;
+// to be a few epsilon, not a thousandth of the value; so is that of formulas for which other forms
+// of their terms are that exact.
+template <class F, class A>
+constexpr double small_value() {
+  if constexpr (requires { F::small; }) return F::small;
+  return sizeof(A) == sizeof(double) ? 0x1p-4 : 0x1p-8;
+}
 // The rounding of sums in float, which adds to that of the totals.
 constexpr double kRoundingOfSums = 1e-5;
 

@@ -20,9 +20,9 @@ void forward(Rows& r, int64_t begin, int64_t end, double*) {
   if constexpr (takes_labels<F>)
     if (r.gathers()) return gather_forward<F, A>(r, begin, end);
   flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
-    if (r.pointwise())
-      write_terms<F, A>(r, begin, end);
-    else if (r.segment)
+    if constexpr (has_terms<F>)
+      if (r.pointwise()) return write_terms<F, A>(r, begin, end);
+    if (r.segment)
       forward_segments<F, A>(r, begin, end);
     else
       forward_rows<F, A>(r, begin, end);

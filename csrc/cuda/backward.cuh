@@ -47,11 +47,10 @@ struct PackWriter {
 // Elementwise quantities: the terms themselves.
 template <class F, class A>
 __global__ void __launch_bounds__(kMaxThreads, sizeof(A) == 8 ? 1 : 2)
-    write_terms(const __grid_constant__ DeviceRows d) {
+    write_terms(const __grid_constant__ DeviceRows d, const __grid_constant__ F f) {
   using Reader = SegmentReader<A, kDynamic, kDynamic, kDynamic, F::arity == 2>;
   constexpr int n = Reader::n;
   const ThreadGroup group(d.geometry.group_size);
-  const F f = formula<F>(d.rows.parameter);
   group.for_each(d.rows.rows * d.geometry.segments, [&](int64_t task, bool active) {
     const Segment segment = segment_of(d, task, active);
     Reader reader(d.rows.p, d.rows.q, segment);
@@ -131,7 +130,7 @@ template <class F, class A, int type, int p_kind, int q_kind, bool by_q>
 __global__ void __launch_bounds__(kMaxThreads, sizeof(A) == 8     ? 1
                                                : type == kDynamic ? 2
                                                                   : 3)
-    backward_rows(const __grid_constant__ DeviceRows d) {
+    backward_rows(const __grid_constant__ DeviceRows d, const __grid_constant__ F formula_of_call) {
   using Reader = SegmentReader<A, type, p_kind, q_kind, F::arity == 2>;
   constexpr int n = Reader::n;
   constexpr bool is_dynamic = type == kDynamic,
@@ -139,7 +138,6 @@ __global__ void __launch_bounds__(kMaxThreads, sizeof(A) == 8     ? 1
   const ThreadGroup group(d.geometry.group_size);
   const Target<A> target(d.rows);
   const Rows& r = d.rows;
-  const F f = formula<F>(r.parameter);
   const double scale_of_call = d.divisor ? r.scale / *d.divisor : r.scale;
   group.for_each(r.rows * d.geometry.segments, [&](int64_t task, bool active) {
     if (!active) return;
@@ -156,7 +154,9 @@ __global__ void __launch_bounds__(kMaxThreads, sizeof(A) == 8     ? 1
     reader.p.set_normalizer(r.saved_at(0, kHigh, row), r.saved_at(0, kLogSum, row));
     if (F::arity == 2)
       reader.q.set_normalizer(r.saved_at(1, kHigh, row), r.saved_at(1, kLogSum, row));
-    const A total(r.saved_at(by_q, kTotal, row));
+    A total(r.saved_at(by_q, kTotal, row));
+    const A log_p_sum(is_log_sum<F> && r.p.kind != kLogits ? r.saved_at(0, kLogSum, row) : 0);
+    const auto f = of_row(formula_of_call, by_q, log_p_sum, total);
     const double g_of_row =
         r.g_per_class ? 1 : load_element<double>(r.g.data, r.g.type, offsets[DeviceRows::kG]);
     const A scale(scale_of_call * g_of_row);
@@ -187,29 +187,24 @@ __global__ void __launch_bounds__(kMaxThreads, sizeof(A) == 8     ? 1
                                                 });
       }
     }
-    for_each_pack<Caching::kNone, 1>(
-        group, reader, [&](const auto& classes, const auto& x, const auto& y) {
-          Prob<A> a[n], b[n];
-          A gradient[n];
-          reader.p.probabilities(x, a);
-          if (is_dynamic && !reader.p.is_logits()) target.mask_and_weight(a, first_class, classes);
-          if constexpr (F::arity == 2) reader.q.probabilities(y, b);
-          if (operand.is_logits())
-            gradient_of_classes<kLogits, by_q>(f, a, b, total, gradient);
-          else if (operand.kind() == kLogProbs)
-            gradient_of_classes<kLogProbs, by_q>(f, a, b, total, gradient);
-          else
-            gradient_of_classes<kProbs, by_q>(f, a, b, total, gradient);
-          if (is_dynamic && !by_q && !operand.is_logits())
-            target.vjp(gradient, first_class, classes);
+    const auto store_gradients = [&](const auto& classes, const auto& x, const auto& y) {
+      Prob<A> a[n], b[n];
+      A gradient[n];
+      reader.p.probabilities(x, a);
+      if (is_dynamic && !reader.p.is_logits()) target.mask_and_weight(a, first_class, classes);
+      if constexpr (F::arity == 2) reader.q.probabilities(y, b);
+      with_kind(operand.kind(),
+                [&]<Kind kind>() { gradient_of_classes<kind, by_q>(f, a, b, total, gradient); });
+      if (is_dynamic && !by_q && !operand.is_logits()) target.vjp(gradient, first_class, classes);
 #pragma unroll
-          for (int k = 0; k < n; ++k) gradient[k] *= scale;
-          if (is_dynamic && r.g_per_class)
+      for (int k = 0; k < n; ++k) gradient[k] *= scale;
+      if (is_dynamic && r.g_per_class)
 #pragma unroll
-            for (int k = 0; k < n; ++k)
-              if (classes.has(k)) gradient[k] *= g.element(classes[k]);
-          store(classes, gradient);
-        });
+        for (int k = 0; k < n; ++k)
+          if (classes.has(k)) gradient[k] *= g.element(classes[k]);
+      store(classes, gradient);
+    };
+    for_each_pack<Caching::kNone, 1>(group, reader, store_gradients);
   });
 }
 

@@ -20,6 +20,22 @@ using Stream = cudaStream_t;
 // As in PyTorch, a class label out of range makes the CUDA context unusable.
 __device__ __forceinline__ void device_check(bool label_is_a_class) { assert(label_is_a_class); }
 
+// x, computed where this is called. Otherwise the compiler computes what is cheap again wherever it
+// is used: arithmetic in double, once for each class.
+__device__ __forceinline__ float computed_once(float x) {
+  asm volatile("" : "+f"(x));
+  return x;
+}
+__device__ __forceinline__ double computed_once(double x) {
+  asm volatile("" : "+d"(x));
+  return x;
+}
+__device__ __forceinline__ bool computed_once(bool x) {
+  int word = x;
+  asm volatile("" : "+r"(word));
+  return word != 0;
+}
+
 // The dynamic shared memory of a block if two blocks share a multiprocessor of the current device.
 inline size_t max_dynamic_shared() {
   int device = 0, per_multiprocessor = 0, reserved = 0;

@@ -56,8 +56,10 @@ struct DeviceRows {
 
   PartOfRow* partials = nullptr;  // [rows, segments], if rows have several segments
   bool normalized = false;        // `saved` already has the normalizers
-  // [rows], for divergences: the value is near 0 and is computed again in double.
-  unsigned char* needs_refinement = nullptr;
+  // [rows], for divergences: how a value near 0 is computed again.
+  enum Refinement : unsigned char { kNotRefined, kInDouble, kFromDifferences };
+  unsigned char* refinement = nullptr;
+  bool has_near = false;            // rows have exact differences, in float
   TableSums tables;                 // of joint tables
   const double* divisor = nullptr;  // of a mean over labels; computed on the device
 
@@ -75,7 +77,7 @@ struct DeviceRows {
     if (backward) return;
     if (!is_table && geometry.segments > 1 && !rows.elementwise)
       partials = scratch.allocate<PartOfRow>(rows.rows * geometry.segments);
-    needs_refinement = scratch.allocate<unsigned char>(rows.rows);
+    refinement = scratch.allocate<unsigned char>(rows.rows);
   }
 };
 

@@ -1,11 +1,7 @@
-// forward.cuh -- the kernels that reduce rows to the values of a formula.
+// forward.cuh -- the kernel that reduces rows to the values of a formula.
 //
-// forward_rows     a thread group reduces a row, or a segment of a long one
-// merge_segments   merges the partial results of a row, in the order of its segments
-// refine_rows      computes divergences near 0 again, in double and by the centered term
-//
-// A linear formula reads memory once. For other formulas the row stays in shared memory, as far as
-// it fits.
+// A thread group reduces a row, or a segment of a long one, which merge.cuh merges. A linear
+// formula reads memory once. For other formulas the row stays in shared memory, as far as it fits.
 #pragma once
 #include "cuda/labels.cuh"
 
@@ -28,6 +24,11 @@ template <class A>
 __device__ __forceinline__ void store_partial(const DeviceRows& d, int64_t task,
                                               const TermSums<A>& s) {
   d.partials[task] = {0, 0, s.p, s.q, s.value, s.d_lp, s.d_lq};
+}
+template <class A>
+__device__ __forceinline__ void store_partial(const DeviceRows& d, int64_t task,
+                                              const ExponentSums<A>& s) {
+  d.partials[task] = {0, 0, s.p, s.q, s.value, s.high, 0};
 }
 
 // A row of several segments is left to merge_segments.
@@ -73,7 +74,7 @@ __device__ __forceinline__ bool find_normalizers(const DeviceRows& d, const Thre
 
 template <class F, class A, int type, int p_kind, int q_kind>
 __global__ void __launch_bounds__(kMaxThreads, kMinBlocks<F, A, type, p_kind>)
-    forward_rows(const __grid_constant__ DeviceRows d) {
+    forward_rows(const __grid_constant__ DeviceRows d, const __grid_constant__ F f) {
   using Reader = SegmentReader<A, type, p_kind, q_kind, F::arity == 2>;
   constexpr bool is_dynamic = type == kDynamic, p_is_read = p_kind != kLabels;
   constexpr int unroll = F::arity == 2 && p_is_read ? 1 : 2;  // 32 bytes in flight for each thread
@@ -104,137 +105,14 @@ __global__ void __launch_bounds__(kMaxThreads, kMinBlocks<F, A, type, p_kind>)
       if (!is_dynamic) reader.set_cache(shared, group, d.geometry.cached_packs);
       Outcome<double> out = {};
       if (!find_normalizers<F, first, unroll>(d, group, task, active, segment, reader, out)) return;
-      TermSums<A> sums;
-      const F f = formula<F>(d.rows.parameter);
+      SumsOfTerms<F, A> sums;
       for_each_pack<second, 1>(group, reader, [&](const auto&, const auto& x, const auto& y) {
         add_terms<is_dynamic>(f, sums, reader, x, y);
       });
       all_reduce(group, sums);
       if (!active || group.rank > 0) return;
-      set_sums(out, d.rows, sums);
+      set_sums<F>(out, d.rows, sums);
       store_result<F>(d, task, segment, sums, out);
-    }
-  });
-}
-
-// The sums of a row in double, for a divergence near 0.
-struct RefinedSums : TermSums<double> {
-  double centered = 0;
-  RefinedSums() = default;
-  __device__ __forceinline__ explicit RefinedSums(const PartOfRow& x)
-      : TermSums<double>(x), centered(x.high_p) {}
-  __device__ __forceinline__ void merge(const RefinedSums& x) {
-    TermSums<double>::merge(x);
-    centered += x.centered;
-  }
-};
-__device__ __forceinline__ void all_reduce(const ThreadGroup& group, RefinedSums& s) {
-  all_reduce(group, static_cast<TermSums<double>&>(s));
-  double centered[] = {s.centered};
-  all_reduce<1>(group, centered, Sum());
-  s.centered = centered[0];
-}
-// Replaces the value and the totals of a row; its normalizers stay.
-template <class F>
-__device__ __forceinline__ void finalize_refined(const DeviceRows& d, int64_t row,
-                                                 const RefinedSums& s) {
-  const Rows& r = d.rows;
-  Outcome<double> out = {};
-  set_sums(out, r, s);
-  if constexpr (F::linear) {
-    out.d_lp = out.value + out.p_sum * F::score(1., 0.);
-    out.d_lq = out.p_sum * F::score(0., 1.);
-  }
-  if (totals_agree(r, out.p_sum, out.q_sum, 0)) out.value = s.centered;
-  r.saved_of(0, kTotal)[row] = out.d_lp;
-  r.saved_of(1, kTotal)[row] = out.d_lq;
-  store_value(d, row, offsets_of(d, row), out.value);
-}
-
-// The normalizers of the first reading are accurate enough: an error of z shifts all log p alike,
-// and the centered sum depends on its square. A row that is not near 0 costs one load of its flag.
-template <class F>
-__global__ void __launch_bounds__(kMaxThreads, 1)
-    refine_rows(const __grid_constant__ DeviceRows d) {
-  using Reader = SegmentReader<double, kDynamic, kDynamic, kDynamic, true>;
-  constexpr int n = Reader::n;
-  const ThreadGroup group(d.geometry.group_size);
-  const Rows& r = d.rows;
-  const F f = formula<F>(r.parameter);
-  group.for_each(r.rows * d.geometry.segments, [&](int64_t task, bool active) {
-    Segment segment = segment_of(d, task, active);
-    const bool refine = active && d.needs_refinement[segment.row];
-    if (!refine) segment.classes = 0;
-    Reader reader(d.rows.p, d.rows.q, segment);
-    Outcome<double> z = {};
-    if (refine) load_normalizers<F>(r, segment.row, z);
-    reader.p.set_normalizer(z.high_p, z.log_p);
-    reader.q.set_normalizer(z.high_q, z.log_q);
-    RefinedSums sums;
-    for_each_pack<Caching::kNone, 1>(group, reader, [&](const auto&, const auto& x, const auto& y) {
-      Prob<double> a[n], b[n];
-      reader.p.probabilities(x, a);
-      reader.q.probabilities(y, b);
-#pragma unroll
-      for (int k = 0; k < n; ++k) {
-        sums.template add<true>(f, a[k], b[k]);
-        sums.centered += f.centered(a[k], b[k]);
-      }
-    });
-    all_reduce(group, sums);
-    if (!refine || group.rank > 0) return;
-    if (d.geometry.segments > 1)
-      d.partials[task] = {sums.centered, 0, sums.p, sums.q, sums.value, sums.d_lp, sums.d_lq};
-    else
-      finalize_refined<F>(d, segment.row, sums);
-  });
-}
-
-// Adds the segments of a row that fall to this thread.
-template <class S>
-__device__ __forceinline__ void merge_partials(const DeviceRows& d, const ThreadGroup& group,
-                                               int64_t row, bool active, S& sums) {
-  const PartOfRow* const partials = d.partials + row * d.geometry.segments;
-  for (int64_t i = group.rank; active && i < d.geometry.segments; i += group.size)
-    sums.merge(S(partials[i]));
-}
-enum class Partials { kMoments, kTermSums, kRefinedSums };
-
-// A warp for each row.
-template <class F, Partials kind>
-__global__ void __launch_bounds__(kMinThreads, 4)
-    merge_segments(const __grid_constant__ DeviceRows d) {
-  const ThreadGroup group(kWarp);
-  const Rows& r = d.rows;
-  group.for_each(r.rows, [&](int64_t row, bool active) {
-    const bool is_leader = active && group.rank == 0;
-    if constexpr (kind == Partials::kMoments) {
-      ThreadMoments<double> m(r.p.kind == kLogits, r.q.kind == kLogits);
-      const PartOfRow* const partials = d.partials + row * d.geometry.segments;
-      for (int64_t i = group.rank; active && i < d.geometry.segments; i += group.size)
-        m.template merge<F>(ThreadMoments<double>(partials[i]));
-      all_reduce<F, F::linear, true>(group, m);
-      if (!is_leader) return;
-      if constexpr (F::linear) {
-        finalize_row<F>(d, row, offsets_of(d, row), outcome_of<F>(r, m));
-      } else {
-        save_normalizers<F>(r, row, outcome_of<F>(r, m));
-      }
-    } else if constexpr (kind == Partials::kTermSums) {
-      TermSums<double> sums;
-      merge_partials(d, group, row, active, sums);
-      all_reduce(group, sums);
-      if (!is_leader) return;
-      Outcome<double> out = {};
-      if (d.normalized) load_normalizers<F>(r, row, out);
-      set_sums(out, r, sums);
-      finalize_row<F>(d, row, offsets_of(d, row), out);
-    } else {
-      RefinedSums sums;
-      active &= active && d.needs_refinement[row];
-      merge_partials(d, group, row, active, sums);
-      all_reduce(group, sums);
-      if (active && group.rank == 0) finalize_refined<F>(d, row, sums);
     }
   });
 }

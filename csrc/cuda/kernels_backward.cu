@@ -10,11 +10,12 @@ void launch_backward(const DeviceRows& d, const Plan& plan, device::Stream strea
   dispatch_type(plan, [&](auto compute, auto memory) {
     using A = typename decltype(compute)::type;
     constexpr int type = decltype(memory)::value;
+    const F f = formula<F>(d.rows.parameter);
     if constexpr (type == kDynamic)
-      device::launch(backward_rows<F, A, kDynamic, kDynamic, kDynamic, by_q>, d.geometry, stream,
-                     d);
+      device::launch(backward_rows<F, A, kDynamic, kDynamic, kDynamic, by_q>, d.geometry, stream, d,
+                     f);
     else
-      device::launch(backward_rows<F, A, type, p_kind, kLogits, by_q>, d.geometry, stream, d);
+      device::launch(backward_rows<F, A, type, p_kind, kLogits, by_q>, d.geometry, stream, d, f);
   });
 }
 template <class F>

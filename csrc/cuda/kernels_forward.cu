@@ -2,6 +2,7 @@
 #include "cuda/backward.cuh"
 #include "cuda/forward.cuh"
 #include "cuda/kernels.h"
+#include "cuda/merge.cuh"
 #include "cuda/sum_rows.cuh"
 
 namespace torch_infotheory {
@@ -13,10 +14,11 @@ void launch_forward(const DeviceRows& d, const Plan& plan, device::Stream stream
   dispatch_type(plan, [&](auto compute, auto memory) {
     using A = typename decltype(compute)::type;
     constexpr int type = decltype(memory)::value;
+    const F f = formula<F>(d.rows.parameter);
     if constexpr (type == kDynamic)
-      device::launch(forward_rows<F, A, kDynamic, kDynamic, kDynamic>, g, stream, d);
+      device::launch(forward_rows<F, A, kDynamic, kDynamic, kDynamic>, g, stream, d, f);
     else
-      device::launch(forward_rows<F, A, type, p_kind, kLogits>, g, stream, d);
+      device::launch(forward_rows<F, A, type, p_kind, kLogits>, g, stream, d, f);
   });
 }
 template <class F>
@@ -25,41 +27,51 @@ void launch_forward(const DeviceRows& d, const Plan& plan, device::Stream stream
     if (d.rows.p.kind == kLabels) return launch_forward<F, kLabels>(d, plan, stream);
   launch_forward<F, kLogits>(d, plan, stream);
 }
-template <class F, Partials kind>
+template <class F, class Sums>
 void launch_merge(const DeviceRows& d, device::Stream stream) {
   if (d.geometry.segments == 1 || d.rows.elementwise) return;
-  device::launch(merge_segments<F, kind>, geometry_of_groups(d.rows.rows, kWarp), stream, d);
+  device::launch(merge_segments<F, Sums>, geometry_of_groups(d.rows.rows, kWarp), stream, d);
+}
+template <class F, class Sums>
+void launch_refinement(DeviceRows d, device::Stream stream) {
+  d.geometry.shared = 0;
+  device::launch(refine_rows<F, Sums>, d.geometry, stream, d, formula<F>(d.rows.parameter));
+  launch_merge<F, Sums>(d, stream);
 }
 
 template <class F>
 void forward(DeviceRows d, const Plan& plan, device::Stream stream) {
   const Rows& r = d.rows;
-  if (r.pointwise()) {
-    if (plan.in_double)
-      device::launch(write_terms<F, double>, d.geometry, stream, d);
-    else
-      device::launch(write_terms<F, float>, d.geometry, stream, d);
-    return;
-  }
+  if constexpr (has_terms<F>)
+    if (r.pointwise()) {
+      const F f = formula<F>(r.parameter);
+      if (plan.in_double)
+        device::launch(write_terms<F, double>, d.geometry, stream, d, f);
+      else
+        device::launch(write_terms<F, float>, d.geometry, stream, d, f);
+      return;
+    }
   const bool logits = r.p.kind == kLogits || r.q.kind == kLogits;
+  if constexpr (states_near<F>) d.has_near = !plan.in_double && has_near<F>(r);
   if (F::linear) {
     launch_forward<F>(d, plan, stream);
-    launch_merge<F, Partials::kMoments>(d, stream);
+    launch_merge<F, ThreadMoments<double>>(d, stream);
   } else {
     if (d.geometry.segments > 1 && logits) {
       launch_forward<F>(d, plan, stream);
-      launch_merge<F, Partials::kMoments>(d, stream);
+      launch_merge<F, ThreadMoments<double>>(d, stream);
       d.normalized = true;
     }
     launch_forward<F>(d, plan, stream);
-    if constexpr (!F::linear) launch_merge<F, Partials::kTermSums>(d, stream);
+    if constexpr (!F::linear) launch_merge<F, SumsOfTerms<F, double>>(d, stream);
   }
   if constexpr (F::divergence) {
     if (r.elementwise || r.p.kind == kLabels) return;
-    Geometry& g = d.geometry;
-    g.shared = 0;
-    device::launch(refine_rows<F>, g, stream, d);
-    launch_merge<F, Partials::kRefinedSums>(d, stream);
+    if constexpr (states_near<F>)
+      if (d.has_near) launch_refinement<F, NearSums>(d, stream);
+    // The totals of logits always agree.
+    if (d.has_near && r.p.kind == kLogits && r.q.kind == kLogits) return;
+    launch_refinement<F, CenteredSums>(d, stream);
   }
 }
 

@@ -79,10 +79,15 @@ __device__ __forceinline__ void finalize_row(const DeviceRows& d, int64_t row,
     r.saved[i * r.rows + row] = saved[i];
   if constexpr (F::divergence) {
     const double p = out.p_sum, q = out.q_sum;
-    if (F::linear && totals_agree(r, p, q, 0)) out.value += q - p;
-    d.needs_refinement[row] =
-        out.value < (d.compute_type == kDouble ? kSmall<double> : kSmall<float>) &&
-        totals_agree(r, p, q, kRoundingOfSums);
+    if (totals_agree(r, p, q, 0)) out.value += correction<F>(r, p, q);
+    const double small =
+        d.compute_type == kDouble ? small_value<F, double>() : small_value<F, float>();
+    // Totals that differ by nearly their rounding are left to double.
+    const bool near = d.has_near && totals_agree(r, p, q, 0, 0.5);
+    d.refinement[row] = !(out.value < small) || !totals_agree(r, p, q, kRoundingOfSums)
+                            ? DeviceRows::kNotRefined
+                        : near ? DeviceRows::kFromDifferences
+                               : DeviceRows::kInDouble;
   }
   store_value(d, row, offsets, out.value);
 }

@@ -86,25 +86,15 @@ struct OperandReader {
     reference_low = A((z - double(reference)) + error_of_sum(z_high, z_log, z));
   }
   __device__ __forceinline__ void probabilities(const A (&x)[n], Prob<A> (&c)[n]) const {
-    if (is_logits()) {
+    const auto read = [&]<Kind kind>() {
 #pragma unroll
-      for (int k = 0; k < n; ++k) {
-        c[k].log = (x[k] - reference) - reference_low;
-        c[k].p = exp(c[k].log);
-      }
-    } else if (kind() == kLogProbs) {
-#pragma unroll
-      for (int k = 0; k < n; ++k) c[k] = {exp(x[k]), x[k]};
-    } else if (kind() == kProbs) {
-#pragma unroll
-      for (int k = 0; k < n; ++k) {
-        c[k].p = checked_probability<kProbs>(x[k]);
-        c[k].log = log(c[k].p);
-      }
-    } else {
-#pragma unroll
-      for (int k = 0; k < n; ++k) c[k] = {x[k], x[k]};  // the logarithm is unused: see Target
-    }
+      for (int k = 0; k < n; ++k)
+        c[k] = probability_of<kind>(kind == kLogits ? (x[k] - reference) - reference_low : x[k]);
+    };
+    if (kind() == kWeights || is_label())
+      read.template operator()<kWeights>();
+    else
+      with_kind(kind(), read);
   }
 };
 

@@ -135,9 +135,10 @@ struct TermSums {
   __device__ __forceinline__ void add(const F& f, Prob<A> a, Prob<A> b) {
     if constexpr (sum_probs) p += a.p;
     if constexpr (sum_probs && F::arity == 2) q += b.p;
-    value += f.term(a, b);
-    d_lp += torch_infotheory::d_lp(f, a, b);
-    if constexpr (F::arity == 2) d_lq += f.d_lq(a, b);
+    const Terms<A> x = terms(f, a, b);
+    value += x.value;
+    d_lp += x.d_lp;
+    if constexpr (F::arity == 2) d_lq += x.d_lq;
   }
 };
 
@@ -161,6 +162,58 @@ __device__ __forceinline__ void all_reduce(const ThreadGroup& group, TermSums<A>
   s.p = sums[0], s.q = sums[1], s.value = sums[2], s.d_lp = sums[3], s.d_lq = sums[4];
 }
 
+// Of a logarithm of a sum: its terms, relative to the maximum of their exponents.
+template <class A>
+struct ExponentSums {
+  A p = 0, q = 0, value = 0, high = -kLargest<A>;
+  ExponentSums() = default;
+  __device__ __forceinline__ explicit ExponentSums(const PartOfRow& x)
+      : p(x.p), q(x.q), value(x.value), high(x.d_lp) {}
+  __device__ __forceinline__ void set_reference(A new_high) {
+    value *= accurate_exp(bounded_shift(high, new_high));
+    high = new_high;
+  }
+  __device__ __forceinline__ void merge(ExponentSums x) {
+    const A max = Maximum()(high, x.high);
+    set_reference(max);
+    x.set_reference(max);
+    p += x.p;
+    q += x.q;
+    value += x.value;
+  }
+};
+template <bool sum_probs, class F, class Reader, int n, class A = typename Reader::Number>
+__device__ __forceinline__ void add_terms(const F& f, ExponentSums<A>& sums, const Reader& reader,
+                                          const A (&x)[n], const A (&y)[n]) {
+  constexpr bool has_q = F::arity == 2;
+  Prob<A> a[n], b[n];
+  reader.p.probabilities(x, a);
+  if constexpr (has_q) reader.q.probabilities(y, b);
+  A exponents[n], max = sums.high;
+#pragma unroll
+  for (int k = 0; k < n; ++k) {
+    if constexpr (sum_probs) sums.p += a[k].p;
+    if constexpr (sum_probs && has_q) sums.q += b[k].p;
+    exponents[k] = f.exponent(a[k], has_q ? b[k] : a[k]);
+    max = Maximum()(max, exponents[k]);
+  }
+  // An infinite exponent is not a reference.
+  sums.set_reference(max < kLargest<A> ? max : kLargest<A>);
+#pragma unroll
+  for (int k = 0; k < n; ++k) sums.value += exp(exponents[k] - sums.high);
+}
+template <class A>
+__device__ __forceinline__ void all_reduce(const ThreadGroup& group, ExponentSums<A>& s) {
+  A max[] = {s.high};
+  all_reduce<1>(group, max, Maximum());
+  s.set_reference(max[0]);
+  A sums[] = {s.p, s.q, s.value};
+  all_reduce<3>(group, sums, Sum());
+  s.p = sums[0], s.q = sums[1], s.value = sums[2];
+}
+template <class F, class A>
+using SumsOfTerms = std::conditional_t<is_log_sum<F>, ExponentSums<A>, TermSums<A>>;
+
 // ---- from sums to the outcome of a row, in double ----
 template <class F, class A>
 __device__ __forceinline__ Outcome<double> outcome_of(const Rows& r, const Moments<A>& m) {
@@ -168,14 +221,22 @@ __device__ __forceinline__ Outcome<double> outcome_of(const Rows& r, const Momen
                     r.q.kind == kLogits);
 }
 // Completes an outcome that has only the normalizers.
-template <class A>
-__device__ __forceinline__ void set_sums(Outcome<double>& out, const Rows& r,
-                                         const TermSums<A>& s) {
+template <class F, class Sums>
+__device__ __forceinline__ void set_sums(Outcome<double>& out, const Rows& r, const Sums& s) {
   out.p_sum = r.p.kind == kLogits ? 1 : double(s.p);
   out.q_sum = r.q.kind == kLogits ? 1 : double(s.q);
-  out.d_lp = s.d_lp;
-  out.d_lq = s.d_lq;
-  out.value = with_nan<double>(s.value, s.p, s.q);
+  double value = s.value;
+  if constexpr (is_log_sum<F>) {
+    out.d_lp = out.d_lq = double(s.high) + log(value);
+    const double log_total = log(out.p_sum);
+    value = formula<F>(r.parameter).value(out.d_lp, log_total);
+    // Logits are normalized; for others the total takes the place of the normalizer.
+    if (r.p.kind != kLogits) out.log_p = log_total;
+  } else {
+    out.d_lp = s.d_lp;
+    out.d_lq = s.d_lq;
+  }
+  out.value = with_nan<double>(value, s.p, s.q);
 }
 
 }  // namespace

@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   const int64_t lines = d.rows.x_classes;
   group.for_each(d.rows.rows * lines, [&](int64_t line, bool active) {
     const int64_t table = line / lines;
-    active = active && (!centered || d.needs_refinement[table]);
+    active = active && (!centered || d.refinement[table]);
     const double lx = active ? sums.log_px[line] : 0;
     double value[] = {0};
     for_each_cell(d, group, sums, line, active,
@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
   const TableSums& sums = d.tables;
   const Rows& r = d.rows;
   group.for_each(r.rows, [&](int64_t table, bool active) {
-    active = active && (!centered || d.needs_refinement[table]);
+    active = active && (!centered || d.refinement[table]);
     double value[] = {0};
     for (int64_t x = group.rank; active && x < r.x_classes; x += group.size)
       value[0] += sums.line_value[table * r.x_classes + x];
@@ -174,7 +174,9 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
                      product = total * total;
         const bool agree = totals_agree(rounding, total, product);
         if (agree) value[0] += product - total;
-        d.needs_refinement[table] = agree && value[0] < kSmall<double>;
+        d.refinement[table] = agree && value[0] < small_value<F, double>()
+                                  ? DeviceRows::kInDouble
+                                  : DeviceRows::kNotRefined;
       }
     }
     store_value(d, table, offsets_of(d, table), with_nan(value[0], total, 0.));
@@ -199,14 +201,13 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
     void* const data = const_cast<void*>(r.gradient.data);
     const int64_t line_offset =
         offsets.by_operand[DeviceRows::kGradient] + (line % lines) * r.classes;
-    for_each_cell(
-        d, group, sums, line, active, [&](const auto& p, Prob<double> cell, int64_t y, double ly) {
-          const double gradient = p.is_logits() ? gradient_by_cell<F, kLogits>(cell, lx, ly, total)
-                                  : p.kind() == kLogProbs
-                                      ? gradient_by_cell<F, kLogProbs>(cell, lx, ly, total)
-                                      : gradient_by_cell<F, kProbs>(cell, lx, ly, total);
-          store_element(data, r.gradient.type, line_offset + y, gradient * scale);
-        });
+    for_each_cell(d, group, sums, line, active,
+                  [&](const auto& p, Prob<double> cell, int64_t y, double ly) {
+                    const double gradient = with_kind(p.kind(), [&]<Kind kind>() {
+                      return gradient_by_cell<F, kind>(cell, lx, ly, total);
+                    });
+                    store_element(data, r.gradient.type, line_offset + y, gradient * scale);
+                  });
   });
 }
 

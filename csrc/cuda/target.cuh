@@ -8,8 +8,14 @@ namespace {
 
 template <class A>
 struct Target : TargetOptions<A> {
-  using TargetOptions<A>::weight, TargetOptions<A>::smoothing, TargetOptions<A>::is_plain;
-  __device__ __forceinline__ explicit Target(const Rows& r) : TargetOptions<A>(r) {}
+  using TargetOptions<A>::weight, TargetOptions<A>::smoothing;
+  bool is_plain;
+  A kept, spread;
+  __device__ __forceinline__ explicit Target(const Rows& r)
+      : TargetOptions<A>(r),
+        is_plain(device::computed_once(TargetOptions<A>::is_plain)),
+        kept(device::computed_once(A(smoothing.kept))),
+        spread(device::computed_once(A(smoothing.spread))) {}
 
   __device__ __forceinline__ A class_weight(int64_t c) const { return weight ? weight[c] : A(1); }
   // Weighted and smoothed p of n classes, 0 where there is no class.
@@ -17,7 +23,6 @@ struct Target : TargetOptions<A> {
   __device__ __forceinline__ void mask_and_weight(Prob<A> (&p)[n], int64_t first_class,
                                                   const Classes& classes) const {
     if (is_plain) return;
-    const A kept(smoothing.kept), spread(smoothing.spread);
 #pragma unroll
     for (int k = 0; k < n; ++k)
       p[k].p =
@@ -30,7 +35,7 @@ struct Target : TargetOptions<A> {
     if (is_plain) return;
 #pragma unroll
     for (int k = 0; k < n; ++k)
-      if (classes.has(k)) gradient[k] *= class_weight(first_class + classes[k]) * A(smoothing.kept);
+      if (classes.has(k)) gradient[k] *= class_weight(first_class + classes[k]) * kept;
   }
 };
 

@@ -70,16 +70,16 @@ struct RowProbs {
   }
 };
 
-// log(sum p^a / sum p) / (1 - a), in nats. Near a = 1 it is computed from the Tsallis entropy
-// (sum p - sum p^a) / (a - 1), which is exact there.
+// Above it, the order is infinite to the last digit.
+constexpr double kMostOrder = 1e30;
+
+// log(sum p^a / sum p) / (1 - a), in nats, at the orders where the row op is not exact. Near a = 1
+// it is computed from the Tsallis entropy (sum p - sum p^a) / (a - 1).
 Tensor renyi(const RowProbs& p, double alpha, const std::function<Tensor(double)>& tsallis) {
   if (alpha == 0) return (p.log() > -INFINITY).sum(p.dim).to(p.log().scalar_type()).log();
-  if (std::isinf(alpha)) return -std::get<0>(p.log().max(p.dim));
-  if (std::abs(alpha - 1) <= 0.25) {
-    const Tensor mean = tsallis(alpha) / p.total();
-    return alpha == 1 ? mean : at::log1p(mean * (1 - alpha)) / (1 - alpha);
-  }
-  return ((p.log() * alpha).logsumexp(p.dim) - p.total().log()) / (1 - alpha);
+  if (alpha > kMostOrder) return -std::get<0>(p.log().max(p.dim));
+  const Tensor mean = tsallis(alpha) / p.total();
+  return alpha == 1 ? mean : at::log1p(mean * (1 - alpha)) / (1 - alpha);
 }
 Tensor renyi_entropy(const Tensor& p, double alpha, at::IntArrayRef dim, string_view kind,
                      optional<double> base, bool keepdim, optional<ScalarType> dtype) {
@@ -88,6 +88,10 @@ Tensor renyi_entropy(const Tensor& p, double alpha, at::IntArrayRef dim, string_
   check_distribution(op, "p", p, kind);
   check_dtype(op, dtype);
   const double unit = unit_of(op, base);
+  if (alpha > 0 && alpha <= kMostOrder && std::abs(alpha - 1) > 0.25)
+    return unary_value<RenyiEntropy>(op, p, dim, kind,
+                                     {.scale = unit / std::abs(1 - alpha), .parameter = alpha},
+                                     keepdim, dtype);
   const auto dims = wrapped_dims(op, "dim", dim, "p", p);
   check_classes(op, p, dims);
   const RowInput read = row_input(p, kind, dims, dtype);
@@ -104,10 +108,11 @@ Tensor renyi_entropy(const Tensor& p, double alpha, at::IntArrayRef dim, string_
   return keepdim && p.dim() ? keep_dims(out, dims) : out;
 }
 
-// log(sum p^a q^(1-a) / sum p) / (a - 1). Where the totals of p and q agree up to rounding, the
-// contribution of that rounding, (sum p - sum q) / sum p, is removed. Near a = 1 it is computed
-// from the alpha divergence A, because sum p^a q^(1-a) = sum p + a (a - 1) A where the totals are
-// equal; elsewhere in float64, because the terms of nearly equal distributions cancel.
+// log(sum p^a q^(1-a) / sum p) / (a - 1). The orders where the row op is not exact are composed in
+// float64, because the terms of nearly equal distributions cancel. Where the totals of p and q
+// agree up to rounding, the contribution of that rounding, (sum p - sum q) / sum p, is removed.
+// Near a = 1 the value is computed from the alpha divergence A, because sum p^a q^(1-a) =
+// sum p + a (a - 1) A where the totals are equal.
 Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntArrayRef dim,
                         string_view kind, optional<string_view> q_kind, optional<double> base,
                         bool keepdim, optional<ScalarType> dtype) {
@@ -118,6 +123,10 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
   check_distribution(op, "q", q, kind_of_q);
   check_dtype(op, dtype);
   const double unit = unit_of(op, base);
+  if (alpha > 0 && alpha <= kMostOrder && std::abs(alpha - 1) > 1e-3)
+    return pair_value<RenyiDivergence>(op, {p, q, dim, kind, q_kind},
+                                       {.scale = unit / std::abs(alpha - 1), .parameter = alpha},
+                                       keepdim, dtype);
   const auto dims = wrapped_dims(op, dim, "p", p, "q", q);
   const auto [p_read, q_read] = row_input(p, kind, q, kind_of_q, dims, dtype);
   const Kind p_source = kind_of(op, p_read.kind), q_source = kind_of(op, q_read.kind);
@@ -139,21 +148,14 @@ Tensor renyi_divergence(const Tensor& p, const Tensor& q, double alpha, at::IntA
     const Tensor support = a.log() > -INFINITY;
     const Tensor inside = b.x.p.t * support, outside = (b.x.p.t * support.logical_not()).sum(b.dim);
     value = at::where(agree, -at::log1p(-outside / b.total()), -inside.sum(b.dim).log());
-  } else if (std::isinf(alpha)) {
+  } else if (alpha > kMostOrder) {
     const Tensor gone = a.log() == -INFINITY;
     value = std::get<0>((at::where(gone, -INFINITY, a.log() - b.log())).max(a.dim));
-  } else if (std::abs(alpha - 1) <= 1e-3) {
+  } else {
     const Tensor divergence = pair_value<AlphaDivergence>(op, {x, y, dim, p_read.kind, q_read.kind},
                                                           {.parameter = alpha}, false, *exact);
     const Tensor mean = (divergence * alpha - literal) / total;
     value = alpha == 1 ? mean : at::log1p(mean * (alpha - 1)) / (alpha - 1);
-  } else {
-    const Tensor gone = a.log() == -INFINITY;
-    const Tensor exponent =
-        at::where(gone, -INFINITY, at::where(gone, 0., a.log()) * alpha + b.log() * (1 - alpha));
-    const Tensor power = (exponent.logsumexp(a.dim) - total.log()) / (alpha - 1);
-    const Tensor correction = (excess / total).detach();
-    value = at::where(agree, at_least(power + correction, 0), power);
   }
   value = at::where((total + excess).isnan(), NAN, value);
   const Tensor out = (value * unit).to(result_type(p.device(), stated_type(p, q), dtype));

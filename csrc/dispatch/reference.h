@@ -54,14 +54,23 @@ struct Reference {
       p = stop_gradient_at_zero(p);
       lx = log(Lane(p.p.t.sum(-1, true))).t;
       ly = log(Lane(p.p.t.sum(-2, true))).t;
+    } else if constexpr (is_log_sum<F>) {
+      if (f.alpha < 1) p = stop_gradient_at_zero(p);
+      q = x.q ? stop_gradient_at_zero(q) : p;
     } else if constexpr (!F::linear) {
-      // Probe the formula at p = 0 and some q.
-      const double slope = f.slope_p(Prob<double>{0, -INFINITY}, Prob<double>{0.5, std::log(0.5)});
-      const Tensor zero = p.p.t == 0;
-      const bool counts = F::arity == 2 && std::isfinite(slope);  // unless q is 0 as well
-      if (counts || !std::isfinite(slope))
-        p = stop_gradient_where(counts ? at::logical_and(zero, q.p.t == 0) : zero, p);
-      q = stop_gradient_at_zero(q);
+      // Probe the formula where one of them is 0. A finite slope counts unless both are 0.
+      const Prob<double> none{0, -INFINITY}, some{0.5, std::log(0.5)};
+      const bool finite_by_p = std::isfinite(f.slope_p(none, some));
+      const Tensor p_is_0 = p.p.t == 0, q_is_0 = q.p.t == 0;
+      if constexpr (F::arity == 2) {
+        const double by_q = slope_q(f, some, none);
+        const bool finite_by_q = std::isfinite(by_q) && by_q != 0;
+        const Tensor both = at::logical_and(p_is_0, q_is_0);
+        p = stop_gradient_where(finite_by_p ? both : p_is_0, p);
+        q = stop_gradient_where(finite_by_q ? both : q_is_0, q);
+      } else if (!finite_by_p) {
+        p = stop_gradient_where(p_is_0, p);
+      }
     }
   }
 
@@ -96,6 +105,21 @@ struct Reference {
 
   Tensor sum(const Tensor& per_class) const { return rank ? per_class.sum(dims) : per_class; }
 
+  // Of a formula that is_log_sum: the logarithms of its sum and of the total of p.
+  Tensor log_sum(bool keepdim) const {
+    const Tensor exponents = f.exponent(p, q).t;
+    if (rank == 0) return exponents;
+    // Not logsumexp, which asks for the number of rows, unknown to a tracer.
+    constexpr double most = std::numeric_limits<float>::max();
+    const Tensor top = exponents.detach().amax(dims, /*keepdim=*/true).clamp(-most, most),
+                 sum = log(Lane((exponents - top).exp().sum(dims, /*keepdim=*/true))).t + top;
+    return keepdim ? sum : sum.squeeze(dims);
+  }
+  Tensor log_total(bool keepdim) const {
+    if (o.p_kind == kLogits) return at::zeros({}, p.p.t.options());
+    return (rank ? p.p.t.sum(dims, keepdim) : p.p.t).log();
+  }
+
   // If the totals of p and q agree, the value of a divergence is the sum of its centered terms. Its
   // derivative is always that of the literal sum.
   Tensor centered(const Tensor& literal) const {
@@ -113,7 +137,11 @@ struct Reference {
       total_b = total(b.p, o.q_kind);
     }
     const Tensor agree = (total_a - total_b).abs() <= at::maximum(total_a, total_b) * rounding;
-    const Tensor exact = sum(f.centered(a, b).t).clamp_min(0), v = literal.detach();
+    const Tensor v = literal.detach();
+    Tensor exact = sum(f.centered(a, b).t).clamp_min(0);
+    if constexpr (is_log_sum<F>)
+      exact = at::where(v < small_value<F, double>(), f.of_centered(Lane(exact), Lane(total_a)).t,
+                        v + f.correction(Lane(total_a), Lane(total_b)).t);
     const Tensor moved = at::where(at::logical_and(agree, v.isfinite()), exact - v, 0.);
     return literal + moved;
   }
@@ -128,10 +156,12 @@ struct Reference {
     Tensor v;
     if constexpr (is_table<F>)
       v = times0(p.p, F::score(p.log, Lane(lx), Lane(ly))).t;
+    else if constexpr (is_log_sum<F>)
+      v = f.value(Lane(log_sum(false)), Lane(log_total(false))).t;
     else
       v = f.term(p, q).t;
     if (o.reduction != kTerms) {
-      v = sum(v);
+      if constexpr (!is_log_sum<F>) v = sum(v);
       if constexpr (F::divergence)
         if (!o.is_elementwise() && !o.has_labels()) v = centered(v);
       v = at::where(wrong_rows(), NAN, v);  // propagate NaN even where its factor is 0
@@ -154,32 +184,32 @@ struct Reference {
   }
   template <Kind kind>
   Tensor by_kind(bool by_q) const {
-    const auto total_of = [&] {
-      const Tensor w = by_log(by_q);
-      return saved_rows.defined() ? saved_number(by_q, kTotal, w) : rank ? w.sum(dims, true) : w;
-    };
-    const Lane total(kind == kLogits ? total_of() : Tensor());
+    if constexpr (is_log_sum<F>) {
+      Lane total(saved_rows.defined() ? saved_number(by_q, kTotal, p.p.t) : log_sum(true));
+      const auto row = of_row(f, by_q, Lane(log_total(true)), total);
+      return by_kind<kind>(row, by_q, total);
+    } else {
+      const auto total_of = [&] {
+        const Tensor w = by_log(by_q);
+        return saved_rows.defined() ? saved_number(by_q, kTotal, w) : rank ? w.sum(dims, true) : w;
+      };
+      return by_kind<kind>(f, by_q, Lane(kind == kLogits ? total_of() : Tensor()));
+    }
+  }
+  template <Kind kind, class OfRow>
+  Tensor by_kind(const OfRow& row, bool by_q, const Lane& total) const {
     if constexpr (is_table<F>) return gradient_by_cell<F, kind>(p, Lane(lx), Lane(ly), total).t;
     if constexpr (!is_table<F>) {
       if constexpr (F::arity == 2)
-        if (by_q) return gradient_by_q<kind>(f, p, q, total).t;
-      return gradient_by_p<kind>(f, p, q, total).t;
+        if (by_q) return gradient_by_q<kind>(row, p, q, total).t;
+      return gradient_by_p<kind>(row, p, q, total).t;
     }
   }
   // d sum(g value) / d p or d q.
   Tensor gradient(const Tensor& grad, bool by_q) const {
-    Tensor g = widened_like(grad, p.p.t), dx;
-    const int64_t kind = by_q ? o.q_kind : o.p_kind;
-    switch (kind) {
-      case kLogits:
-        dx = by_kind<kLogits>(by_q);
-        break;
-      case kLogProbs:
-        dx = by_kind<kLogProbs>(by_q);
-        break;
-      default:
-        dx = by_kind<kProbs>(by_q);
-    }
+    Tensor g = widened_like(grad, p.p.t);
+    const Kind kind = Kind(by_q ? o.q_kind : o.p_kind);
+    Tensor dx = with_kind(kind, [&]<Kind kind>() { return by_kind<kind>(by_q); });
     if (!by_q && o.p_kind == kWeights && o.label_smoothing != 0) dx = dx * (1 - o.label_smoothing);
     if (!by_q && x.weight) dx = dx * along(x.weight->to(dx.scalar_type()), x.full(o), o.dim);
     if (o.reduction == kMean) g = divided_by_rows(g);
@@ -202,9 +232,13 @@ struct Reference {
         const LogNormalizer z(tempered(is_q ? *x.q : x.p, divisor), dims);
         numbers.insert(numbers.end(), {z.high, z.log});
       } else {
-        numbers.insert(numbers.end(), {zero, zero});
+        const bool has_total = is_log_sum<F> && !is_q;
+        numbers.insert(numbers.end(), {zero, has_total ? log_total(false) : zero});
       }
-      numbers.push_back(!is_q && o.has_labels() ? zero : sum(by_log(is_q)));
+      if constexpr (is_log_sum<F>)
+        numbers.push_back(log_sum(false));
+      else
+        numbers.push_back(!is_q && o.has_labels() ? zero : sum(by_log(is_q)));
     }
     for (Tensor& n : numbers) n = n.to(dtype);
     return at::stack(numbers);

@@ -95,6 +95,8 @@ void check_operands(const Operands& t, const Options& o) {
               ": expected a table of two dimensions or more, got ", x.sym_sizes());
   TORCH_CHECK(o.temperature == 1 || !(is_table<F> || is_map<F>), F::name,
               ": expected no temperature, got ", o.temperature);
+  if constexpr (!is_table<F> && !is_map<F>)
+    TORCH_CHECK(has_terms<F> || !o.is_elementwise(), F::name, ": has no values of single classes");
   if (t.q) {
     TORCH_CHECK(t.q->device() == t.p.device(), F::name, ": expected one device, got ", t.p.device(),
                 " and ", t.q->device());

@@ -40,7 +40,7 @@ inline Tensor operator==(const Lane& a, const Lane& b) {
 inline Tensor operator!=(const Lane& a, const Lane& b) {
   return b.plain() ? a.t != b.c : a.t != b.t;
 }
-inline Tensor operator<(const Lane& a, const Lane& b) { return a.t < b.c; }
+inline Tensor operator<(const Lane& a, const Lane& b) { return b.plain() ? a.t < b.c : a.t < b.t; }
 inline Tensor operator>(const Lane& a, const Lane& b) { return a.t > b.c; }
 inline Lane select(const Tensor& test, const Lane& a, const Lane& b) {
   if (a.plain() && b.plain()) return at::where(test, a.c, b.c);
@@ -51,10 +51,12 @@ inline Lane exp(const Lane& a) {
   const Tensor large = at::logical_not(a.t < INFINITY);  // or a NaN
   return at::where(large, a.t.detach(), at::where(large, 0., a.t).exp());
 }
+inline Lane accurate_exp(const Lane& a) { return exp(a); }
 inline Lane log(const Lane& a) {
   const Tensor zero = a.t == 0;
   return at::where(zero, -INFINITY, at::where(zero, 1., a.t).log());
 }
+inline Lane log1p(const Lane& a) { return at::log1p(a.t); }
 inline Lane times0(const Lane& p, const Lane& x) {
   const Tensor gone = at::logical_and(p.t == 0, at::isfinite(x.t).logical_not());
   return at::where(gone, 0., p.t * at::where(gone, 0., x.t));
@@ -64,16 +66,21 @@ inline Lane over0(const Lane& w, const Lane& q) {
   return at::where(gone, 0., w.t / at::where(gone, 1., q.t));
 }
 
+// Only where it is needed, because p has not the derivatives of the mean.
+inline Lane unless_equal(const Lane&, const Lane&, const Lane& p, const Lane& q, const Lane& mean) {
+  return select(at::logical_and(p.t == 0, q.t == 0), p, mean);
+}
 inline Lane near_or_far(const Lane&, double, const Lane&, const Lane& far) { return far; }
-inline Lane box_cox(const Lane& log_x, double a) {
-  if (a == 0) return log_x;
+inline Lane box_cox(const Lane& log_x, const Exponent& e) {
+  if (e.is_0) return log_x;
+  const double a = e.a;
   const Tensor finite = at::isfinite(log_x.t), limit = (log_x.t.detach() * a).exp() - 1;
   const Tensor power = at::where(finite, at::expm1(at::where(finite, log_x.t, 0.) * a), limit);
   return power * (1 / a);
 }
 
-inline Lane times_box_cox(const Lane& p, const Lane& log_x, double a, const Lane&) {
-  return times0(p, box_cox(log_x, a));
+inline Lane times_box_cox(const Lane& p, const Lane& log_x, const Exponent& e, const Lane&) {
+  return times0(p, box_cox(log_x, e));
 }
 
 }  // namespace

@@ -229,6 +229,8 @@ def total_weight(labels: Tensor, weight: Tensor | None, ignore_index: int) -> Te
 
 def supports(call: RowCall) -> bool:
     """Whether the classes of a call may lie on several ranks."""
+    if call.name.startswith("renyi_"):  # the logarithm of a sum, which ranks cannot add up
+        return False
     smooth = call.label_smoothing != 0
     return not call.has_labels or (
         call.name == "cross_entropy" and (call.q_kind == LOGITS or not smooth)

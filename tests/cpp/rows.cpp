@@ -25,6 +25,8 @@ struct Quantity {
   bool finite_at_zero = true;  // the value, where p is 0 and q is not
   // The derivative jumps where p = q, which coarse numbers far from 0 come close to.
   bool jumps = false;
+  // Not 0: the value is this sign times the logarithm of the sum of terms divided by that of p.
+  Real sign_of_log = 0;
 };
 const Quantity kQuantities[] = {
     {"entropy", 1,                                     //
@@ -63,6 +65,14 @@ const Quantity kQuantities[] = {
      [](Class c) { return 2 * (c.p - c.p * sqrtl(c.p)); },                //
      [](Class c) { return 2 - 3 * sqrtl(c.p); },                          //
      [](Class) { return Real(0); }, 1.5},
+    {"renyi_entropy", 1,                         //
+     [](Class c) { return c.p * sqrtl(c.p); },   //
+     [](Class c) { return 1.5L * sqrtl(c.p); },  //
+     [](Class) { return Real(0); }, 1.5, true, false, -1},
+    {"renyi_divergence", 2,                            //
+     [](Class c) { return c.p * sqrtl(c.p / c.q); },   //
+     [](Class c) { return 1.5L * sqrtl(c.p / c.q); },  //
+     [](Class c) { return -c.p * sqrtl(c.p / c.q) / 2; }, 1.5, true, false, 1},
 };
 
 // An array whose rows and classes lie anywhere.
@@ -158,7 +168,7 @@ const char* name_of(Type type) {
 struct Expected {
   const Quantity& quantity;
   std::vector<Class> classes;
-  Real value = 0, terms = 0, zp, zq, total_by_lp = 0, total_by_lq = 0;
+  Real value = 0, terms = 0, zp, zq, total_by_lp = 0, total_by_lq = 0, p_sum = 0, term_sum = 0;
 
   Expected(const Quantity& f, const Distribution& p, const Distribution& q)
       : quantity(f), zp(p.normalizer), zq(q.normalizer) {
@@ -168,9 +178,26 @@ struct Expected {
       value += f.term(x);
       terms += times(x.p, fabsl(x.lp) + fabsl(x.lq) + 1) + times(x.q, fabsl(x.lq) + 1);
       terms += fabsl(f.term(x));
-      total_by_lp += times(x.p, f.by_p(x));
-      total_by_lq += f.by_lq(x);
+      total_by_lp += times(x.p, by_p(x));
+      total_by_lq += by_lq(x);
+      p_sum += x.p;
     }
+    term_sum = value;
+    if (f.sign_of_log == 0) return;
+    value = f.sign_of_log * logl(term_sum / p_sum);
+    total_by_lp = total_by_lq = 0;
+    for (const Class& x : classes) total_by_lp += times(x.p, by_p(x)), total_by_lq += by_lq(x);
+  }
+  Real by_p(const Class& x) const {
+    const Real d = quantity.by_p(x), sign = quantity.sign_of_log;
+    return sign == 0 ? d : sign * (d / term_sum - 1 / p_sum);
+  }
+  Real by_lq(const Class& x) const {
+    const Real d = quantity.by_lq(x), sign = quantity.sign_of_log;
+    return sign == 0 ? d : sign * d / term_sum;
+  }
+  Real saved_total(int operand) const {
+    return quantity.sign_of_log != 0 ? logl(term_sum) : operand ? total_by_lq : total_by_lp;
   }
   // The derivative by what lies in memory, and the size of the terms that make it up.
   std::pair<Real, Real> gradient(size_t c, bool by_q, Kind kind) const {
@@ -178,13 +205,13 @@ struct Expected {
     const auto finite = [](Real v) { return isfinite(v) ? v : 0; };
     const Real logs = 1 + fabsl(finite(x.lp)) + fabsl(finite(x.lq));
     const Real total = by_q ? total_by_lq : total_by_lp, own = by_q ? x.q : x.p;
-    const Real w = by_q ? quantity.by_lq(x) : times(x.p, quantity.by_p(x));
+    const Real w = by_q ? by_lq(x) : times(x.p, by_p(x));
     const Real size = (x.p + x.q + fabsl(w)) * logs + own * (fabsl(total) + terms);
     if (kind == kLogits) return {w - own * total, size};
     if (kind == kLogProbs) return {w, size};
     if (by_q)
       return own == 0 ? std::pair<Real, Real>{0, 0} : std::pair<Real, Real>{w / own, size / own};
-    return {finite(quantity.by_p(x)), logs * (1 + fabsl(finite(quantity.by_p(x))))};
+    return {finite(by_p(x)), logs * (1 + fabsl(finite(by_p(x))))};
   }
 };
 
@@ -281,11 +308,13 @@ void test_layout(Checks& check, const Quantity& f, int index, const Layout& layo
                  bound = error_of(in_double) * std::max(e.terms, Real(1)) * scale;
       call.near("value", row, 0, value.numbers.get(value.place(row, 0)), to,
                 bound + 1.01L * rounding_of(p_type) * fabsl(to) + least_of(p_type));
-      const Real z[] = {e.zp, e.zq}, totals[] = {e.total_by_lp, e.total_by_lq};
+      // A logarithm of a sum saves the total where nothing is normalized.
+      const bool saves_p_sum = f.sign_of_log != 0 && p_kind != kLogits;
+      const Real z[] = {saves_p_sum ? logl(e.p_sum) : e.zp, e.zq};
       for (int i = 0; i < f.arity; ++i) {
         const Real error = error_of(in_double) * (1 + e.terms);
         call.near("saved z", row, i, saved_z(r, i, row), z[i], error);
-        call.near("saved total", row, i, r.saved_at(i, kTotal, row), totals[i], error);
+        call.near("saved total", row, i, r.saved_at(i, kTotal, row), e.saved_total(i), error);
       }
     }
 

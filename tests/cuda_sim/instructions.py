@@ -42,7 +42,7 @@ KERNELS = {
     "cross_entropy": Kernel(f"forward_rows<CrossEntropy, {{type}}, {LOGITS}, {LOGITS}>", 1, 13),
     "kl_divergence": Kernel(f"forward_rows<KlDivergence, {{type}}, {LOGITS}, {LOGITS}>", 1, 13),
     # Three branches, of which a call takes one: equal weights, other weights, and a weight of 0.
-    "js_divergence": Kernel(f"forward_rows<JsDivergence, {{type}}, {LOGITS}, {LOGITS}>", 2, 130),
+    "js_divergence": Kernel(f"forward_rows<JsDivergence, {{type}}, {LOGITS}, {LOGITS}>", 2, 65),
 }
 
 
@@ -103,3 +103,25 @@ def instructions_of_a_number(
     most = max(map(loads, found))
     main = [loop for loop in found if loads(loop) == most]
     return len(main), sum(map(len, main)) / (most * NUMBERS_OF_A_PACK[dtype])
+
+
+def doubles_in_loops(folder: Path, architecture: str) -> dict[str, int]:
+    """By kernel that computes in float: the double additions, products and comparisons in its loops
+    over a row, of which each class would have its own.
+    """
+    in_float = re.compile(r"(?:forward|backward)_rows<\w+, float, |refine_rows<\w+, NearSums>")
+
+    def is_over_classes(loop: list[str]) -> bool:
+        """And not over rows, which may be innermost where another loop lies out of line."""
+        loads, shuffles = (any(word in text for text in loop) for word in ("LDG", "SHFL"))
+        return loads and not shuffles
+
+    return {
+        name: sum(
+            bool(re.search(r"\bD(?:ADD|MUL|FMA|SETP|MNMX)\b", text))
+            for loop in filter(is_over_classes, loops(code))
+            for text in loop
+        )
+        for name, code in code_of_kernels(folder, architecture).items()
+        if in_float.match(name)
+    }

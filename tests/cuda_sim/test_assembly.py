@@ -31,3 +31,13 @@ def test_instructions_of_a_number(name: str, dtype: int, architecture: str) -> N
     readings, spent = instructions.instructions_of_a_number(FOLDER, architecture, kernel, dtype)
     assert readings == kernel.readings
     assert 1 < spent <= kernel.budget
+
+
+@pytest.mark.skipif(not instructions.disassembler(), reason="there is no cuobjdump")
+@on_each_card
+def test_no_double_for_a_class(architecture: str) -> None:
+    """On many cards double arithmetic takes 64 times as long."""
+    found = instructions.doubles_in_loops(FOLDER, architecture)
+    assert len([name for name in found if name.startswith("refine_rows")]) == 5
+    assert len(found) > 90
+    assert {name: count for name, count in found.items() if count} == {}

@@ -133,15 +133,7 @@ struct ProbSpan {
   template <bool whole>
   TI_LANE Prob<Pack<A>> at(int64_t pack, std::bool_constant<whole> w) const {
     const Pack<A> v = raw(pack, w);
-    if constexpr (kind == kLogits) {
-      const Pack<A> log = (v - high) - low;
-      return {exp(log), log};
-    } else if constexpr (kind == kLogProbs) {
-      return {unbiased_exp(v), v};
-    } else {
-      const Pack<A> p = checked_probability<kind>(v);
-      return {p, kind == kProbs ? log(p) : p};  // no formula reads the logarithm of kWeights
-    }
+    return probability_of<kind>(kind == kLogits ? (v - high) - low : v);
   }
 };
 
@@ -215,19 +207,7 @@ void write(const A* from, void* to, const AccessPattern& pattern) {
       store_lanes(out, pattern.lane, pattern.lanes(k), load<A>(from));
 }
 
-// Calls f with the kind as a template argument.
-template <class F>
-TI_LANE void with_kind(Kind kind, F f) {
-  switch (kind) {
-    case kLogits:
-      return f.template operator()<kLogits>();
-    case kLogProbs:
-      return f.template operator()<kLogProbs>();
-    default:
-      return f.template operator()<kProbs>();
-  }
-}
-// The same for probabilities: a ProbSpan knows its kind, a Block has that of its operand.
+// with_kind of probabilities: a ProbSpan knows its kind, a Block has that of its operand.
 template <class Probs, class F>
 TI_LANE void as_kind(const Probs&, Kind kind, F f) {
   if constexpr (requires { Probs::kind; })

@@ -26,9 +26,9 @@ struct GradientSink {
 };
 
 // The vector-Jacobian product of a block: d / d x for x of some kind.
-template <class F, Kind kind, bool by_q, class A, class P, class Q>
-TI_LANE void vjp(const F& f, const P& p, const Q& q, int64_t packs, int64_t whole, Pack<A> total,
-                 Pack<A> scale, const GradientSink<A>& out) {
+template <class F, Kind kind, bool by_q, class OfRow, class A, class P, class Q>
+TI_LANE void vjp(const OfRow& f, const P& p, const Q& q, int64_t packs, int64_t whole,
+                 Pack<A> total, Pack<A> scale, const GradientSink<A>& out) {
   const int64_t both = whole < out.whole() ? whole : out.whole();
   each_pack(packs, both, [&](int64_t i, int, auto w) __attribute__((always_inline)) {
     const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
@@ -111,7 +111,7 @@ struct Gradient {
   CopyPanel<A> store_panel;
   Write<A> write;
   Convert<A> convert_g;
-  Pack<A> total, scale, counting;
+  Pack<A> total, scale, counting, log_p_sum{0};
   bool all_count = true, any_counts = true;
 
   Gradient(Rows& all, bool lanes_are_rows, A* panel_p, A* panel_q, A* panel_out,
@@ -150,9 +150,9 @@ struct Gradient {
       return in_lanes<A>(rows.group, numbers + j).narrowed();
     };
     total = lanes(saved.total);
+    if (is_log_sum<F> && r.p.kind != kLogits) log_p_sum = lanes(saved.log_p);
     scale = lanes(saved.scale);
-    all_count = saved.labels.all_count;
-    any_counts = saved.labels.any_counts;
+    all_count = saved.labels.all_count, any_counts = saved.labels.any_counts;
     if (!all_count) {
       counting = lanes(saved.labels.counting);
       any_counts = any(counting > Pack<A>(0), counting);
@@ -183,13 +183,14 @@ struct Gradient {
     return row_stride(r, x) == 1 ? nullptr : memory;
   }
   void vjp(int64_t first, int64_t n, const GradientSink<A>& out) {
-    const F f = formula<F>(r.parameter);
+    Pack<A> row_total = total;
+    const auto f = of_row(formula<F>(r.parameter), by_q, log_p_sum, row_total);
     rows.template fold<F>(first, n,
                           [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
                               __attribute__((always_inline)) {
                                 const auto by = [&]<Kind kind>() __attribute__((always_inline)) {
-                                  torch_infotheory::vjp<F, kind, by_q>(f, p, q, packs, whole, total,
-                                                                       scale, out);
+                                  torch_infotheory::vjp<F, kind, by_q>(f, p, q, packs, whole,
+                                                                       row_total, scale, out);
                                 };
                                 if constexpr (by_q)
                                   as_kind(q, rows.q.kind, by);
@@ -209,9 +210,8 @@ struct Gradient {
       for (int64_t i = 0; i < numbers; i += width) store(d + i, load<A>(d + i) * load<A>(by + i));
     }
     if (all_count) return;
-    const Pack<A> zero(0);
     for (int64_t i = 0; i < numbers; i += width)
-      store(d + i, select(counting == zero, zero, load<A>(d + i)));
+      store(d + i, select(counting == Pack<A>(0), Pack<A>(0), load<A>(d + i)));
   }
 };
 

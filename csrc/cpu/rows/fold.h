@@ -83,10 +83,42 @@ void fold_terms(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {
   fold_classes<F>(rows, first, n, s,
                   [&](int k, const Prob<Pack<A>>& p, const Prob<Pack<A>>& q, FourWay<A>& by_lp,
                       FourWay<A>& by_lq, FourWay<A>& value) __attribute__((always_inline)) {
-                    value.add(k, f.term(p, q));
-                    by_lp.add(k, d_lp(f, p, q));
-                    if constexpr (F::arity == 2) by_lq.add(k, f.d_lq(p, q));
+                    const Terms<Pack<A>> x = terms(f, p, q);
+                    value.add(k, x.value);
+                    by_lp.add(k, x.d_lp);
+                    if constexpr (F::arity == 2) by_lq.add(k, x.d_lq);
                   });
+}
+// The terms of a formula that is_log_sum, in `value`, relative to e^reference.
+template <class F, class A>
+void fold_exponents(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s, Pack<A>& reference) {
+  constexpr int width = Pack<A>::width;
+  const F f = formula<F>(rows.r.parameter);
+  alignas(64) A exponents[kBlock];
+  Pack<A> top = reference;
+  rows.template fold<F>(first, n,
+                        [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+                            __attribute__((always_inline)) {
+                              each_pack(packs, whole,
+                                        [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+                                          const Pack<A> x = f.exponent(p.at(i, w), q.at(i, w));
+                                          top = select(x > top, x, top);
+                                          store(exponents + i * width, x);
+                                        });
+                            });
+  const Pack<A> old = reference, most(Format<A>::largest);
+  if (move_up(rows.group, select(top > most, most, top), reference)) {
+    const auto scale = [](auto v, auto by) { return v * by; };
+    const Pack<A> by = exp(old - reference);
+    s.value.now = scale(s.value.now, by);
+    s.value.before = map(scale, s.value.before, InDouble<A>(by));
+  }
+  FourWay<A> value;
+  const int64_t packs = rows.group.template packs<A>(n);
+  each_pack(packs, packs, [&](int64_t i, int k, auto) __attribute__((always_inline)) {
+    value.add(k, exp(load<A>(exponents + i * width) - reference));
+  });
+  s.value.add(value);
 }
 template <class F, class A>
 void fold_centered(Pair<A>& rows, int64_t first, int64_t n, RowSums<A>& s) {

@@ -10,6 +10,12 @@ namespace {
 // adds them to the sums that they belong to.
 template <class F>
 void save_outcomes(const Rows& r, const RowRange& range, OutcomesOfRange& x, const double* weight) {
+  // Logits are normalized; for others the total takes the place of the normalizer.
+  if constexpr (is_log_sum<F>)
+    if (r.p.kind != kLogits)
+      OutcomesOfRange::each_pack_of_rows(0, range.n, [&](int64_t j) __attribute__((always_inline)) {
+        store(x.log_p + j, log(load<double>(x.p_sum + j)));
+      });
   // In the order of `Saved`, for p and for q.
   const double* const saved[] = {x.high_p, x.log_p, x.d_lp, x.high_q, x.log_q, x.d_lq};
   const int64_t bytes = range.n * sizeof(double);
@@ -90,7 +96,7 @@ void forward_segments(Rows& r, int64_t begin, int64_t end) {
   Reduction<F, A> group(r, false, nullptr, nullptr, &out);
   const auto move_to = [&](const RowRange& row) {
     group.move_to(row, 0);
-    // Every unit merges all parts of its row again; that is cheap and needs no shared state.
+    // After the first stage every unit merges all parts of its row again, which is cheap.
     if (r.stage != Stage::kMoments) group.merge(r.parts + row.at.row * r.segments(), r.segments());
   };
   const auto each = [&](auto add, auto save) {
@@ -120,7 +126,7 @@ void forward_segments(Rows& r, int64_t begin, int64_t end) {
   }
 }
 
-// All other calls, sums of elementwise values included.
+// Rows that are neither cut nor gathered nor pointwise; sums of elementwise values, too.
 template <class F, class A>
 void forward_rows(Rows& r, int64_t begin, int64_t end) {
   Workspace<A> panels;
@@ -131,7 +137,7 @@ void forward_rows(Rows& r, int64_t begin, int64_t end) {
   each_range(r, begin, end, [&](const RowRange& range) {
     work.begin(range);
     for (int64_t j = 0; j < range.n;) {
-      // With a row per lane, ignored rows are reduced with the others and cleared afterwards.
+      // With a row per lane, ignored rows are reduced with the others; work.end clears them.
       if (!by_rows && !work.labels.counts(j)) {
         out.clear(j++);
         continue;

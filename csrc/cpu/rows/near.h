@@ -1,7 +1,5 @@
 // near.h -- the sums over the classes of rows that are nearly equal: centered terms, computed from
-// exact differences.
-//
-// The difference of two logits is taken before either is rounded, so that lanes of float suffice.
+// exact differences, so that lanes of float suffice.
 #pragma once
 #include "cpu/rows/fold.h"
 
@@ -15,10 +13,8 @@ struct NearLogarithms {
   Pack<A> shift_high, shift_low;
   template <bool whole>
   TI_LANE Near<Pack<A>> near(int64_t i, std::bool_constant<whole> w) const {
-    const Pack<A> x = p.raw(i, w), y = q.raw(i, w), s = x - y,
-                  d = (s - shift_high) + (error_of_sum(x, -y, s) - shift_low),
-                  prob = exp((x - p.high) - p.low);
-    return {prob, prob * (d - near_exp_remainder(d)), d};
+    const Pack<A> x = p.raw(i, w);
+    return near_of_logarithms(x, q.raw(i, w), exp((x - p.high) - p.low), shift_high, shift_low);
   }
 };
 // Both operands as probabilities.
@@ -27,8 +23,7 @@ struct NearProbabilities {
   ProbSpan<A, kProbs> p, q;
   template <bool whole>
   TI_LANE Near<Pack<A>> near(int64_t i, std::bool_constant<whole> w) const {
-    const Pack<A> x = p.raw(i, w), y = q.raw(i, w), difference = x - y;
-    return {x, difference, twice_atanh(over0(difference, x + y))};
+    return near_of_probabilities(p.raw(i, w), q.raw(i, w));
   }
 };
 
@@ -67,17 +62,6 @@ void fold_near(Pair<A>& rows, int64_t first, int64_t n, Pack<A> shift_high, Pack
                               rows.q.template probs<kLogits>(rows.group, first, n), shift_high,
                               shift_low},
             s);
-}
-
-template <class F>
-constexpr bool states_near = requires(F f, Near<float> x) { f.near(x); };
-// Whether the kinds have exact differences and the formula has a term of them at its parameter.
-template <class F>
-bool has_near(const Rows& r) {
-  if constexpr (requires(F f) { f.has_near(); })
-    if (!formula<F>(r.parameter).has_near()) return false;
-  const auto is_log = [](Kind kind) { return kind == kLogits || kind == kLogProbs; };
-  return (is_log(r.p.kind) && is_log(r.q.kind)) || (r.p.kind == kProbs && r.q.kind == kProbs);
 }
 
 }  // namespace

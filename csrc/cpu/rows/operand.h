@@ -66,13 +66,23 @@ TI_LANE void split(const InDouble<A>& z_high, const InDouble<A>& z_log, Pack<A>&
             .narrowed();
 }
 
+// The reference of sums of exponentials may be this far below the maximum before it is moved,
+// because every move rescales the sums.
+constexpr double kSlack = 8;
+// Moves the reference of a row group if the maximum in some lane is above it by more; returns
+// whether it did.
+template <class A>
+TI_LANE bool move_up(const RowGroup& group, Pack<A> top, Pack<A>& reference) {
+  const auto above = top > reference + Pack<A>(kSlack);
+  if (!any(above, top)) return false;
+  reference = group.lanes_are_rows ? select(above, top, reference) : Pack<A>(highest(top));
+  return true;
+}
+
 // An operand of a row group.
 template <class A>
 struct Source {
   static constexpr int width = Pack<A>::width;
-  // The reference may be this far below the maximum before it is moved, because every move rescales
-  // the sums.
-  static constexpr double kSlack = 8;
 
   const char* data = nullptr;
   int64_t class_stride, lane_stride, size;
@@ -164,10 +174,11 @@ struct Source {
   void read_block(const RowGroup& group, int64_t first, int64_t n, Block<A>& to) {
     read(span(group, first, n), high, low, to);
   }
-  // From here on blocks have no probabilities.
+  // From here on blocks have no probabilities, or have them again.
   void read_logarithms() {
     if (is_logits()) read = torch_infotheory::read_logarithms<A>;
   }
+  void read_probabilities() { read = reader<A>(kind); }
   // The sum of the probabilities of n classes, relative to the reference.
   Pack<A> sum_of_block(const RowGroup& group, int64_t first, int64_t n, Block<A>& scratch) {
     if (is_logits()) return sum_of_exp(span(group, first, n), high);
@@ -181,9 +192,7 @@ struct Source {
   Pack<A> update_max(const RowGroup& group, int64_t first, int64_t n) {
     if (!is_logits()) return Pack<A>(0);
     const Pack<A> old = high, top = highest_of(span(group, first, n), old);
-    const auto above = top > old + Pack<A>(kSlack);
-    if (!any(above, top)) return Pack<A>(0);
-    high = group.lanes_are_rows ? select(above, top, old) : Pack<A>(torch_infotheory::highest(top));
+    if (!move_up(group, top, high)) return Pack<A>(0);
     return max(Pack<A>(-Format<A>::largest / 4), old - high);  // beyond it e^move is 0 anyway
   }
   // From here on logits are read as log-probabilities: relative to z, in two parts because z is not

@@ -1,8 +1,9 @@
-// reduce.h -- from the classes of a row group to its moments and outcomes, for every formula.
+// reduce.h -- from the classes of a row group to its moments and outcomes, for every row formula.
 //
 // Linear formulas read a row once: moments relative to a moving reference, corrected when the
 // reference moves and once more when the normalizers are known. Other formulas read it a second
-// time, for the terms. Rows whose divergence is small are read again by refine.h.
+// time, for the terms or for the exponents of a logarithm of a sum. Rows whose divergence is small
+// are read again by refine.h.
 #pragma once
 #include "cpu/rows/near.h"
 #include "cpu/rows/outputs.h"
@@ -10,17 +11,18 @@
 namespace torch_infotheory {
 namespace {
 
-// The reduction of a row group (operand.h): one row, or one row per lane. A is the type that is
-// computed with, float or double.
+// The reduction of a row group (operand.h): one row, or one row per lane. A is the compute type,
+// float or double.
 template <class F, class A>
 struct Reduction {
   using Lane = A;
   Pair<A> rows;
   int64_t at = 0;  // its first row, within the range
   RowSums<A> sums;
+  Pack<A> reference = Pack<A>(0);  // of a logarithm of a sum
   OutcomesOfRange& out;
 
-  // With panels of null, rows are read where they are.
+  // If the panels are null, rows are read in place.
   Reduction(const Rows& r, bool lanes_are_rows, A* panel_p, A* panel_q, OutcomesOfRange* results)
       : rows(r, lanes_are_rows, panel_p, panel_q), out(*results) {}
 
@@ -34,14 +36,14 @@ struct Reduction {
   void add_block(int64_t first, int64_t n) {
     const Pack<A> dp = rows.p.update_max(rows.group, first, n),
                   dq = F::arity == 2 ? rows.q.update_max(rows.group, first, n) : Pack<A>(0);
-    // Before the first block there are no sums to rescale.
+    // Before the first block of a row there are no sums to rescale.
     if (first > 0 && (any(dp < Pack<A>(0), dp) || any(dq < Pack<A>(0), dq)))
       move_references<F>(sums, dp, dq);
     add_moments(first, n);
     sums.count_block();
   }
   void finish_first_pass() {
-    // Labels add nothing here; add_label_terms does, once the normalizers are known.
+    // Labels add nothing here unless smoothed; add_label_terms adds their own terms later.
     if (rows.target.is_dense)
       save(out.p, sums.p), save(out.sum, sums.value), save(out.high_p, rows.p.high);
     if constexpr (F::arity == 2) save(out.q, sums.q), save(out.high_q, rows.q.high);
@@ -49,13 +51,17 @@ struct Reduction {
   }
   // The second pass, of formulas that are not linear.
   void add_terms_of_block(int64_t first, int64_t n) {
-    fold_terms<F>(rows, first, n, sums);
+    if constexpr (is_log_sum<F>)
+      fold_exponents<F>(rows, first, n, sums, reference);
+    else
+      fold_terms<F>(rows, first, n, sums);
     sums.count_block();
   }
-  // One more pass, for small divergences: their values as sums of centered terms. Requires the
-  // normalizers in `out`.
+  // One more pass, for small divergences: their values as sums of centered terms (core/sources.h).
+  // Requires the normalizers in `out`.
   void reduce_centered(double* to) {
     sums = RowSums<A>();
+    rows.p.read_probabilities(), rows.q.read_probabilities();
     rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
     rows.each_block([&](int64_t first, int64_t n) {
       fold_centered<F>(rows, first, n, sums);
@@ -63,8 +69,8 @@ struct Reduction {
     });
     save(to, sums.value);
   }
-  // The same from exact differences, so that A may be float, and the sums of p - q. Requires
-  // has_near<F>(r).
+  // Like reduce_centered, but from exact differences, so that A may be float; saves the sums of
+  // p - q, too. Requires has_near<F>(r).
   void reduce_near(double* to, double* differences) {
     const auto subtract = [](Pack<double> a, Pack<double> b) { return a - b; };
     const auto lanes = [&](const double* numbers) { return in_lanes<A>(rows.group, numbers + at); };
@@ -79,13 +85,20 @@ struct Reduction {
     });
     save(to, sums.value), save(differences, sums.p);
   }
-  void save_terms() { save(out.value, sums.value), save(out.d_lp, sums.p), save(out.d_lq, sums.q); }
-  // The outcomes of n rows from row `from` of the range on.
+  // Of a logarithm of a sum, `d_lp` is its reference until finalize.
+  void save_terms() {
+    save(out.value, sums.value);
+    if constexpr (is_log_sum<F>)
+      save(out.d_lp, reference);
+    else
+      save(out.d_lp, sums.p), save(out.d_lq, sums.q);
+  }
+  // Computes the outcomes of n rows of the range, starting at row `from`.
   void finalize(int64_t from, int64_t n) {
     if constexpr (F::linear)
       outcomes(from, n);
     else
-      out.propagate_nan(from, n);
+      out.finish_terms<F>(rows.r, from, n);
   }
 
   // ---- a row whose segments are reduced by several threads: the sums of a part, and of all parts
@@ -95,7 +108,10 @@ struct Reduction {
   }
   void save_terms(PartOfRow& to) const {
     to.value = sums.value.all().total();
-    to.d_lp = sums.p.all().total(), to.d_lq = sums.q.all().total();
+    if constexpr (is_log_sum<F>)
+      to.d_lp = double(reference.v[0]);
+    else
+      to.d_lp = sums.p.all().total(), to.d_lq = sums.q.all().total();
   }
   void merge(const PartOfRow* parts, int64_t n) {
     Moments<double> all{0, 0, 0, parts[0].high_p, parts[0].high_q};
@@ -104,7 +120,8 @@ struct Reduction {
       all.high_q = parts[i].high_q > all.high_q ? parts[i].high_q : all.high_q;
     }
     for (int64_t i = 0; i < n; ++i) {
-      Moments<double> x{parts[i].p, parts[i].q, parts[i].value, 0, 0};
+      // For other formulas save_terms may be writing `value` on another thread.
+      Moments<double> x{parts[i].p, parts[i].q, F::linear ? parts[i].value : 0, 0, 0};
       shift<F>(x, parts[i].high_p - all.high_p, parts[i].high_q - all.high_q);
       all.p += x.p, all.q += x.q, all.value += x.value;
     }
@@ -113,7 +130,13 @@ struct Reduction {
     begin_second_pass();
   }
   void add_terms(const PartOfRow* parts, int64_t n) {
-    if constexpr (!F::linear) {
+    if constexpr (is_log_sum<F>) {
+      out.value[0] = 0, out.d_lp[0] = parts[0].d_lp;
+      for (int64_t i = 1; i < n; ++i)
+        if (parts[i].d_lp > out.d_lp[0]) out.d_lp[0] = parts[i].d_lp;
+      for (int64_t i = 0; i < n; ++i)
+        out.value[0] += parts[i].value * ::exp(parts[i].d_lp - out.d_lp[0]);
+    } else if constexpr (!F::linear) {
       out.value[0] = out.d_lp[0] = out.d_lq[0] = 0;
       for (int64_t i = 0; i < n; ++i) {
         out.value[0] += parts[i].value;
@@ -123,7 +146,7 @@ struct Reduction {
   }
 
  private:
-  // The sums of probabilities and, for linear formulas, of terms.
+  // The sums of probabilities and, for linear formulas with a dense target, of terms.
   void add_moments(int64_t first, int64_t n) {
     if constexpr (F::linear)
       if (rows.target.is_dense) return fold_moments<F>(rows, first, n, sums);
@@ -154,12 +177,16 @@ struct Reduction {
       outcomes(at, rows.group.rows);
       rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
       sums = RowSums<A>();
+      if constexpr (is_log_sum<F>) {
+        reference = Pack<A>(-Format<A>::largest);
+        rows.p.read_logarithms(), rows.q.read_logarithms();
+      }
     }
   }
 };
 
-// The first and the second pass over n row groups in step, because the classes of contiguous rows
-// share cache lines.
+// The first and the second pass over n row groups in lockstep, because a class of adjacent rows is
+// in one cache line.
 template <class F, class A>
 void reduce(Reduction<F, A>* groups, int n) {
   const auto each = [&](auto add) __attribute__((always_inline)) {

@@ -23,8 +23,6 @@ void each_group_with(const bool* small, const RowRange& range, R& rows, Visit vi
 // Refines the small rows of a range whose differences are exact; returns whether others are left.
 template <class F, class A>
 bool refine_near(const Rows& r, const RowRange& range, OutcomesOfRange& out, bool* small) {
-  const bool normalized = r.p.kind == kLogits && r.q.kind == kLogits;
-  const double curvature = normalized ? formula<F>(r.parameter).curvature() : 0;
   double value[OutcomesOfRange::most], difference[OutcomesOfRange::most];
   bool near[RowRange::most], any_near = false, any_left = false;
   for (int64_t j = 0; j < range.n; ++j) {
@@ -39,10 +37,11 @@ bool refine_near(const Rows& r, const RowRange& range, OutcomesOfRange& out, boo
     rows.reduce_near(value, difference);
     for (int64_t j = first; j < last; ++j) {
       if (!near[j]) continue;
-      // The totals of logits differ by the error of the normalizers, which enters as its square.
-      const double error = difference[j], refined = value[j] - curvature * error * error / 2;
-      out.value[j] = refined > 0 ? refined : 0;
-      if constexpr (F::linear) out.d_lp[j] = out.value[j] + out.p_sum[j] * F::score(1., 0.);
+      out.value[j] = near_value<F>(r, value[j], difference[j], out.p_sum[j]);
+      // The derivative is that of the literal sum, which is the centered one + p - q.
+      if constexpr (F::linear)
+        out.d_lp[j] =
+            out.value[j] + (out.p_sum[j] - out.q_sum[j]) + out.p_sum[j] * F::score(1., 0.);
       small[j] = false;
     }
   });
@@ -58,7 +57,8 @@ void reduce_small(Reduction<F, double>& group) {
   double centered[OutcomesOfRange::most];
   group.reduce_centered(centered);
   for (int64_t j = at; j < at + n; ++j)
-    if (totals_agree(group.rows.r, out.p_sum[j], out.q_sum[j], 0)) out.value[j] = centered[j];
+    if (totals_agree(group.rows.r, out.p_sum[j], out.q_sum[j], 0))
+      out.value[j] = value_of_centered<F>(group.rows.r, centered[j], out.p_sum[j]);
 }
 // Makes the values of divergences those of the centered term, sum - p + q, and computes those that
 // are small again: from exact differences or in double.
@@ -68,8 +68,8 @@ void refine_small(const Rows& r, const RowRange& range, OutcomesOfRange& out) {
   const bool has_totals = r.p.kind != kLogits || r.q.kind != kLogits;
   for (int64_t j = 0; j < range.n; ++j) {
     const double p = out.p_sum[j], q = out.q_sum[j];
-    if (F::linear && has_totals && totals_agree(r, p, q, 0)) out.value[j] += q - p;
-    small[j] = out.value[j] < kSmall<A> && totals_agree(r, p, q, kRoundingOfSums);
+    if (has_totals && totals_agree(r, p, q, 0)) out.value[j] += correction<F>(r, p, q);
+    small[j] = out.value[j] < small_value<F, A>() && totals_agree(r, p, q, kRoundingOfSums);
     any_small |= small[j];
   }
   if constexpr (sizeof(A) == sizeof(float) && states_near<F>)

@@ -28,7 +28,7 @@ constexpr InverseFactorials kInverseFactorial;
 // where the result would not be normal (x < -87.3 in float), NaN for NaN. x = n log 2 + r with |r|
 // <= log(2) / 2 and n rounded by adding a number whose last mantissa bit is worth 1.
 template <class A>
-TI_LANE Pack<A> exp(Pack<A> x) {
+TI_LANE Pack<A> accurate_exp(Pack<A> x) {
   using F = Format<A>;
   using P = Pack<A>;
   const P rounder(A(3) * A(int64_t(1) << (F::mantissa - 1)));
@@ -40,11 +40,9 @@ TI_LANE Pack<A> exp(Pack<A> x) {
   const P power = number((bits(shifted) + F::bias) << F::mantissa, x);
   return select(x < P(F::least), P(0), sum * power);
 }
-// For exponentials that are summed as they are. (Errors that grow with |x| cancel where the sum
-// becomes a divisor.)
 template <class A>
-TI_LANE Pack<A> unbiased_exp(Pack<A> x) {
-  return exp(x);
+TI_LANE Pack<A> exp(Pack<A> x) {
+  return accurate_exp(x);
 }
 
 // x = (1 + f) 2^k with 1 + f in [sqrt(1/2), sqrt(2)). For other x, f and k are such

@@ -50,7 +50,7 @@ void save_table(Rows& r, const RowIterator& at, int64_t j, double z_high, double
   if constexpr (F::divergence) {
     const double product = total * total, rounding = rounding_of_totals(r.p);
     if (totals_agree(rounding, total, product)) value += product - total;
-    if (value < kSmall<A> && totals_agree(rounding + kRoundingOfSums, total, product))
+    if (value < small_value<F, A>() && totals_agree(rounding + kRoundingOfSums, total, product))
       value = centered_value<F>(r, at.p + j * row_stride(r, r.p), scratch);
   }
   if (total != total) value = NAN;

@@ -13,6 +13,11 @@ inline void device_check(bool ok, cuda_emulation::Place place = cuda_emulation::
   if (!ok) cuda_emulation::fault("a check in a kernel failed", place);
 }
 
+template <class A>
+A computed_once(A x) {
+  return x;
+}
+
 template <class... P, class... A>
 void launch(void (*kernel)(P...), const Geometry& g, Stream, const A&... a) {
   cuda_emulation::run(g.grid, g.block, g.shared, [&] { kernel(P(a)...); });
