@@ -24,7 +24,7 @@ import matplotlib
 import numpy as np
 import peers
 import torch
-from report import COLORS, table
+from report import COLORS, table, write_records
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -47,6 +47,7 @@ DTYPES = tuple(getattr(torch, name) for name in DTYPE_NAMES)
 ELEMENTS = 1 << 17  # of an input with more than two rows
 SMALLEST = torch.finfo(torch.float32).smallest_normal  # the kernels flush what is below to 0
 SMOOTHING = 0.1
+WIDEST = {"chi_squared_divergence": 6.0, "alpha_divergence": 6.0}  # beyond, the values overflow
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,12 @@ class Subject:
     tables: bool = False
     labelled: bool = False  # class labels follow the inputs, and in the reference a row of 0 and 1
     spread: bool = False  # over all classes, so that none may have the logit -inf
+    widest: float = math.inf  # the largest scale of logits
 
     def inputs(self, scenario: Scenario, shape: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
+        scale = min(scenario.scale, self.widest) / scenario.scale
         inputs = [
-            state(scenario.logits(shape, seed), self.dims, kind).to(dtype)
+            state(scale * scenario.logits(shape, seed), self.dims, kind).to(dtype)
             for seed, kind in enumerate(self.kinds)
         ]
         return [torch.where(x.abs() < SMALLEST, 0, x) for x in inputs]
@@ -131,6 +134,7 @@ def measure(op: Op, kinds: tuple[str, ...]) -> Subject:
         partial(getattr(peers, op.name), **options),
         lambda *x: reference.evaluate(op.formula, x, axes, kinds, elementwise=op.elementwise),
         tables,
+        widest=WIDEST.get(op.name, math.inf),
     )
 
 
@@ -154,11 +158,18 @@ def largest(x: np.ndarray) -> float:
     return float(np.abs(x[np.isfinite(x)]).max(initial=0))
 
 
-def error(actual: Tensor, expected: np.ndarray, scale: np.ndarray | float) -> float:
-    """The largest error in epsilons relative to `scale`, over what the dtype can express."""
-    limits = torch.finfo(actual.dtype)
+def expressible(dtype: torch.dtype, x: np.ndarray) -> np.ndarray:
+    """What does not come near the largest number of the dtype."""
+    return np.abs(x) < torch.finfo(dtype).max / 4
+
+
+def error(
+    actual: Tensor, expected: np.ndarray, scale: np.ndarray | float, rows: np.ndarray
+) -> float:
+    """The largest error in epsilons relative to `scale`, of what is expressible in these rows."""
     relative = np.abs(actual.double().numpy().astype(expected.dtype) - expected) / scale
-    return float(relative[np.abs(expected) <= limits.max].max(initial=0)) / limits.eps
+    kept = expressible(actual.dtype, expected) & rows
+    return float(relative[kept].max(initial=0)) / torch.finfo(actual.dtype).eps
 
 
 @np.errstate(divide="ignore", invalid="ignore")  # log 0, inf - inf
@@ -177,17 +188,22 @@ def trial(subject: Subject, scenario: Scenario, shape: Sequence[int], dtype: tor
     value = subject.formula(*arrays, *ones)
     scale = np.maximum(1, largest(value) if value.ndim == len(shape) else np.abs(value))
     _, gradient = value_and_gradient(subject.torch, wide, others, kept)
+    rows = np.ones(value.shape, dtype=bool)
+    if value.ndim < len(shape):  # in rows whose value overflows, no gradient is what it should be
+        rows &= expressible(dtype, value) | ~np.isfinite(value)
+    along_classes = (..., *(None,) * (len(shape) - rows.ndim))
     sizes = [
-        max(largest(by.numpy()), terms(x, subject.dims, kind) * max(1, largest(value))) or 1.0
+        max(largest(by.numpy()[rows]), terms(x, subject.dims, kind) * max(1, largest(value[rows])))
+        or 1.0
         for by, x, kind in zip(gradient, wide, subject.kinds, strict=True)
     ]
-    found: dict[str, float] = {}
+    found: dict[str, float] = {"rows": int(rows.sum())}
     for name in ("ours", "torch"):
         actual, by = value_and_gradient(getattr(subject, name), inputs, others, kept)
-        found[name] = error(actual, value, scale)
+        found[name] = error(actual, value, scale, rows)
         if dtype != torch.float64:
             found[f"{name}, gradient"] = max(
-                error(x, exact.numpy(), size)
+                error(x, exact.numpy(), size, rows[along_classes])
                 for x, exact, size in zip(by, gradient, sizes, strict=True)
             )
     return found
@@ -241,6 +257,13 @@ def trials(
 # Nearly equal distributions.
 
 DISTANCES = (1e-1, 1e-2, 1e-3, 1e-4, 3e-5)  # of the logits
+NEAR = (
+    "kl_divergence",
+    "js_divergence",
+    "jeffreys_divergence",
+    "squared_hellinger_distance",
+    "chi_squared_divergence",
+)
 
 
 def near_trials(classes: int = 1000, side: int = 24) -> Iterator[dict]:
@@ -250,16 +273,17 @@ def near_trials(classes: int = 1000, side: int = 24) -> Iterator[dict]:
     for distance in DISTANCES:
         pair = [p.float(), (p + distance * random(classes, seed=2)).float()]
         joint = state(table + distance * cells, (-2, -1), "probs").float()
-        for op, inputs, kind, exact in (
-            (peers.kl_divergence, pair, "logits", reference.exact_kl_divergence),
-            (peers.js_divergence, pair, "logits", reference.exact_js_divergence),
-            (peers.mutual_information, [joint], "probs", reference.exact_mutual_information),
+        for name, parameters, inputs, kind in (
+            *((name, {}, pair, "logits") for name in NEAR),
+            ("alpha_divergence", {"alpha": 2.5}, pair, "logits"),
+            ("renyi_divergence", {"alpha": 2}, pair, "logits"),
+            ("mutual_information", {}, [joint], "probs"),
         ):
-            value = exact(*(x.double().numpy() for x in inputs), kind)
-            ours = getattr(torch_infotheory, op.__name__)
-            yield {"op": op.__name__, "distance": distance, "value": value} | {
-                name: abs(float(function(*inputs, kind=kind)) - value) / value
-                for name, function in (("ours", ours), ("torch", op))
+            arrays = [x.double().numpy() for x in inputs]
+            value = getattr(reference, f"exact_{name}")(*arrays, kind, **parameters)
+            yield {"op": name, "distance": distance, "value": value} | {
+                who: abs(float(getattr(by, name)(*inputs, kind=kind, **parameters)) - value) / value
+                for who, by in (("ours", torch_infotheory), ("torch", peers))
             }
 
 
@@ -380,14 +404,19 @@ float16 9.8e-4, float64 2.2e-16). PyTorch's are those of the idiomatic code in
 - The error of a gradient is relative to its largest entry. By logits and log-probabilities it is
   a difference of terms of the size of p and of p times the value, and relative to them if they are
   larger. The truth is the gradient of the PyTorch code in float64.
-- What overflows the data type is left out, and probabilities below 1.2e-38 are set to 0.
-- The logits are normal numbers of scale 1 or 30, or of scale 1 around 1e4. In *-inf blocks* a third
-  of them is -inf, which in the other kinds is a probability of 0.
+- What comes near the largest number of the data type is left out, with the whole gradient of a row
+  if it is its value, and probabilities below 1.2e-38 are set to 0.
+- The logits are normal numbers of scale 1 or 30 (6 where powers of p / q would overflow), or of
+  scale 1 around 1e4. In *-inf blocks* a third of them is -inf, which in the other kinds is a
+  probability of 0.
 - Bold: more than {enough:g} epsilons and {clearly:.0%} more than PyTorch.
 
 ![Errors by the number of classes]({figure})
 
 ## Where ours is worse
+
+Powers of probabilities are computed from logarithms, whose rounding they inherit
+([design.md](design.md#numbers)).
 
 {worse}
 ## Nearly equal distributions
@@ -411,9 +440,9 @@ def as_json(record: dict) -> str:
 
 def write(path: Path, records: Sequence[dict], near: Sequence[dict]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure, every = path.with_suffix(".png"), path.with_suffix(".json")
+    figure, every = path.with_suffix(".png"), path.with_suffix(".json.gz")
     draw(records, figure)
-    every.write_text("[\n" + ",\n".join(map(as_json, [*records, *near])) + "\n]\n")
+    write_records(every, map(as_json, [*records, *near]))
     by_dtype = {dtype: [r for r in records if r["dtype"] == dtype] for dtype in DTYPE_NAMES}
     sizes = {r["size"] for r in records}
     path.write_text(

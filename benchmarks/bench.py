@@ -25,7 +25,7 @@ import machine
 import report
 import torch
 import walkthrough
-from cases import FORWARD_ONLY, MEASURES, OVERWRITING, TABLES, Case, Size
+from cases import DIVERGENCES, FORWARD_ONLY, MEASURES, OVERWRITING, TABLES, Case, Size
 from data import DATA, Data
 from linear import LINEAR, Linear
 from measure import clock_of, first_line, floors, step, times
@@ -59,7 +59,8 @@ class Part:
         options = OPTIONS if full else EACH_ALONE
         added = [case for case in MEASURES if case.name == walkthrough.QUANTITY]
         linear = LINEAR[:1] if self.size == LARGEST else LINEAR
-        sections = {"rows": MEASURES, "tables": TABLES, "options": options, "walkthrough": added}
+        sections = {"rows": MEASURES, "divergences": DIVERGENCES, "tables": TABLES}
+        sections |= {"options": options, "walkthrough": added}
         if self.section == "data":
             return [case for case in DATA if (case.size, case.dtype) == (self.size, self.dtype)]
         return sections.get(self.section, linear)
@@ -96,6 +97,9 @@ def parts(full: bool, device: str) -> Iterator[Part]:
         yield Part("linear", LARGEST, "bfloat16", threads=threads)
         yield Part("linear", large, memory=True)
         yield Part("linear", large, "bfloat16", memory=True)
+        yield from (Part("divergences", size) for size in (Size((65536, 10)), middle))
+        yield Part("divergences", middle, "bfloat16")
+        yield Part("divergences", middle, memory=True)
     if not full:
         yield Part("rows", middle, "bfloat16")
         yield Part("rows", middle, threads=2)

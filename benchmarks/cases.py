@@ -104,14 +104,14 @@ def fits(library: str, size: Size, dtype: torch.dtype, device: str) -> bool:
     )
 
 
-def of_logits(name: str, operands: int) -> Case:
+def of_logits(name: str, operands: int, **parameters: float) -> Case:
     """A measure of the package; its peers have the same name."""
     libraries = {library: getattr(peers, f"{library}_{name}", None) for library in MODULES}
     return Case(
-        name,
-        partial(getattr(torch_infotheory, name), kind="logits"),
-        getattr(peers, name),
-        {library: function for library, function in libraries.items() if function},
+        ", ".join((name, *(f"{of} {value:g}" for of, value in parameters.items()))),
+        partial(getattr(torch_infotheory, name), kind="logits", **parameters),
+        partial(getattr(peers, name), **parameters),
+        {} if parameters else {of: function for of, function in libraries.items() if function},
         operands,
     )
 
@@ -145,13 +145,29 @@ MEASURES: tuple[Case, ...] = (
     of_logits("entropy", 1),
     of_logits("kl_divergence", 2),
     of_logits("js_divergence", 2),
-    # These rows are read a second time, in float64.
-    replace(of_logits("kl_divergence", 2), name="kl_divergence, alike", libraries={}, alike=True),
+    # These rows are read a second time.
+    *(
+        replace(of_logits(name, 2), name=f"{name}, alike", libraries={}, alike=True)
+        for name in ("kl_divergence", "js_divergence")
+    ),
 )
 if hasattr(torch_infotheory, walkthrough.QUANTITY):  # in the copy of the tree
     quantity = getattr(torch_infotheory, walkthrough.QUANTITY)
     added = partial(quantity, beta=walkthrough.BETA, kind="logits")
     MEASURES += (Case(walkthrough.QUANTITY, added, walkthrough.eager, operands=2),)
+DIVERGENCES = (
+    of_logits("tsallis_entropy", 1, alpha=2.5),
+    of_logits("renyi_entropy", 1, alpha=0.5),
+    of_logits("renyi_entropy", 1, alpha=2),
+    of_logits("jeffreys_divergence", 2),
+    of_logits("js_divergence", 2, weight=0.25),
+    of_logits("squared_hellinger_distance", 2),
+    of_logits("bhattacharyya_coefficient", 2),
+    of_logits("total_variation_distance", 2),
+    of_logits("chi_squared_divergence", 2),
+    of_logits("alpha_divergence", 2, alpha=0.5),
+    of_logits("renyi_divergence", 2, alpha=2),
+)
 TABLES = (
     Case(
         "mutual_information",

@@ -20,6 +20,7 @@ Call = Callable[[], object]
 BLOCK = 2e-4  # seconds: calls shorter than this are timed several at a time
 SLOW = 5.0  # seconds: after as much, two calls are enough
 CALLS = 3
+RUNS = 3  # parts of the rounds, whose differences tell how far a figure may be trusted
 CLOSE = 0.95  # two calls whose times are nearer than this are told apart by longer measuring
 
 
@@ -118,10 +119,18 @@ def four_digits(x: float) -> float:
     return float(f"{x:.4g}")
 
 
+def least_of_runs(taken: Sequence[float]) -> list[float]:
+    """The least seconds in each of the runs that the rounds are divided into, in their order."""
+    runs = min(RUNS, len(taken))
+    bounds = [i * len(taken) // runs for i in range(runs + 1)]
+    return [four_digits(min(taken[a:b])) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+
 def times(
     calls: dict[str, Call], seconds: float, clock: CpuClock | CudaClock, if_close: float = 0
 ) -> list[dict]:
-    """A record for each call: the least and the median seconds, or the error that it raised.
+    """A record for each call: the least and the median seconds, and the least of each third of the
+    rounds; or the error that it raised.
 
     Each call is measured for `seconds`, and where the two fastest are close for `if_close`.
     """
@@ -159,6 +168,7 @@ def times(
             "contender": name,
             "least": four_digits(min(of)),
             "median": four_digits(median(of)),
+            "runs": least_of_runs(of),
             "samples": len(of),
         }
         for name, of in taken.items()

@@ -72,6 +72,90 @@ def js_divergence(
     return ((1 - weight) * p * (log_p - log_m) + weight * q * (log_q - log_m)).sum(dim)
 
 
+def js_distance(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
+    return js_divergence(p, q, dim, kind).sqrt()
+
+
+def jeffreys_divergence(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
+    p, log_p = probability_and_logarithm(p, dim, kind)
+    q, log_q = probability_and_logarithm(q, dim, kind)
+    return ((p - q) * (log_p - log_q)).sum(dim)
+
+
+def squared_hellinger_distance(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
+    if kind == "probs":
+        roots = p.sqrt() - q.sqrt()
+    else:
+        _, log_p = probability_and_logarithm(p, dim, kind)
+        _, log_q = probability_and_logarithm(q, dim, kind)
+        roots = (log_p / 2).exp() - (log_q / 2).exp()
+    return roots.square().sum(dim) / 2
+
+
+def hellinger_distance(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
+    return squared_hellinger_distance(p, q, dim, kind).sqrt()
+
+
+def bhattacharyya_coefficient(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
+    return sum_of_powers(p, q, 0.5, dim, kind)
+
+
+def total_variation_distance(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
+    p, _ = probability_and_logarithm(p, dim, kind)
+    q, _ = probability_and_logarithm(q, dim, kind)
+    return (p - q).abs().sum(dim) / 2
+
+
+def chi_squared_divergence(p: Tensor, q: Tensor, dim: int = -1, kind: str = "logits") -> Tensor:
+    p, _ = probability_and_logarithm(p, dim, kind)
+    q, _ = probability_and_logarithm(q, dim, kind)
+    return ((p - q).square() / q).sum(dim)
+
+
+def total(x: Tensor, dim: int, kind: str) -> Tensor | float:
+    if kind == "logits":
+        return 1.0
+    return (x if kind == "probs" else x.exp()).sum(dim)
+
+
+def sum_of_powers(p: Tensor, q: Tensor, alpha: float, dim: int, kind: str) -> Tensor:
+    """The sum of p^alpha q^(1 - alpha)."""
+    if kind == "probs":
+        return (p**alpha * q ** (1 - alpha)).sum(dim)
+    _, log_p = probability_and_logarithm(p, dim, kind)
+    _, log_q = probability_and_logarithm(q, dim, kind)
+    return (alpha * log_p + (1 - alpha) * log_q).exp().sum(dim)
+
+
+def tsallis_entropy(p: Tensor, alpha: float, dim: int = -1, kind: str = "logits") -> Tensor:
+    powers = probability_and_logarithm(p, dim, kind)[0] ** alpha
+    return (total(p, dim, kind) - powers.sum(dim)) / (alpha - 1)
+
+
+def renyi_entropy(p: Tensor, alpha: float, dim: int = -1, kind: str = "logits") -> Tensor:
+    if alpha == 1:
+        return entropy(p, dim, kind) / total(p, dim, kind)
+    powers = probability_and_logarithm(p, dim, kind)[0] ** alpha
+    return (powers.sum(dim) / total(p, dim, kind)).log() / (1 - alpha)
+
+
+def renyi_divergence(
+    p: Tensor, q: Tensor, alpha: float, dim: int = -1, kind: str = "logits"
+) -> Tensor:
+    if alpha == 1:
+        return kl_divergence(p, q, dim, kind) / total(p, dim, kind)
+    return (sum_of_powers(p, q, alpha, dim, kind) / total(p, dim, kind)).log() / (alpha - 1)
+
+
+def alpha_divergence(
+    p: Tensor, q: Tensor, alpha: float, dim: int = -1, kind: str = "logits"
+) -> Tensor:
+    if alpha == 1:
+        return kl_divergence(p, q, dim, kind) - total(p, dim, kind) + total(q, dim, kind)
+    totals = alpha * total(p, dim, kind) + (1 - alpha) * total(q, dim, kind)
+    return (sum_of_powers(p, q, alpha, dim, kind) - totals) / (alpha * (alpha - 1))
+
+
 CELLS = (-2, -1)
 
 

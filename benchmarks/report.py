@@ -23,6 +23,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+OPS = ("rows", "divergences", "tables")  # the sections whose cases are one op each
 DTYPES = ("float32", "bfloat16")
 NOISY = 1.2  # a median above this multiple of the least time
 STEPS = {"forward": "forward", "both": "forward + backward"}
@@ -40,6 +41,12 @@ def dumps(part: dict) -> str:
     head = json.dumps({name: value for name, value in part.items() if name != "records"})
     records = ",\n".join(map(json.dumps, part["records"]))
     return f'{head[:-1]}, "records": [\n{records}\n]}}'
+
+
+def write_records(path: Path, records: Iterable[str]) -> None:
+    """A list of JSON, compressed, and the same bytes whenever it is written."""
+    text = "[\n" + ",\n".join(records) + "\n]\n"
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def load(source: Path) -> list[dict]:
@@ -73,7 +80,7 @@ def results(
         ):
             for record in part["records"]:
                 key = record["case"], size_of(part), record["step"]
-                found[key][record["contender"]] = record
+                found[key][record["contender"]] = record | {"machine": machine_of(part)}
     return dict(sorted(found.items(), key=lambda item: (item[0][1].elements, item[0][1].shape)))
 
 
@@ -107,13 +114,25 @@ def factor(contenders: dict[str, Record], peer: str) -> float | None:
         return None
 
 
+def spread(contenders: dict[str, Record], peer: str) -> float | None:
+    """How far the factor of any third of the rounds is from that of all, as a part of it."""
+    whole = factor(contenders, peer)
+    runs = [contenders.get(name, {}).get("runs", []) for name in (peer, "ours")]
+    factors = [theirs / ours for theirs, ours in zip(*runs, strict=False)]
+    return max(abs(x / whole - 1) for x in factors) if whole and factors else None
+
+
 def times_ours(contenders: dict[str, Record], peer: str) -> str:
     if "error" in contenders.get(peer, {}):
         return "failed"
     value = factor(contenders, peer)
     if value is None:
         return ""
-    mark = " ~" if is_noisy(contenders[peer]) else ""
+    apart = spread(contenders, peer)
+    if apart is None:
+        mark = " ~" if is_noisy(contenders[peer]) else ""
+    else:
+        mark = f" ±{apart:.0%}"
     return f"{value:.2f}x{mark}" if value < 10 else f"{value:.0f}x{mark}"
 
 
@@ -183,10 +202,14 @@ def half_and_threads(parts: Sequence[dict]) -> str:
     rows = []
     for key, contenders in single.items():
         case, size, step = key
-        measured = [found.get(key, {}).get("ours", {}).get("least") for found in others]
-        if "least" not in contenders.get("ours", {}) or not any(measured):
+        records = [found.get(key, {}).get("ours", {}) for found in others]
+        here = contenders.get("ours", {})
+        measured = [
+            x.get("least") if x.get("machine") == here.get("machine") else None for x in records
+        ]
+        if "least" not in here or not any(measured):
             continue
-        ours = contenders["ours"]["least"]
+        ours = here["least"]
         half, two, half_two = measured
         cells = [case, str(size), STEPS[step], seconds(ours)]
         ratio = half / ours if half else None
@@ -208,7 +231,7 @@ def multiple(record: Record | None) -> str:
 def memory(parts: Sequence[dict]) -> str:
     rows = []
     for dtype in DTYPES:
-        found = results(parts, ("rows", "tables"), dtype, memory=True)
+        found = results(parts, OPS, dtype, memory=True)
         for (case, size, step), contenders in found.items():
             cells = [multiple(contenders.get(name)) for name in ("ours", "eager", "compile")]
             rows.append([case, str(size), dtype, STEPS[step], *cells])
@@ -418,7 +441,8 @@ hand. All records are in [{records}]({records}).
   for half a second (the options of the losses for a tenth, and for a second where the two come
   close) or as long as `--seconds` says, and three times at least, or twice where a call takes
   seconds; the records hold how many times. The first call, which compiles, does not count.
-- The columns of the peers say how many times as long as ours they take. **eager** is the idiomatic
+- The columns of the peers say how many times as long as ours they take; **±** is how far that is
+  from the same in any third of the rounds, at most. **eager** is the idiomatic
   PyTorch, **compile** the same under `torch.compile(fullgraph=True, dynamic=False)`. SciPy and
   torchmetrics are for reference: in the forward direction, for sizes they can bear.
 - The **floor** is the time to read the inputs once, and for forward + backward to read them once
@@ -457,7 +481,8 @@ float32, one thread. [design.md](design.md#where-the-time-goes) says why some ar
 
 HALF_AND_THREADS = f"""\
 Ours only: the time in float32, the time in bfloat16 as a multiple of it (at most {HALF_PRECISION:g}
-is wanted), and how many times faster two threads are than one.
+is wanted), and how many times faster two threads are than one; where they were measured on one
+machine.
 
 """
 
@@ -491,7 +516,7 @@ above.
 def chapters(parts: Sequence[dict]) -> Iterator[tuple[str, str]]:
     """The titles and the texts of the page."""
     on_cpu = parts[0]["device"] == "cpu"
-    sections = ("rows", "tables", "walkthrough")
+    sections = (*OPS, "walkthrough")
     if on_cpu:
         yield "Targets", TARGETS + targets(results(parts, sections))
         yield "Half precision and threads", HALF_AND_THREADS + half_and_threads(parts)
@@ -538,11 +563,10 @@ def write(source: Path, path: Path) -> None:
         raise SystemExit(f"no parts in {source}")
     path.parent.mkdir(parents=True, exist_ok=True)
     picture, records = path.with_suffix(".png"), path.with_suffix(".json.gz")
-    found = results(parts, ("rows", "tables"))
+    found = results(parts, OPS)
     if found:
         draw(found, picture)
-    text = "[\n" + ",\n".join(map(dumps, parts)) + "\n]\n"
-    records.write_bytes(gzip.compress(text.encode(), mtime=0))
+    write_records(records, map(dumps, parts))
     path.write_text(page(parts, picture.name if found else "", records.name))
     if path.resolve() == README.parent / "docs" / "performance.md":
         write_headlines(parts)

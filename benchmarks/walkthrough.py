@@ -62,11 +62,11 @@ def edit(tree: Path) -> None:
     blocks = BLOCK.findall(section)
     struct, op, schema, impl, name, work, function, reference, row, typed, binding = blocks[:11]
 
-    path = tree / "csrc" / "core" / "formulas.h"
-    insert(path, f"{struct}\n", before="// Tsallis' entropy")
+    core = tree / "csrc" / "core"
+    insert(core / "orders.h", f"{struct}\n", before="// Amari's alpha divergence")
     formula = re.search(r"struct (\w+)", struct)
     assert formula is not None
-    insert(path, f"{formula[1]}, ", before="TsallisEntropy>;")
+    insert(core / "formulas.h", f"{formula[1]}, ", before="RenyiDivergence>;")
 
     path = tree / "csrc" / "dispatch" / "measures.cpp"
     insert(path, f"{op}\n", before="TORCH_LIBRARY_FRAGMENT(")
