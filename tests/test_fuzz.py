@@ -267,7 +267,27 @@ def terms_of(x: Tensor, kind: str, dims: tuple[int, ...], op: Op) -> tuple[float
     return max(logarithm, by), by**2 * of_sums * (1 / least if kind in ("probs", "counts") else 1.0)
 
 
+# Beside the orders of OPS. Those of the measures of an order 0 or infinity have no derivative.
+ORDERS = (-1.5, -0.1, 0.1, 0.3, 0.76, 0.9999, 1.0001, 1.2, 3.0)
+
+
+def of_drawn_parameter(draws: Random, op: Op) -> Op:
+    """The same measure with another order or weight."""
+    name = next(iter({"alpha", "weight"} & op.options.keys()), None)
+    if not name or draws.chance(0.4):
+        return op
+    if name == "weight":
+        value = draws.choice((0.0, 1.0, 0.01, 0.9, draws.random()))
+    else:
+        signed = op.name == "alpha_divergence"
+        value = draws.choice([order for order in ORDERS if signed or order > 0])
+    formula = partial(getattr(reference, op.name), **{name: value})
+    infinite = op.is_infinite_at_0 or value < 0
+    return replace(op, formula=formula, options={name: value}, is_infinite_at_0=infinite)
+
+
 def draw_measure(draws: Random, op: Op, classes: int, rows: int) -> Call:
+    op = of_drawn_parameter(draws, op)
     kinds = tuple(draws.choice((*KINDS, *KINDS, "counts")) for _ in op.kinds[0])
     classes = max(classes, 2 if "normalized" in op.options else 1)  # log 1 divides nothing
     named = [("rows", size) for size in draws.factors(rows, 3)] if rows > 1 else []

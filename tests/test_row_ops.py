@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ops import CASES, DTYPES, Case, random
 
 import torch_infotheory  # noqa: F401
 
@@ -87,3 +88,30 @@ def test_the_gradient_of_tables_without_cells(shape):
         torch.ones(4), tables, None, None, saved, -1, PROBS, PROBS, *REST, 0
     )
     assert gradient.shape == shape
+
+
+# Autograd asks for both gradients at once, which the CPU computes in one pass.
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if len(case.numbers) == 2], ids=str)
+def test_both_gradients_are_each(case: Case, dtype: torch.dtype, device: str) -> None:
+    inputs = case.inputs(dtype, device, requires_grad=True)
+    value = case(*inputs)
+    g = random(*value.shape, seed=3).to(value)
+    together = torch.autograd.grad(value, inputs, g, retain_graph=True)
+    for x, gradient in zip(inputs, together, strict=True):
+        (alone,) = torch.autograd.grad(value, [x], g, retain_graph=True)
+        assert gradient.stride() == alone.stride()
+        torch.testing.assert_close(gradient, alone, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("kinds", [(LOGITS, LOGITS), (PROBS, LOGITS)], ids=str)
+def test_both_gradients_without_autograd(kinds: tuple[int, int], device: str) -> None:
+    p, q = random(3, 4).softmax(-1).to(device), random(3, 4, seed=1).to(device)
+    arguments = (-1, *kinds, *REST)
+    _, saved = OPS._kl_divergence(p, q, None, *arguments)
+    inputs = (torch.ones(3).to(p), p, q, None, saved, *arguments)
+    both = OPS._kl_divergence_backward_both(*inputs)
+    each = [OPS._kl_divergence_backward(*inputs, wrt) for wrt in (0, 1)]
+    torch.testing.assert_close([*both], each, rtol=0, atol=0)
+    assert both[0].abs().max() > 0
+    torch.library.opcheck(OPS._kl_divergence_backward_both, inputs)

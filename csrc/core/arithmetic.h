@@ -36,6 +36,14 @@ TI_LANE double log(double x) { return ::log(x); }
 TI_LANE float select(bool test, float a, float b) { return test ? a : b; }
 TI_LANE double select(bool test, double a, double b) { return test ? a : b; }
 
+// x, rounded before it is used: a product is not fused with the sum that it goes into. Of the two
+// products in a b - c d either may be fused, and the choice of the compiler changes with what
+// surrounds them.
+template <class V>
+TI_LANE V rounded(V x) {
+  return x;
+}
+
 // p x, where a class of probability 0 contributes 0 whatever x is, infinite and NaN included. A NaN
 // in p is propagated.
 template <class V>
@@ -64,6 +72,10 @@ TI_LANE V error_of_sum(V a, V b, V sum) {
   return (a - (sum - added)) + (b - added);
 }
 
+// Whether the lanes of V are float, so that a series may have as few terms as that needs.
+template <class V>
+constexpr bool in_float = __is_same(V, float);
+
 // 1 / k! - d / (k + 1)! + d^2 / (k + 2)! - ... to d^(last - k), where `term` is 1 / k!.
 template <int k, int last, class V>
 TI_LANE V exp_tail(V d, double term) {
@@ -72,30 +84,25 @@ TI_LANE V exp_tail(V d, double term) {
   else
     return V(term) - exp_tail<k + 1, last>(d, term / (k + 1)) * d;
 }
+// (e^t - 1) / t for |t| <= 1/2, to the last digit.
+template <class V>
+TI_LANE V exp_slope(V t) {
+  return exp_tail<1, in_float<V> ? 9 : 15>(-t, 1);
+}
 // e^-d - 1 + d = d^2 / 2 - d^3 / 6 + ... >= 0 for |d| <= 1/2, to the last digit where the left side
 // cancels.
-template <int last = 14, class V>
+template <class V>
 TI_LANE V exp_remainder(V d) {
-  return exp_tail<2, last>(d, 0.5) * d * d;
+  return exp_tail<2, in_float<V> ? 9 : 14>(d, 0.5) * d * d;
 }
 // ((1 + t) log(1 + t) + (1 - t) log(1 - t)) / 2 = t^2 / 2 + t^4 / 12 + t^6 / 30 + ... >= 0 for |t|
 // <= 1/4.
-template <int terms = 13, class V>
+template <class V>
 TI_LANE V entropy_gap(V t) {
   const V square = t * t;
   V sum = V(0);
-  for (int k = terms; k > 0; --k) sum = (sum + V(1.0 / (2 * k * (2 * k - 1)))) * square;
+  for (int k = in_float<V> ? 6 : 13; k > 0; --k) sum = (sum + V(1.0 / (2 * k * (2 * k - 1)))) * square;
   return sum;
-}
-
-// The same two to the last digit of a float.
-template <class V>
-TI_LANE V near_exp_remainder(V d) {
-  return exp_remainder<9>(d);
-}
-template <class V>
-TI_LANE V near_entropy_gap(V t) {
-  return entropy_gap<6>(t);
 }
 
 // log((1 + w) / (1 - w)) = 2 w + 2 w^3 / 3 + ... for |w| <= 1/4, to the last digit of a float;
@@ -143,16 +150,15 @@ template <class V>
 TI_LANE V box_cox(V log_x, const Exponent& e) {
   if (e.is_0) return log_x;
   const V t = log_x * V(e.a);
-  V sum = V(1);  // (e^t - 1) / t, to the last digit where e^t - 1 cancels
-  for (int k = 15; k > 1; --k) sum = V(1) + sum * t * V(1.0 / k);
-  return near_or_far(t, 0.5, sum * log_x, (accurate_exp(t) - V(1)) * V(e.inverse));
+  return near_or_far(t, 0.5, exp_slope(t) * log_x, (accurate_exp(t) - V(1)) * V(e.inverse));
 }
 
 // p (x^a - 1) / a, given log x and p x^a, where p or x alone may be beyond the numbers.
 template <class V>
 TI_LANE V times_box_cox(V p, V log_x, const Exponent& e, V p_by_power) {
   if (e.is_0) return times0(p, log_x);
-  return near_or_far(log_x * V(e.a), 0.5, p * box_cox(log_x, e), (p_by_power - p) * V(e.inverse));
+  const V t = log_x * V(e.a);
+  return near_or_far(t, 0.5, p * (exp_slope(t) * log_x), (p_by_power - p) * V(e.inverse));
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ constexpr double kNear = 0.5;
 template <class V>
 TI_LANE Near<V> near_of_logarithms(V x, V y, V p, V shift_high, V shift_low) {
   const V s = x - y, d = (s - shift_high) + (error_of_sum(x, -y, s) - shift_low);
-  return {p, p * (d - near_exp_remainder(d)), d};
+  return {p, p * (d - exp_remainder(d)), d};
 }
 // From two probabilities.
 template <class V>
@@ -120,29 +120,33 @@ struct OfRow : F {
   V log_sum, inverse_total;
   TI_LANE OfRow(const F& f, V log_sum, V inverse_total)
       : F(f), log_sum(log_sum), inverse_total(inverse_total) {}
-  TI_LANE V d_lp(Prob<V> p, Prob<V> q) const {
+  TI_LANE Terms<V> terms(Prob<V> p, Prob<V> q) const {
     const V part = accurate_exp(F::exponent(p, q) - log_sum);
-    return V(F::sign) * (V(F::alpha) * part - p.p * inverse_total);
+    return {part, V(F::sign) * (rounded(V(F::alpha) * part) - p.p * inverse_total),
+            V(F::total_by_q) * part};
   }
+  TI_LANE V d_lp(Prob<V> p, Prob<V> q) const { return terms(p, q).d_lp; }
   TI_LANE V slope_p(Prob<V> p, Prob<V> q) const {
     const V by_p = V(F::alpha) * accurate_exp(F::exponent_by_p(p, q) - log_sum);
     return V(F::sign) * (by_p - inverse_total);
   }
-  TI_LANE V d_lq(Prob<V> p, Prob<V> q) const {
-    return V(F::total_by_q) * accurate_exp(F::exponent(p, q) - log_sum);
-  }
+  TI_LANE V d_lq(Prob<V> p, Prob<V> q) const { return terms(p, q).d_lq; }
 };
-// The formula for the derivatives of a row. For other formulas the formula itself; for these,
-// `total` is what forward saved, and becomes the total of derivatives.
+// The formula for the derivatives of a row, given the number that forward saved in place of a total
+// (core/rows.h), and the total of the derivatives. Both are as given for other formulas.
 template <class F, class V>
-TI_LANE auto of_row(const F& f, bool by_q, V log_p_sum, V& total) {
-  if constexpr (is_log_sum<F>) {
-    const OfRow<F, V> with_row(f, total, exp(-log_p_sum));
-    total = V(by_q ? f.total_by_q : f.total_by_p);
-    return with_row;
-  } else {
+TI_LANE auto of_row(const F& f, V saved_total, V log_p_sum) {
+  if constexpr (is_log_sum<F>)
+    return OfRow<F, V>(f, saved_total, exp(-log_p_sum));
+  else
     return f;
-  }
+}
+template <class F, class V>
+TI_LANE V total_of_row(const F& f, bool by_q, V saved_total) {
+  if constexpr (is_log_sum<F>)
+    return V(by_q ? f.total_by_q : f.total_by_p);
+  else
+    return saved_total;
 }
 
 // E_p[score(log p, log q)] with a score that is LINEAR in the two logarithms. Linearity gives both

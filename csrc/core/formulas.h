@@ -50,7 +50,7 @@ struct KlDivergence : Expectation<KlDivergence> {
   }
   template <class V>
   TI_LANE static V near(Near<V> x) {
-    return x.p * near_exp_remainder(x.log_ratio);
+    return x.p * exp_remainder(x.log_ratio);
   }
   TI_LANE static double curvature() { return 1; }
 };

@@ -64,7 +64,7 @@ struct AlphaDivergence : SumOfTerms {
   // a^(k - 2) for k = 2 and above; and 1 / (alpha beta).
   Coefficient unit, series[last - 1], inverse_product;
   bool p_is_lower, p_is_negative, series_converges;
-  bool p_is_exact, q_is_exact;  // the quotients by alpha and by beta lose no digits
+  bool is_exact;  // the quotient by alpha beta loses no digits
   TI_LANE explicit AlphaDivergence(double order)
       : alpha(order),
         beta(1 - order),
@@ -74,21 +74,19 @@ struct AlphaDivergence : SumOfTerms {
         p_is_lower(!(order > 0.5)),
         p_is_negative(order < 0),
         series_converges(fabs(order - 0.5) <= 2.5),
-        p_is_exact(fabs(order) >= 0.25),
-        q_is_exact(fabs(1 - order) >= 0.25) {
+        is_exact(fabs(order) >= 0.25 && fabs(1 - order) >= 0.25) {
     double sum = 1;
     for (int k = 2; k <= last; ++k) {
       series[k - 2] = sum;
       sum = 1 + (p_is_lower ? alpha : beta).a * sum;
     }
   }
-  // Away from the orders 0 and 1 nothing is a limit.
   template <class V>
   TI_LANE Terms<V> terms(Prob<V> p, Prob<V> q) const {
-    if (!p_is_exact || !q_is_exact) return {centered(p, q), d_lp(p, q), d_lq(p, q)};
-    const V both = power_of_logarithms(p, q), mean = V(alpha.a) * p.p + V(beta.a) * q.p;
-    return {(mean - both) * V(inverse_product), (p.p - both) * V(beta.inverse),
-            (q.p - both) * V(alpha.inverse)};
+    const V both = power(p, q), d = p.log - q.log,
+            value = is_exact ? (V(alpha.a) * p.p + V(beta.a) * q.p - both) * V(inverse_product)
+                             : centered(p, q, both);
+    return {value, -times_box_cox(p.p, -d, beta, both), -times_box_cox(q.p, d, alpha, both)};
   }
   template <class V>
   TI_LANE V term(Prob<V> p, Prob<V> q) const {
@@ -96,16 +94,15 @@ struct AlphaDivergence : SumOfTerms {
   }
   template <class V>
   TI_LANE V slope_p(Prob<V> p, Prob<V> q) const {
-    const V d = q.log - p.log;
-    return q_is_exact ? (V(1) - accurate_exp(V(beta.a) * d)) * V(beta.inverse) : -box_cox(d, beta);
+    return -box_cox(q.log - p.log, beta);
   }
   template <class V>
   TI_LANE V d_lp(Prob<V> p, Prob<V> q) const {
-    return q_is_exact ? (p.p - power(p, q)) * V(beta.inverse) : -scaled(q, p, beta, power(p, q));
+    return terms(p, q).d_lp;
   }
   template <class V>
   TI_LANE V d_lq(Prob<V> p, Prob<V> q) const {
-    return p_is_exact ? (q.p - power(p, q)) * V(alpha.inverse) : -scaled(p, q, alpha, power(p, q));
+    return terms(p, q).d_lq;
   }
   template <class V>
   TI_LANE V slope_q_at_0(V p, V slope) const {
@@ -114,7 +111,7 @@ struct AlphaDivergence : SumOfTerms {
   // Exact for every order up to the lower exponent 0.
   template <class V>
   TI_LANE V centered(Prob<V> p, Prob<V> q) const {
-    return p_is_lower ? lower(p, q, alpha, power(p, q)) : lower(q, p, beta, power(p, q));
+    return centered(p, q, power(p, q));
   }
   TI_LANE bool has_near() const { return series_converges; }
   template <class V>
@@ -127,10 +124,7 @@ struct AlphaDivergence : SumOfTerms {
   // p^alpha q^beta; where p and q are equal it is they, so that two zeros give 0.
   template <class V>
   TI_LANE V power(Prob<V> p, Prob<V> q) const {
-    return alpha.is_0 ? q.p : beta.is_0 ? p.p : power_of_logarithms(p, q);
-  }
-  template <class V>
-  TI_LANE V power_of_logarithms(Prob<V> p, Prob<V> q) const {
+    if (alpha.is_0 || beta.is_0) return alpha.is_0 ? q.p : p.p;
     const V mean = accurate_exp(V(alpha.a) * p.log + V(beta.a) * q.log);
     return unless_equal(p.log, q.log, p.p, q.p, mean);
   }
@@ -145,17 +139,16 @@ struct AlphaDivergence : SumOfTerms {
     }
     return sum;
   }
-  // q (r^a - 1) / a with r = p / q, given q r^a.
   template <class V>
-  TI_LANE static V scaled(Prob<V> p, Prob<V> q, const Exponent& a, V power) {
-    return times_box_cox(q.p, p.log - q.log, a, power);
+  TI_LANE V centered(Prob<V> p, Prob<V> q, V power) const {
+    return p_is_lower ? lower(p, q, alpha, power) : lower(q, p, beta, power);
   }
-  // (q (r^a - 1) / a - q (r - 1)) / (a - 1), for a <= 1/2.
+  // (q (r^a - 1) / a - q (r - 1)) / (a - 1) with r = p / q, given q r^a, for a <= 1/2.
   template <class V>
   TI_LANE V lower(Prob<V> p, Prob<V> q, const Exponent& a, V power) const {
     const V d = p.log - q.log;
     const V near = q.p * (box_cox(d, a) - box_cox(d, one)) * V(unit),
-            far = (scaled(p, q, a, power) - (p.p - q.p)) * V(unit);
+            far = (times_box_cox(q.p, d, a, power) - (p.p - q.p)) * V(unit);
     return near_or_far(d, 0.5, near, far);
   }
 };

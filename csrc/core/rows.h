@@ -37,6 +37,10 @@ TI_LANE constexpr bool gathers(Kind p, Kind q, double label_smoothing) {
 // core/row.h, and the total of d / d log.
 enum Saved : int { kHigh, kLogSum, kTotal, kSavedNumbers };
 
+// The input of a row op that derivatives are taken with respect to. The numbers are part of the row
+// ops' schema.
+enum Wrt : int64_t { kWrtP = 0, kWrtQ = 1, kWrtBoth = 2 };
+
 constexpr int kMaxRank = 64;  // of a torch tensor
 
 // One tensor of a call, with any strides: one per row dimension (0 where it is broadcast), and one
@@ -88,10 +92,11 @@ struct Rows {
   double *row_values = nullptr, *row_weights = nullptr;
   int64_t rows_per_sum = 1;
 
-  // backward: d / d p or d / d q; g has one number per row or, where `g_per_class`, one per class
-  Operand g, gradient;
+  // backward: d / d p, d / d q or both; g has one number per row or, where `g_per_class`, one per
+  // class
+  Operand g, gradients[2];
   bool g_per_class = false;
-  bool by_q = false;
+  Wrt wrt = kWrtP;  // not kWrtBoth where the kinds of p and q differ, or on CUDA
 
   TI_LANE bool gathers() const {
     return torch_infotheory::gathers(p.kind, q.kind, label_smoothing);

@@ -45,11 +45,11 @@ TI_LANE Prob<V> probability_of(V x) {
 // w. A NaN shows in its own gradient.
 template <Kind kind, class V>
 TI_LANE V chain(Prob<V> p, V w, V total) {
-  if constexpr (kind == kLogits) return w - p.p * total;
+  if constexpr (kind == kLogits) return rounded(w) - p.p * total;
   return select(p.log == p.log, w, p.log);
 }
 
-// d term / d x of one class.
+// d term / d x of one class, by p, by q, and by both where they are stated in the same way.
 template <Kind kind, class F, class V>
 TI_LANE V gradient_by_p(const F& f, Prob<V> p, Prob<V> q, V total) {
   if constexpr (kind == kProbs || kind == kWeights) {
@@ -65,6 +65,19 @@ TI_LANE V gradient_by_q(const F& f, Prob<V> p, Prob<V> q, V total) {
     return slope_q(f, p, q);
   else
     return chain<kind>(q, f.d_lq(p, q), total);
+}
+template <class V>
+struct Slopes {
+  V by_p, by_q;
+};
+template <Kind kind, class F, class V>
+TI_LANE Slopes<V> gradient_by_both(const F& f, Prob<V> p, Prob<V> q, V total_p, V total_q) {
+  if constexpr (kind == kProbs) {
+    return {gradient_by_p<kind>(f, p, q, total_p), gradient_by_q<kind>(f, p, q, total_q)};
+  } else {
+    const Terms<V> x = terms(f, p, q);
+    return {chain<kind>(p, x.d_lp, total_p), chain<kind>(q, x.d_lq, total_q)};
+  }
 }
 
 // d value / d x of one cell of a joint table: the score and, as each marginal moves with its cells,
@@ -153,35 +166,36 @@ TI_LANE double rounding_of_totals(const Operand& x) {
 template <class F>
 constexpr bool states_near = requires(F f, Near<float> x) { f.near(x); };
 template <class F>
-bool has_near(const Rows& r) {
-  if constexpr (requires(F f) { f.has_near(); })
-    if (!formula<F>(r.parameter).has_near()) return false;
+bool has_near([[maybe_unused]] const F& f, const Rows& r) {
+  if constexpr (requires { f.has_near(); })
+    if (!f.has_near()) return false;
   const auto is_log = [](Kind kind) { return kind == kLogits || kind == kLogProbs; };
   return (is_log(r.p.kind) && is_log(r.q.kind)) || (r.p.kind == kProbs && r.q.kind == kProbs);
 }
 // What is added to the literal value of a divergence where the totals of p and q agree, so that it
 // is that of the centered terms.
 template <class F>
-TI_LANE double correction([[maybe_unused]] const Rows& r, double p_sum, double q_sum) {
-  if constexpr (is_log_sum<F>) return formula<F>(r.parameter).correction(p_sum, q_sum);
+TI_LANE double correction([[maybe_unused]] const F& f, double p_sum, double q_sum) {
+  if constexpr (is_log_sum<F>) return f.correction(p_sum, q_sum);
   return F::linear ? q_sum - p_sum : 0;
 }
 // The value of a row from the sum of its centered terms.
 template <class F>
-TI_LANE double value_of_centered(const Rows& r, double sum, [[maybe_unused]] double p_sum) {
+TI_LANE double value_of_centered([[maybe_unused]] const F& f, double sum,
+                                 [[maybe_unused]] double p_sum) {
   if constexpr (is_log_sum<F>)
-    return formula<F>(r.parameter).of_centered(sum, p_sum);
+    return f.of_centered(sum, p_sum);
   else
     return sum;
 }
 // The value of such rows from the sum of their terms and that of p - q. The totals of logits differ
 // by the error of the normalizers, which enters as its square.
 template <class F>
-TI_LANE double near_value(const Rows& r, double value, double difference, double p_sum) {
+TI_LANE double near_value(const F& f, const Rows& r, double value, double difference, double p_sum) {
   const bool normalized = r.p.kind == kLogits && r.q.kind == kLogits;
-  const double curvature = normalized ? formula<F>(r.parameter).curvature() : 0,
+  const double curvature = normalized ? f.curvature() : 0,
                refined = value - curvature * difference * difference / 2;
-  return value_of_centered<F>(r, refined < 0 ? 0 : refined, p_sum);  // a NaN is propagated
+  return value_of_centered(f, refined < 0 ? 0 : refined, p_sum);  // a NaN is propagated
 }
 
 // Below this a divergence has lost digits to cancellation: the error of one reading in float is

@@ -103,11 +103,11 @@ std::tuple<Tensor, Tensor> forward_cpu(const Operands& x, const Options& o,
   return out;
 }
 
-// Its callers have checked the operands.
+// Its callers have checked the operands. With two gradients the kinds of p and q are the same.
 template <class F>
-void write_gradient(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
-                    int64_t wrt, const Tensor& gradient) {
-  Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
+void write_gradients(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
+                     const Gradients& gradients) {
+  Call call = Call::backward<F>(x, o, g, saved, gradients);
   Rows& rows = call.flat ? call.rows : call.finish();
   if (o.reduction == kMean) rows.scale /= rows_in_mean(x, o, rows);
   const Kernel kernel = kernels_of<F>(rows).backward[needs_double(x)];
@@ -118,6 +118,11 @@ void write_gradient(const Tensor& g, const Operands& x, const Tensor& saved, con
     check_labels(rows);
   }
 }
+template <class F>
+void write_gradient(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
+                    int64_t wrt, const Tensor& gradient) {
+  write_gradients<F>(g, x, saved, o, only(wrt, gradient));
+}
 template <class... F>
 WriteGradient* writer_of(int formula, List<F...>) {
   constexpr WriteGradient* writers[] = {&write_gradient<F>...};
@@ -127,16 +132,29 @@ template <class F>
 Tensor backward_cpu(const Tensor& g, const Operands& x, const Tensor& saved, const Options& o,
                     int64_t wrt) {
   check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
-  const Tensor gradient = allocate_gradient<F, int64_t>(wrt ? *x.q : x.p);
+  const Tensor gradient = allocate_gradient<F, int64_t>(x.input(wrt));
   advise_huge_pages(gradient);
   write_gradient<F>(g, x, saved, o, wrt, gradient);
   return gradient;
+}
+// Both gradients in one pass over the operands.
+template <class F>
+std::tuple<Tensor, Tensor> backward_both_cpu(const Tensor& g, const Operands& x,
+                                             const Tensor& saved, const Options& o) {
+  if (o.p_kind != o.q_kind)
+    return {backward_cpu<F>(g, x, saved, o, kWrtP), backward_cpu<F>(g, x, saved, o, kWrtQ)};
+  check_backward_operands<F, int64_t>(g, saved, x, o, kWrtP);
+  const Gradients both{allocate_gradient<F, int64_t>(x.p), allocate_gradient<F, int64_t>(*x.q)};
+  for (const Tensor& gradient : both) advise_huge_pages(gradient);
+  write_gradients<F>(g, x, saved, o, both);
+  return {both[kWrtP], both[kWrtQ]};
 }
 
 TORCH_LIBRARY_IMPL(torch_infotheory, CPU, m) {
   each_formula([&](auto formula) {
     using F = typename decltype(formula)::type;
     register_row_op<F, &forward_cpu<F>, &backward_cpu<F>>(m);
+    if constexpr (F::arity == 2) register_backward_both<F, &backward_both_cpu<F>>(m);
   });
 }
 

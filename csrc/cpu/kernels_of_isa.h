@@ -34,9 +34,11 @@ void backward(Rows& r, int64_t begin, int64_t end, double*) {
   if constexpr (takes_labels<F>)
     if (r.gathers()) return gather_backward<F, A>(r, begin, end);
   flushing_denormals(may_flush(r), [&]() __attribute__((always_inline)) {
-    if constexpr (F::arity == 2)
-      if (r.by_q) return write_gradient<F, A, true>(r, begin, end);
-    write_gradient<F, A, false>(r, begin, end);
+    if constexpr (F::arity == 2) {
+      if (r.wrt == kWrtBoth) return write_gradients<F, A, kWrtBoth>(r, begin, end);
+      if (r.wrt == kWrtQ) return write_gradients<F, A, kWrtQ>(r, begin, end);
+    }
+    write_gradients<F, A, kWrtP>(r, begin, end);
   });
 }
 

@@ -76,7 +76,8 @@ void run_flat(Kernel kernel, const Rows& rows, int64_t elements) {
                  for (int64_t s = begin; s < end; ++s) {
                    Rows part = rows;
                    const int64_t first = s * kSegment;
-                   for (Operand* x : {&part.p, &part.q, &part.value, &part.gradient, &part.g}) {
+                   for (Operand* x : {&part.p, &part.q, &part.value, &part.gradients[0],
+                                      &part.gradients[1], &part.g}) {
                      x->row_strides = nullptr;
                      if (!x->data || (x == &part.g && !part.g_per_class)) continue;
                      x->class_stride = 1;

@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(kMaxThreads, sizeof(A) == 8     ? 1
     const auto& offsets = segment.offsets.by_operand;
     Reader reader(d.rows.p, d.rows.q, segment);
     const auto& operand = chosen<by_q>(reader.p, reader.q);
-    const PackWriter<n> writer(r.gradient, offsets[DeviceRows::kGradient], first_class,
+    const PackWriter<n> writer(r.gradients[by_q], offsets[DeviceRows::kGradient], first_class,
                                operand.type());
     if (writer.misaligned() != operand.misaligned())
       reader.pattern = AccessPattern::one_by_one(segment.classes);
@@ -154,9 +154,10 @@ __global__ void __launch_bounds__(kMaxThreads, sizeof(A) == 8     ? 1
     reader.p.set_normalizer(r.saved_at(0, kHigh, row), r.saved_at(0, kLogSum, row));
     if (F::arity == 2)
       reader.q.set_normalizer(r.saved_at(1, kHigh, row), r.saved_at(1, kLogSum, row));
-    A total(r.saved_at(by_q, kTotal, row));
+    const A saved_total(r.saved_at(by_q, kTotal, row));
     const A log_p_sum(is_log_sum<F> && r.p.kind != kLogits ? r.saved_at(0, kLogSum, row) : 0);
-    const auto f = of_row(formula_of_call, by_q, log_p_sum, total);
+    const auto f = of_row(formula_of_call, saved_total, log_p_sum);
+    const A total = total_of_row(formula_of_call, by_q, saved_total);
     const double g_of_row =
         r.g_per_class ? 1 : load_element<double>(r.g.data, r.g.type, offsets[DeviceRows::kG]);
     const A scale(scale_of_call * g_of_row);

@@ -24,7 +24,7 @@ Tensor with_scratch(const Tensor& like, Allocate allocate) {
 
 // Treats elements without rows, in contiguous memory, as a single row.
 void make_one_row(Rows& r, int64_t elements) {
-  for (Operand* x : {&r.p, &r.q, &r.value, &r.g, &r.gradient}) {
+  for (Operand* x : {&r.p, &r.q, &r.value, &r.g, &r.gradients[r.wrt]}) {
     x->row_strides = nullptr;
     x->class_stride = x != &r.g || r.g_per_class;
   }
@@ -92,7 +92,7 @@ Tensor backward_cuda(const Tensor& g, const Operands& x, const Tensor& saved, co
   check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
   const Tensor gradient = allocate_gradient<F, int64_t>(wrt ? *x.q : x.p);
   if (gradient.numel() == 0) return gradient;
-  Call call = Call::backward<F>(x, o, g, saved, wrt, gradient);
+  Call call = Call::backward<F>(x, o, g, saved, only(wrt, gradient));
   Rows& r = rows_of(call, x.p.numel());
   const bool mean = o.reduction == kMean, weighted = mean && o.has_labels();
   if (mean && !weighted) r.scale /= double(r.rows);

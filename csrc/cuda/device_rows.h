@@ -65,7 +65,7 @@ struct DeviceRows {
 
   DeviceRows(const Rows& r, const Geometry& g, bool in_double)
       : rows(r), geometry(g), compute_type(in_double ? kDouble : kFloat) {
-    const Operand* const operands[] = {&r.p, &r.q, &r.value, &r.g, &r.gradient};
+    const Operand* const operands[] = {&r.p, &r.q, &r.value, &r.g, &r.gradients[r.wrt]};
     for (int d = 0; d < r.rank; ++d) {
       sizes[d] = r.sizes[d];
       for (int i = 0; i < kOperands; ++i)

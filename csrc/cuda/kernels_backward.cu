@@ -23,7 +23,7 @@ void backward(DeviceRows d, const Plan& plan, device::Stream stream) {
   if constexpr (F::arity == 2) {
     if constexpr (F::linear)
       if (d.rows.p.kind == kLabels) return launch_backward<F, kLabels, true>(d, plan, stream);
-    if (d.rows.by_q) return launch_backward<F, kLogits, true>(d, plan, stream);
+    if (d.rows.wrt == kWrtQ) return launch_backward<F, kLogits, true>(d, plan, stream);
   }
   launch_backward<F, kLogits, false>(d, plan, stream);
 }

@@ -9,12 +9,11 @@ namespace torch_infotheory {
 namespace {
 
 template <class F, int p_kind>
-void launch_forward(const DeviceRows& d, const Plan& plan, device::Stream stream) {
+void launch_forward(const F& f, const DeviceRows& d, const Plan& plan, device::Stream stream) {
   const Geometry& g = d.geometry;
   dispatch_type(plan, [&](auto compute, auto memory) {
     using A = typename decltype(compute)::type;
     constexpr int type = decltype(memory)::value;
-    const F f = formula<F>(d.rows.parameter);
     if constexpr (type == kDynamic)
       device::launch(forward_rows<F, A, kDynamic, kDynamic, kDynamic>, g, stream, d, f);
     else
@@ -22,29 +21,29 @@ void launch_forward(const DeviceRows& d, const Plan& plan, device::Stream stream
   });
 }
 template <class F>
-void launch_forward(const DeviceRows& d, const Plan& plan, device::Stream stream) {
+void launch_forward(const F& f, const DeviceRows& d, const Plan& plan, device::Stream stream) {
   if constexpr (F::linear && F::arity == 2)
-    if (d.rows.p.kind == kLabels) return launch_forward<F, kLabels>(d, plan, stream);
-  launch_forward<F, kLogits>(d, plan, stream);
+    if (d.rows.p.kind == kLabels) return launch_forward<F, kLabels>(f, d, plan, stream);
+  launch_forward<F, kLogits>(f, d, plan, stream);
 }
 template <class F, class Sums>
 void launch_merge(const DeviceRows& d, device::Stream stream) {
   if (d.geometry.segments == 1 || d.rows.elementwise) return;
   device::launch(merge_segments<F, Sums>, geometry_of_groups(d.rows.rows, kWarp), stream, d);
 }
-template <class F, class Sums>
-void launch_refinement(DeviceRows d, device::Stream stream) {
+template <class Sums, class F>
+void launch_refinement(const F& f, DeviceRows d, device::Stream stream) {
   d.geometry.shared = 0;
-  device::launch(refine_rows<F, Sums>, d.geometry, stream, d, formula<F>(d.rows.parameter));
+  device::launch(refine_rows<F, Sums>, d.geometry, stream, d, f);
   launch_merge<F, Sums>(d, stream);
 }
 
 template <class F>
 void forward(DeviceRows d, const Plan& plan, device::Stream stream) {
   const Rows& r = d.rows;
+  const F f = formula<F>(r.parameter);
   if constexpr (has_terms<F>)
     if (r.pointwise()) {
-      const F f = formula<F>(r.parameter);
       if (plan.in_double)
         device::launch(write_terms<F, double>, d.geometry, stream, d, f);
       else
@@ -52,26 +51,26 @@ void forward(DeviceRows d, const Plan& plan, device::Stream stream) {
       return;
     }
   const bool logits = r.p.kind == kLogits || r.q.kind == kLogits;
-  if constexpr (states_near<F>) d.has_near = !plan.in_double && has_near<F>(r);
+  if constexpr (states_near<F>) d.has_near = !plan.in_double && has_near(f, r);
   if (F::linear) {
-    launch_forward<F>(d, plan, stream);
+    launch_forward(f, d, plan, stream);
     launch_merge<F, ThreadMoments<double>>(d, stream);
   } else {
     if (d.geometry.segments > 1 && logits) {
-      launch_forward<F>(d, plan, stream);
+      launch_forward(f, d, plan, stream);
       launch_merge<F, ThreadMoments<double>>(d, stream);
       d.normalized = true;
     }
-    launch_forward<F>(d, plan, stream);
+    launch_forward(f, d, plan, stream);
     if constexpr (!F::linear) launch_merge<F, SumsOfTerms<F, double>>(d, stream);
   }
   if constexpr (F::divergence) {
     if (r.elementwise || r.p.kind == kLabels) return;
     if constexpr (states_near<F>)
-      if (d.has_near) launch_refinement<F, NearSums>(d, stream);
+      if (d.has_near) launch_refinement<NearSums>(f, d, stream);
     // The totals of logits always agree.
     if (d.has_near && r.p.kind == kLogits && r.q.kind == kLogits) return;
-    launch_refinement<F, CenteredSums>(d, stream);
+    launch_refinement<CenteredSums>(f, d, stream);
   }
 }
 

@@ -79,7 +79,7 @@ __device__ __forceinline__ void finalize_row(const DeviceRows& d, int64_t row,
     r.saved[i * r.rows + row] = saved[i];
   if constexpr (F::divergence) {
     const double p = out.p_sum, q = out.q_sum;
-    if (totals_agree(r, p, q, 0)) out.value += correction<F>(r, p, q);
+    if (totals_agree(r, p, q, 0)) out.value += correction(formula<F>(r.parameter), p, q);
     const double small =
         d.compute_type == kDouble ? small_value<F, double>() : small_value<F, float>();
     // Totals that differ by nearly their rounding are left to double.

@@ -65,7 +65,7 @@ __device__ __forceinline__ void finalize_refined(const DeviceRows& d, int64_t ro
     out.d_lq = out.p_sum * F::score(0., 1.);
   }
   if (totals_agree(r, out.p_sum, out.q_sum, 0))
-    out.value = value_of_centered<F>(r, s.centered, out.p_sum);
+    out.value = value_of_centered(formula<F>(r.parameter), s.centered, out.p_sum);
   r.saved_of(0, kTotal)[row] = out.d_lp;
   r.saved_of(1, kTotal)[row] = out.d_lq;
   store_value(d, row, offsets_of(d, row), out.value);
@@ -115,7 +115,7 @@ __device__ __forceinline__ void finalize_refined(const DeviceRows& d, int64_t ro
                                                  const NearSums& s) {
   const Rows& r = d.rows;
   const double p_sum = is_log_sum<F> && r.p.kind != kLogits ? exp(r.saved_at(0, kLogSum, row)) : 1;
-  const double value = near_value<F>(r, s.value.sum, s.difference.sum, p_sum);
+  const double value = near_value(formula<F>(r.parameter), r, s.value.sum, s.difference.sum, p_sum);
   // The derivative is that of the literal sum, which is the centered one + p - q. Only that by
   // logits, whose p sum to 1, needs its total.
   if constexpr (F::linear)

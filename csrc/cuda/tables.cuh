@@ -198,7 +198,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
     const double scale =
         (d.divisor ? r.scale / *d.divisor : r.scale) *
         load_element<double>(r.g.data, r.g.type, offsets.by_operand[DeviceRows::kG]);
-    void* const data = const_cast<void*>(r.gradient.data);
+    void* const data = const_cast<void*>(r.gradients[kWrtP].data);
     const int64_t line_offset =
         offsets.by_operand[DeviceRows::kGradient] + (line % lines) * r.classes;
     for_each_cell(d, group, sums, line, active,
@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(kMaxThreads, 1)
                     const double gradient = with_kind(p.kind(), [&]<Kind kind>() {
                       return gradient_by_cell<F, kind>(cell, lx, ly, total);
                     });
-                    store_element(data, r.gradient.type, line_offset + y, gradient * scale);
+                    store_element(data, r.gradients[kWrtP].type, line_offset + y, gradient * scale);
                   });
   });
 }

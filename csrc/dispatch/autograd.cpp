@@ -4,6 +4,7 @@
 // use the ATen reference (reference.h).
 #include <torch/library.h>
 
+#include "dispatch/arguments.h"
 #include "dispatch/maps.h"
 #include "dispatch/node.h"
 
@@ -18,6 +19,17 @@ struct BackwardOptions : Options {
   auto fields() { return std::tuple_cat(Options::fields(), std::tie(wrt)); }
 };
 
+bool any_tangent(const Operands& x) {
+  return has_tangent(x.p) || (x.q && has_tangent(*x.q)) || (x.weight && has_tangent(*x.weight));
+}
+// Whether the two gradients may come from one op, which only the CPU's kernels make one pass of and
+// which neither transforms nor further derivatives know.
+bool may_be_one_op(const Tensor& g, const Operands& x) {
+  const auto is_plain = [](const Tensor& t) { return t.is_cpu() && is_plain_tensor(t); };
+  return !at::GradMode::is_enabled() && is_plain(g) && is_plain(x.p) && is_plain(*x.q) &&
+         (!x.weight || is_plain(*x.weight)) && !has_tangent(g) && !any_tangent(x);
+}
+
 // Inputs (p, q); saved (p, q, weight, saved).
 template <class F>
 struct Backward final : FormulaNode<Backward<F>, Options, 2, 4> {
@@ -28,10 +40,18 @@ struct Backward final : FormulaNode<Backward<F>, Options, 2, 4> {
                            const Options& o, const typename Base::Needed& needed) {
     const Tensor& g = grad_outputs[0];
     variable_list out(2);
+    if (!g.defined()) return out;
     const optional<Tensor> q = maybe(t[1]), weight = maybe(t[2]);
-    for (const int64_t wrt : {kWrtP, kWrtQ})
-      if (g.defined() && needed[wrt] && (wrt == kWrtQ ? q.has_value() : !o.has_labels()))
-        out[wrt] = call_backward<F>(g, {t[0], q, weight}, t[3], o, wrt);
+    const Operands x{t[0], q, weight};
+    const bool by_p = needed[kWrtP] && !o.has_labels(), by_q = needed[kWrtQ] && q;
+    if constexpr (F::arity == 2)
+      if (by_p && by_q && may_be_one_op(g, x)) {
+        at::AutoDispatchBelowADInplaceOrView below;
+        std::tie(out[kWrtP], out[kWrtQ]) = call_backward_both<F>(g, x, t[3], o);
+        return out;
+      }
+    if (by_p) out[kWrtP] = call_backward<F>(g, x, t[3], o, kWrtP);
+    if (by_q) out[kWrtQ] = call_backward<F>(g, x, t[3], o, kWrtQ);
     return out;
   }
 };
@@ -68,9 +88,6 @@ struct DoubleBackward final : FormulaNode<DoubleBackward<F>, BackwardOptions, 3,
   }
 };
 
-bool any_tangent(const Operands& x) {
-  return has_tangent(x.p) || (x.q && has_tangent(*x.q)) || (x.weight && has_tangent(*x.weight));
-}
 bool weight_requires_grad(const Operands& x) {
   return x.weight && x.weight->requires_grad() && at::GradMode::is_enabled();
 }

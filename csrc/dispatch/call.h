@@ -9,10 +9,16 @@ bool needs_double(const Operands& x) {
   return x.p.scalar_type() == at::kDouble || (x.q && x.q->scalar_type() == at::kDouble);
 }
 
+// The derivatives by p and by q; undefined where they are not asked for.
+using Gradients = std::array<Tensor, 2>;
+inline Gradients only(int64_t wrt, const Tensor& gradient) {
+  return wrt == kWrtQ ? Gradients{Tensor(), gradient} : Gradients{gradient, Tensor()};
+}
+
 // Owns the memory that `rows` points to.
 struct Call {
   Rows rows;
-  c10::SmallVector<int64_t, 6> sizes, strides[5];  // of p, q, value, g, gradient
+  c10::SmallVector<int64_t, 6> sizes, strides[6];  // of p, q, value, g, d / d p, d / d q
   Tensor weight, saved;
   c10::SmallVector<float, 32> converted_weight;  // instead of `weight`
   bool flat = false;                             // elementwise, all operands contiguous
@@ -30,14 +36,17 @@ struct Call {
   }
   template <class F>
   static Call backward(const Operands& x, const Options& o, const Tensor& g, const Tensor& saved,
-                       int64_t wrt, const Tensor& gradient) {
+                       const Gradients& gradients) {
     Call c = make<F>(x, o);
     const int64_t dim = wrapped_dim(x.full(o), o.dim);
     c.rows.g = c.operand<F>(3, g, dim);
-    c.rows.gradient = c.operand<F>(4, gradient, dim);
-    c.rows.scale /= o.divisor(wrt == kWrtQ ? o.q_kind : o.p_kind);
+    for (const int64_t by : {kWrtP, kWrtQ})
+      if (gradients[by].defined())
+        c.rows.gradients[by] = c.operand<F>(4 + int(by), gradients[by], dim);
+    const bool by_p = gradients[kWrtP].defined(), by_q = gradients[kWrtQ].defined();
+    c.rows.wrt = by_p && by_q ? kWrtBoth : by_q ? kWrtQ : kWrtP;
+    c.rows.scale /= o.divisor(by_p ? o.p_kind : o.q_kind);
     c.rows.g_per_class = o.reduction == kTerms;
-    c.rows.by_q = wrt == kWrtQ;
     c.flat &= g.dim() == 0 || g.is_contiguous();
     c.set_saved(saved.contiguous());
     return c;
@@ -58,8 +67,9 @@ struct Call {
     if (!converted_weight.empty()) rows.weight = converted_weight.data();
     rows.rank = int(rank);
     rows.sizes = sizes.data();
-    Operand* const operands[] = {&rows.p, &rows.q, &rows.value, &rows.g, &rows.gradient};
-    for (int i = 0; i < 5; ++i)
+    Operand* const operands[] = {&rows.p, &rows.q,           &rows.value,
+                                 &rows.g, &rows.gradients[0], &rows.gradients[1]};
+    for (int i = 0; i < 6; ++i)
       operands[i]->row_strides = strides[i].empty() ? nullptr : strides[i].data();
     return rows;
   }

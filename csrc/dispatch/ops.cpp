@@ -11,6 +11,8 @@ TORCH_LIBRARY(torch_infotheory, m) {
     using F = typename decltype(formula)::type;
     m.def((forward_name<F>() + forward_schema()).c_str(), kTags);
     m.def((backward_name<F>() + backward_schema()).c_str(), kTags);
+    if constexpr (F::arity == 2)
+      m.def((backward_both_name<F>() + backward_both_schema()).c_str(), kTags);
   });
 }
 

@@ -1,7 +1,8 @@
 // ops.h -- which formulas have row ops, and how many numbers each saves for backward.
 //
 // A formula has two private ops, `_name` and `_name_backward`, which have the kernels and the
-// derivatives. The public ops are composites of them.
+// derivatives. The public ops are composites of them. `_name_backward_both` computes what autograd
+// most often asks of a formula of two operands, and has no derivatives.
 #pragma once
 #include "core/formulas.h"
 #include "dispatch/signature.h"

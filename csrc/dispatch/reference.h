@@ -185,9 +185,9 @@ struct Reference {
   template <Kind kind>
   Tensor by_kind(bool by_q) const {
     if constexpr (is_log_sum<F>) {
-      Lane total(saved_rows.defined() ? saved_number(by_q, kTotal, p.p.t) : log_sum(true));
-      const auto row = of_row(f, by_q, Lane(log_total(true)), total);
-      return by_kind<kind>(row, by_q, total);
+      const Lane sum(saved_rows.defined() ? saved_number(by_q, kTotal, p.p.t) : log_sum(true));
+      const auto row = of_row(f, sum, Lane(log_total(true)));
+      return by_kind<kind>(row, by_q, total_of_row(f, by_q, sum));
     } else {
       const auto total_of = [&] {
         const Tensor w = by_log(by_q);

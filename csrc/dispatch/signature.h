@@ -3,7 +3,8 @@
 // A kernel of any dispatch key is a function of structs,
 //   (Operands, Options, dtype) -> (value, saved)        for `_name`,
 //   (g, Operands, saved, Options, wrt) -> gradient      for `_name_backward`,
-// and register_row_op adapts both to the signature of the schema.
+//   (g, Operands, saved, Options) -> (by p, by q)       for `_name_backward_both`,
+// and register_row_op adapts them to the signature of the schema.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -19,9 +20,6 @@ namespace torch_infotheory {
 using at::Tensor;
 using c10::ScalarType;
 using std::optional;
-
-// The input of a row op that a derivative is taken with respect to.
-enum Wrt : int64_t { kWrtP = 0, kWrtQ = 1 };
 
 // at::Reduction over the rows; and the terms of elementwise ops, or their sum.
 enum Reduction : int64_t { kNone = 0, kMean = 1, kSum = 2, kTerms = 3, kSumOfTerms = 4 };
@@ -83,6 +81,8 @@ struct SignatureOf<std::tuple<O&...>> {
   using Backward = Tensor(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
                           const optional<Tensor>& weight, const Tensor& saved, O... options,
                           int64_t wrt);
+  using BackwardBoth = Values(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                              const optional<Tensor>& weight, const Tensor& saved, O... options);
 
   static std::string option_schema() {
     std::string text;
@@ -102,6 +102,11 @@ struct SignatureOf<std::tuple<O&...>> {
                          const optional<Tensor>& weight, const Tensor& saved, O... options,
                          int64_t wrt) {
     return f(g, Operands{p, q, weight}, saved, Options{options...}, wrt);
+  }
+  template <auto f>
+  static Values backward_both(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                              const optional<Tensor>& weight, const Tensor& saved, O... options) {
+    return f(g, Operands{p, q, weight}, saved, Options{options...});
   }
   // For kernels that redispatch below their own key.
   template <auto f>
@@ -127,6 +132,12 @@ inline std::string backward_schema() {
   return "(Tensor g, Tensor p, Tensor? q, Tensor? weight, Tensor saved, " +
          Signature::option_schema() + "int wrt) -> Tensor";
 }
+inline std::string backward_both_schema() {
+  std::string options = Signature::option_schema();
+  options.resize(options.size() - 2);  // the last comma
+  return "(Tensor g, Tensor p, Tensor? q, Tensor? weight, Tensor saved, " + options +
+         ") -> (Tensor by_p, Tensor by_q)";
+}
 
 // ---- by the name of a formula ----
 template <class F>
@@ -137,6 +148,10 @@ template <class F>
 std::string backward_name() {
   return forward_name<F>() + "_backward";
 }
+template <class F>
+std::string backward_both_name() {
+  return backward_name<F>() + "_both";
+}
 template <class F, auto f>
 void register_forward(torch::Library& m) {
   m.impl(forward_name<F>().c_str(), &Signature::template forward<f>);
@@ -145,6 +160,10 @@ template <class F, auto f, auto b>
 void register_row_op(torch::Library& m) {
   register_forward<F, f>(m);
   m.impl(backward_name<F>().c_str(), &Signature::template backward<b>);
+}
+template <class F, auto f>
+void register_backward_both(torch::Library& m) {
+  m.impl(backward_both_name<F>().c_str(), &Signature::template backward_both<f>);
 }
 template <class F, auto f, auto b>
 void register_row_op_with_keys(torch::Library& m) {
@@ -181,6 +200,15 @@ Tensor call_backward(const Tensor& g, const Operands& x, const Tensor& saved, co
                      int64_t wrt) {
   const auto call = [&](auto... options) {
     return backward_op<F>().call(g, x.p, x.q, x.weight, saved, options..., wrt);
+  };
+  return std::apply(call, o.fields());
+}
+template <class F>
+std::tuple<Tensor, Tensor> call_backward_both(const Tensor& g, const Operands& x,
+                                              const Tensor& saved, const Options& o) {
+  static const auto op = find_op<Signature::BackwardBoth>(backward_both_name<F>());
+  const auto call = [&](auto... options) {
+    return op.call(g, x.p, x.q, x.weight, saved, options...);
   };
   return std::apply(call, o.fields());
 }

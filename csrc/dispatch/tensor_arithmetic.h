@@ -56,6 +56,7 @@ inline Lane log(const Lane& a) {
   const Tensor zero = a.t == 0;
   return at::where(zero, -INFINITY, at::where(zero, 1., a.t).log());
 }
+inline Lane rounded(const Lane& a) { return a; }
 inline Lane log1p(const Lane& a) { return at::log1p(a.t); }
 inline Lane times0(const Lane& p, const Lane& x) {
   const Tensor gone = at::logical_and(p.t == 0, at::isfinite(x.t).logical_not());

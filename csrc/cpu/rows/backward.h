@@ -2,66 +2,62 @@
 //
 // The totals that forward saved make the derivative of each class independent of the others.
 #pragma once
-#include "cpu/rows/fold.h"
+#include "cpu/rows/gradient_output.h"
 #include "cpu/rows/labels.h"
 
 namespace torch_infotheory {
 namespace {
 
-// Where the derivatives of a block go: to the gradient in memory, or to a buffer of whole packs.
-template <class A>
-struct GradientSink {
-  A* to;
-  AccessPattern pattern;
-  bool padded;
-  int64_t whole() const { return padded ? pattern.packs : pattern.whole(Pack<A>::width); }
-  template <bool whole>
-  TI_LANE void store(int64_t pack, std::bool_constant<whole>, Pack<A> v) const {
-    A* at = to + pack * pattern.step;
-    if (whole || padded)
-      torch_infotheory::store(at, v);
-    else
-      store_lanes(at, 1, pattern.lanes(pack), v);
-  }
-};
-
-// The vector-Jacobian product of a block: d / d x for x of some kind.
-template <class F, Kind kind, bool by_q, class OfRow, class A, class P, class Q>
+// The vector-Jacobian products of a block: d / d x for p and q of some kind.
+template <class F, Kind kind, Wrt wrt, class OfRow, class A, class P, class Q>
 TI_LANE void vjp(const OfRow& f, const P& p, const Q& q, int64_t packs, int64_t whole,
-                 Pack<A> total, Pack<A> scale, const GradientSink<A>& out) {
-  const int64_t both = whole < out.whole() ? whole : out.whole();
-  each_pack(packs, both, [&](int64_t i, int, auto w) __attribute__((always_inline)) {
+                 Slopes<Pack<A>> total, Pack<A> scale, const GradientSink<A>& by_p,
+                 const GradientSink<A>& by_q) {
+  const int64_t whole_p = wrt == kWrtQ ? whole : by_p.whole(),
+                whole_q = wrt == kWrtP ? whole : by_q.whole();
+  whole = whole_p < whole ? whole_p : whole;
+  whole = whole_q < whole ? whole_q : whole;
+  each_pack(packs, whole, [&](int64_t i, int, auto w) __attribute__((always_inline)) {
     const Prob<Pack<A>> x = p.at(i, w), y = F::arity == 2 ? q.at(i, w) : x;
-    if constexpr (by_q)
-      out.store(i, w, gradient_by_q<kind>(f, x, y, total) * scale);
-    else
-      out.store(i, w, gradient_by_p<kind>(f, x, y, total) * scale);
+    if constexpr (wrt == kWrtP) {
+      by_p.store(i, w, gradient_by_p<kind>(f, x, y, total.by_p) * scale);
+    } else if constexpr (wrt == kWrtQ) {
+      by_q.store(i, w, gradient_by_q<kind>(f, x, y, total.by_q) * scale);
+    } else {
+      const Slopes<Pack<A>> d = gradient_by_both<kind>(f, x, y, total.by_p, total.by_q);
+      const Pack<A> d_p = d.by_p * scale, d_q = d.by_q * scale;
+      by_p.store(i, w, d_p);
+      by_q.store(i, w, d_q);
+    }
   });
 }
 
 // What backward needs of a range of rows, and the gradient of the classes that labels name.
-template <class F, class A, bool by_q>
+template <class F, class A, Wrt wrt>
 struct SavedOfRange {
+  static constexpr bool has_label_terms = wrt == kWrtQ && takes_labels<F>;
   Rows& r;
   const Target<A> target;
   Labels labels;
-  // The log-normalizers, the total of d / d log, and the incoming gradient.
+  // The log-normalizers, the totals of d / d log, and the incoming gradient.
   double high_p[RowRange::most] = {}, log_p[RowRange::most] = {}, high_q[RowRange::most] = {},
-         log_q[RowRange::most] = {}, total[RowRange::most] = {}, scale[RowRange::most];
+         log_q[RowRange::most] = {}, total_p[RowRange::most] = {}, total_q[RowRange::most] = {},
+         scale[RowRange::most];
 
   explicit SavedOfRange(Rows& rows) : r(rows), target(rows) {}
   // Moves to a range of rows, of which the classes in [first, last) will be written.
   void move_to(const RowRange& range, int64_t first, int64_t last) {
     labels.read(r, range, target);
     // Before any class is written, because the gradient may replace the logits.
-    if constexpr (by_q && takes_labels<F>) labels.look_up_within(r, range, first, last);
+    if constexpr (has_label_terms) labels.look_up_within(r, range, first, last);
     const auto load_saved = [&](int operand, Saved number, double* to) {
       __builtin_memcpy(to, r.saved_of(operand, number) + range.at.row, range.n * sizeof(double));
     };
     if (r.saved) {
       load_saved(0, kHigh, high_p), load_saved(0, kLogSum, log_p);
       if constexpr (F::arity == 2) load_saved(1, kHigh, high_q), load_saved(1, kLogSum, log_q);
-      load_saved(by_q, kTotal, total);
+      if constexpr (wrt != kWrtQ) load_saved(0, kTotal, total_p);
+      if constexpr (wrt != kWrtP) load_saved(1, kTotal, total_q);
     }
     if (r.g_per_class)
       for (int64_t j = 0; j < range.n; ++j) scale[j] = r.scale;
@@ -70,7 +66,7 @@ struct SavedOfRange {
   }
   // Writes the classes in [first, last) that the labels name.
   void write_label_terms(const RowRange& range, int64_t first, int64_t last) {
-    if constexpr (by_q && takes_labels<F>)
+    if constexpr (has_label_terms)
       if (r.p.kind == kLabels) {
         using V = Pack<double>;
         const bool logits = r.q.kind == kLogits;
@@ -79,17 +75,17 @@ struct SavedOfRange {
         labels.each(at_label, logits, {high_q, log_q},
                     [&](int64_t j, const Prob<V>& p, const Prob<V>& q)
                         __attribute__((always_inline)) {
-                          const V of_row = load<double>(total + j);
+                          const V of_row = load<double>(total_q + j);
                           const V w = logits ? gradient_by_q<kLogits>(F(), p, q, of_row)
                                              : gradient_by_q<kLogProbs>(F(), p, q, of_row);
                           store(d + j, load<double>(scale + j) * w);
                         });
         if (!labels.all_count) clear_where_zero(d, labels.counting, range.n);
-        const Operand& to = r.gradient;
+        const Operand& to = r.gradients[kWrtQ];
         const int64_t lines = row_stride(r, to);
         with_type<double>(to.type, [&](auto tag) {
           auto* x = static_cast<typename decltype(tag)::type*>(const_cast<void*>(to.data)) +
-                    range.at.gradient;
+                    range.at.gradients[kWrtQ];
           labels.each_within(first, last, r.classes, [&](int64_t j, int64_t label) {
             store_at(x + j * lines + label * to.class_stride, d[j]);
           });
@@ -98,58 +94,50 @@ struct SavedOfRange {
   }
 };
 
-// The gradient of a row group.
-template <class F, class A, bool by_q>
+// The gradients of a row group.
+template <class F, class A, Wrt wrt>
 struct Gradient {
+  static constexpr bool by_p = wrt != kWrtQ, by_q = wrt != kWrtP;
   static constexpr int width = Pack<A>::width;
   Rows& r;
+  const F& f;
   Pair<A> rows;
-  const SavedOfRange<F, A, by_q>& saved;
-  int64_t gradient = 0, g = 0;  // offsets of its rows
-  const Operand& to;
-  A* panel;  // or null
-  CopyPanel<A> store_panel;
-  Write<A> write;
+  const SavedOfRange<F, A, wrt>& saved;
+  GradientOutput<A> out_p, out_q;
+  int64_t g = 0;  // the offset of its rows
   Convert<A> convert_g;
-  Pack<A> total, scale, counting, log_p_sum{0};
+  Pack<A> total_p, total_q, scale, counting, log_p_sum{0};
   bool all_count = true, any_counts = true;
 
-  Gradient(Rows& all, bool lanes_are_rows, A* panel_p, A* panel_q, A* panel_out,
-           const SavedOfRange<F, A, by_q>* of_range)
+  Gradient(Rows& all, const F* formula, bool lanes_are_rows, Workspace<A>* panels,
+           const SavedOfRange<F, A, wrt>* of_range)
       : r(all),
-        rows(all, lanes_are_rows, panel_for(all.p, panel_p), panel_for(all.q, panel_q)),
+        f(*formula),
+        rows(all, lanes_are_rows, panel_for(all.p, panels->p), panel_for(all.q, panels->q)),
         saved(*of_range),
-        to(all.gradient),
-        panel(uses_panel(rows.group, all) ? panel_for(to, panel_out) : nullptr),
-        store_panel(panel_storer<A>(to.type)),
-        write(writer<A>(to.type)),
+        out_p(all, kWrtP, rows.group, panels->by_p.data),
+        out_q(all, kWrtQ, rows.group, panels->by_q.data),
         convert_g(converter<A>(all.g.type)),
-        total(0),
+        total_p(0),
+        total_q(0),
         scale(0),
         counting(1) {
     // The slope by p of a linear formula depends on logarithms alone.
     if constexpr (F::linear && F::arity == 2 && !by_q) rows.q.read_logarithms();
   }
 
-  bool has_panels() const { return rows.has_panels() || panel; }
-  char* memory(int64_t first) const {
-    return static_cast<char*>(const_cast<void*>(to.data)) +
-           (gradient + first * to.class_stride) * size_of(to.type);
-  }
-  AccessPattern pattern(int64_t n) const {
-    return rows.group.lanes_are_rows
-               ? AccessPattern::along_rows(to.class_stride, row_stride(r, to), n, rows.group.rows)
-               : AccessPattern::along_classes(to.class_stride, n, width);
+  bool has_panels() const {
+    return rows.has_panels() || (by_p && out_p.panel) || (by_q && out_q.panel);
   }
   // Moves to the rows of a range from row j on.
   void move_to(const RowRange& range, int64_t j) {
-    gradient = range.at.gradient + j * row_stride(r, to);
     g = range.at.g + j * row_stride(r, r.g);
     rows.move_to(range, j);
     const auto lanes = [&](const double* numbers) {
       return in_lanes<A>(rows.group, numbers + j).narrowed();
     };
-    total = lanes(saved.total);
+    if constexpr (by_p) out_p.move_to(range, j), total_p = lanes(saved.total_p);
+    if constexpr (by_q) out_q.move_to(range, j), total_q = lanes(saved.total_q);
     if (is_log_sum<F> && r.p.kind != kLogits) log_p_sum = lanes(saved.log_p);
     scale = lanes(saved.scale);
     all_count = saved.labels.all_count, any_counts = saved.labels.any_counts;
@@ -160,47 +148,52 @@ struct Gradient {
     rows.normalize({saved.high_p + j, saved.log_p + j}, {saved.high_q + j, saved.log_q + j});
   }
   void write_block(int64_t first, int64_t n) {
-    const bool plain = all_count && !r.g_per_class && (by_q || rows.target.is_plain);
-    const AccessPattern there = pattern(n);
-    if (plain && !panel && to.type == own_type<A> && there.lane == 1)
-      return vjp(first, n, {reinterpret_cast<A*>(memory(first)), there, false});
-    alignas(64) A buffer[kBlock];
-    A* d = panel ? panel + first * width : buffer;
-    const int64_t packs = rows.group.template packs<A>(n);
-    if (any_counts) vjp(first, n, {d, {width, 1, packs, width, width}, true});
-    if (!plain) mask_and_weight(first, n, d);
-    if (!panel) write(d, memory(first), there);
+    const bool plain = all_count && !r.g_per_class;
+    alignas(64) A buffer_p[kBlock], buffer_q[kBlock];
+    const GradientSink<A> to_p =
+                              out_p.sink(rows.group, first, n, plain && rows.target.is_plain,
+                                         buffer_p),
+                          to_q = out_q.sink(rows.group, first, n, plain, buffer_q);
+    if (any_counts) vjp(first, n, to_p, to_q);
+    if (by_p && to_p.padded) {
+      rows.target.vjp(rows.group, to_p.to, first, n);
+      if (!plain) mask_and_weight(first, n, to_p.to);
+      out_p.write_block(rows.group, first, n, to_p.to);
+    }
+    if (by_q && to_q.padded) {
+      if (!plain) mask_and_weight(first, n, to_q.to);
+      out_q.write_block(rows.group, first, n, to_q.to);
+    }
   }
   void flush() {
-    if (panel)
-      store_panel({memory(0), to.class_stride, row_stride(r, to), r.classes, rows.group.rows},
-                  panel);
+    if constexpr (by_p) out_p.flush(rows.group);
+    if constexpr (by_q) out_q.flush(rows.group);
   }
 
  private:
   // There is one pass, so that contiguous rows gain nothing from a panel.
-  A* panel_for(const Operand& x, A* memory) const {
-    return row_stride(r, x) == 1 ? nullptr : memory;
+  A* panel_for(const Operand& x, Panel<A>& memory) const {
+    return row_stride(r, x) == 1 ? nullptr : memory.data;
   }
-  void vjp(int64_t first, int64_t n, const GradientSink<A>& out) {
-    Pack<A> row_total = total;
-    const auto f = of_row(formula<F>(r.parameter), by_q, log_p_sum, row_total);
-    rows.template fold<F>(first, n,
-                          [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
-                              __attribute__((always_inline)) {
-                                const auto by = [&]<Kind kind>() __attribute__((always_inline)) {
-                                  torch_infotheory::vjp<F, kind, by_q>(f, p, q, packs, whole,
-                                                                       row_total, scale, out);
-                                };
-                                if constexpr (by_q)
-                                  as_kind(q, rows.q.kind, by);
-                                else
-                                  as_kind(p, rows.p.kind, by);
-                              });
+  void vjp(int64_t first, int64_t n, const GradientSink<A>& to_p, const GradientSink<A>& to_q) {
+    const auto of = of_row(f, by_p ? total_p : total_q, log_p_sum);
+    const Slopes<Pack<A>> total{total_of_row(f, false, total_p), total_of_row(f, true, total_q)};
+    rows.template fold<F>(
+        first, n,
+        [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+            __attribute__((always_inline)) {
+              const auto by = [&]<Kind kind>() __attribute__((always_inline)) {
+                torch_infotheory::vjp<F, kind, wrt>(of, p, q, packs, whole, total, scale, to_p,
+                                                    to_q);
+              };
+              if constexpr (by_q)
+                as_kind(q, rows.q.kind, by);
+              else
+                as_kind(p, rows.p.kind, by);
+            });
   }
-  // Class weights, an incoming gradient for each class, and rows that do not count.
+  // An incoming gradient for each class, and rows that do not count.
   void mask_and_weight(int64_t first, int64_t n, A* d) const {
-    if constexpr (!by_q) rows.target.vjp(rows.group, d, first, n);
     const int64_t numbers = rows.group.template packs<A>(n) * width;
     if (r.g_per_class) {
       alignas(64) A by[kBlock];
@@ -215,11 +208,13 @@ struct Gradient {
   }
 };
 
-template <class F, class A, bool by_q>
-void write_gradient(Rows& r, int64_t begin, int64_t end) {
-  SavedOfRange<F, A, by_q> saved(r);
+template <class F, class A, Wrt wrt>
+void write_gradients(Rows& r, int64_t begin, int64_t end) {
+  const F f = formula<F>(r.parameter);
+  SavedOfRange<F, A, wrt> saved(r);
+  Workspace<A> panels;
   if (r.segment) {
-    Gradient<F, A, by_q> group(r, false, nullptr, nullptr, nullptr, &saved);
+    Gradient<F, A, wrt> group(r, &f, false, &panels, &saved);
     return each_segment(r, begin, end, [&](int64_t row, int64_t, int64_t first, int64_t last) {
       const RowIterator at(r, row);
       const RowRange range{at, 1};
@@ -230,9 +225,7 @@ void write_gradient(Rows& r, int64_t begin, int64_t end) {
       saved.write_label_terms(range, first, last);
     });
   }
-  Workspace<A> panels;
-  RowGroups<Gradient<F, A, by_q>> groups(r, RowGroup::prefers_rows(r), panels.p.data, panels.q.data,
-                                         panels.out.data, &saved);
+  RowGroups<Gradient<F, A, wrt>> groups(r, &f, RowGroup::prefers_rows(r), &panels, &saved);
   each_range(r, begin, end, [&](const RowRange& range) {
     saved.move_to(range, 0, r.classes);
     for (int64_t j = 0; j < range.n;) {

@@ -43,10 +43,11 @@ void add_label_terms(const Labels& labels, double kept, bool logits, OutcomesOfR
 template <class F, class A>
 struct RangeWork {
   Rows& r;
+  const F f;
   const Target<A> target;
   Labels labels;
 
-  explicit RangeWork(Rows& rows) : r(rows), target(rows) {}
+  explicit RangeWork(Rows& rows) : r(rows), f(formula<F>(rows.parameter)), target(rows) {}
   void begin(const RowRange& range) { labels.read(r, range, target); }
   void end(const RowRange& range, OutcomesOfRange& out) {
     if constexpr (takes_labels<F>)
@@ -55,7 +56,7 @@ struct RangeWork {
         add_label_terms<F>(labels, target.smoothing.kept, r.q.kind == kLogits, out);
       }
     if constexpr (F::divergence)
-      if (!r.elementwise) refine_small<F, A>(r, range, out);
+      if (!r.elementwise) refine_small<F, A>(f, r, range, out);
     save_outcomes<F>(r, range, out, labels.weight);
   }
 };
@@ -93,7 +94,8 @@ void write_terms(Rows& r, int64_t begin, int64_t end) {
 template <class F, class A>
 void forward_segments(Rows& r, int64_t begin, int64_t end) {
   OutcomesOfRange out;
-  Reduction<F, A> group(r, false, nullptr, nullptr, &out);
+  RangeWork<F, A> work(r);
+  Reduction<F, A> group(r, &work.f, false, nullptr, nullptr, &out);
   const auto move_to = [&](const RowRange& row) {
     group.move_to(row, 0);
     // After the first stage every unit merges all parts of its row again, which is cheap.
@@ -114,7 +116,6 @@ void forward_segments(Rows& r, int64_t begin, int64_t end) {
       each([&](int64_t first, int64_t n) { group.add_terms_of_block(first, n); },
            [&](PartOfRow& part) { group.save_terms(part); });
   if (r.stage != Stage::kFinish) return;
-  RangeWork<F, A> work(r);
   for (int64_t row = begin; row < end; ++row) {
     const RowIterator at(r, row);
     const RowRange range{at, 1};
@@ -132,8 +133,8 @@ void forward_rows(Rows& r, int64_t begin, int64_t end) {
   Workspace<A> panels;
   OutcomesOfRange out;
   const bool by_rows = RowGroup::prefers_rows(r);
-  RowGroups<Reduction<F, A>> groups(r, by_rows, panels.p.data, panels.q.data, &out);
   RangeWork<F, A> work(r);
+  RowGroups<Reduction<F, A>> groups(r, &work.f, by_rows, panels.p.data, panels.q.data, &out);
   each_range(r, begin, end, [&](const RowRange& range) {
     work.begin(range);
     for (int64_t j = 0; j < range.n;) {

@@ -74,7 +74,7 @@ void sum_label_weights(Rows& r, int64_t begin, int64_t end, double*) {
 // Clears n rows of a gradient. In a fresh one the classes of a row are contiguous, or rows are.
 template <class T>
 void clear_rows(const Rows& r, T* x, int64_t n) {
-  const int64_t class_stride = r.gradient.class_stride, step = row_stride(r, r.gradient);
+  const int64_t class_stride = r.gradients[kWrtQ].class_stride, step = row_stride(r, r.gradients[kWrtQ]);
   if (class_stride == 1 && (n == 1 || step == r.classes))
     __builtin_memset(x, 0, n * r.classes * sizeof(T));
   else if (step == 1)
@@ -88,19 +88,19 @@ void clear_rows(const Rows& r, T* x, int64_t n) {
 template <class F, class A>
 void gather_backward(Rows& r, int64_t begin, int64_t end) {
   using V = Pack<double>;
-  const int64_t line = row_stride(r, r.gradient), stride = r.gradient.class_stride;
+  const int64_t line = row_stride(r, r.gradients[kWrtQ]), stride = r.gradients[kWrtQ].class_stride;
   const Target<A> target(r);
   double g[RowRange::most_gathered];
   // The formula is linear in p and in log q, so that its derivative does not depend on q.
   const V any(0), slope = gradient_by_q<kLogProbs>(F(), Prob<V>{V(1), any}, Prob<V>{any, any}, any);
-  with_memory(r, r.gradient, [&](const auto* labels, auto* x) __attribute__((always_inline)) {
+  with_memory(r, r.gradients[kWrtQ], [&](const auto* labels, auto* x) __attribute__((always_inline)) {
     each_range<RowRange::most_gathered>(r, begin, end, [&](const RowRange& range) {
-      clear_rows(r, x + range.at.gradient, range.n);
+      clear_rows(r, x + range.at.gradients[kWrtQ], range.n);
       load_row_gradients(r, range, g);
       each_labels(r, range, labels,
                   [&](int64_t j, const LabelsOfRows& y) __attribute__((always_inline)) {
                     const V d = y.masked(load<double>(g + j) * slope * target.weights_of(y.place));
-                    auto* row = x + range.at.gradient + j * line;
+                    auto* row = x + range.at.gradients[kWrtQ] + j * line;
                     const int64_t rows = r.classes == 0           ? 0
                                          : range.n - j < V::width ? range.n - j
                                                                   : V::width;

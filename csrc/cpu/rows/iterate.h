@@ -7,7 +7,7 @@ namespace {
 
 struct RowIterator {
   const Rows* r;
-  int64_t row, p = 0, q = 0, value = 0, g = 0, gradient = 0;  // the row, and offsets in elements
+  int64_t row, p = 0, q = 0, value = 0, g = 0, gradients[2] = {};  // the row; offsets in elements
   int64_t index[kMaxRank];
 
   RowIterator(const Rows& rows, int64_t begin) : r(&rows), row(begin) {
@@ -21,7 +21,8 @@ struct RowIterator {
   RowIterator(const RowIterator& other) { *this = other; }
   RowIterator& operator=(const RowIterator& other) {  // copies the part of `index` that is in use
     r = other.r, row = other.row;
-    p = other.p, q = other.q, value = other.value, g = other.g, gradient = other.gradient;
+    p = other.p, q = other.q, value = other.value, g = other.g;
+    for (int by = 0; by < 2; ++by) gradients[by] = other.gradients[by];
     for (int d = 0; d < r->rank; ++d) index[d] = other.index[d];
     return *this;
   }
@@ -44,7 +45,7 @@ struct RowIterator {
     q += by(r->q);
     value += by(r->value);
     g += by(r->g);
-    gradient += by(r->gradient);
+    for (int i = 0; i < 2; ++i) gradients[i] += by(r->gradients[i]);
   }
 };
 

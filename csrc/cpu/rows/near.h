@@ -49,9 +49,8 @@ TI_LANE void fold_near(const F& f, const Both& rows, RowSums<A>& s) {
   s.p.add(difference);
 }
 template <class F, class A>
-void fold_near(Pair<A>& rows, int64_t first, int64_t n, Pack<A> shift_high, Pack<A> shift_low,
-               RowSums<A>& s) {
-  const F f = formula<F>(rows.r.parameter);
+void fold_near(const F& f, Pair<A>& rows, int64_t first, int64_t n, Pack<A> shift_high,
+               Pack<A> shift_low, RowSums<A>& s) {
   if (rows.p.kind == kProbs)
     return fold_near(f,
                      NearProbabilities<A>{rows.p.template probs<kProbs>(rows.group, first, n),

@@ -208,7 +208,7 @@ struct Source {
 // The panels of a kernel.
 template <class A>
 struct Workspace {
-  Panel<A> p, q, out;
+  Panel<A> p, q, by_p, by_q;
 };
 // Up to four row groups that are processed in step: more than one only where their rows are
 // contiguous and in no panel, because all groups share the panels.

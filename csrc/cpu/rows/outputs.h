@@ -42,15 +42,11 @@ struct OutcomesOfRange {
   }
   // From the sums of the second pass to the value and the totals. A NaN in a probability is
   // propagated where the terms do not.
-  template <class F>
-  void finish_terms([[maybe_unused]] const Rows& r, int64_t from, int64_t n) {
+  template <class Sums, class F>
+  void finish_terms(const F& f, int64_t from, int64_t n) {
     each_pack_of_rows(from, n, [&](int64_t j) __attribute__((always_inline)) {
       const auto at = [&](const double* x) { return load<double>(x + j); };
-      if constexpr (is_log_sum<F>) {
-        const Pack<double> log_sum = at(d_lp) + log(at(value));
-        store(value + j, formula<F>(r.parameter).value(log_sum, log(at(p_sum))));
-        store(d_lp + j, log_sum), store(d_lq + j, log_sum);
-      }
+      Sums::finish(f, *this, j);
       store(value + j, with_nan(at(value), at(p_sum), F::arity == 2 ? at(q_sum) : at(p_sum)));
     });
   }

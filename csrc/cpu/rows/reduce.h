@@ -6,7 +6,6 @@
 // are read again by refine.h.
 #pragma once
 #include "cpu/rows/near.h"
-#include "cpu/rows/outputs.h"
 
 namespace torch_infotheory {
 namespace {
@@ -16,15 +15,18 @@ namespace {
 template <class F, class A>
 struct Reduction {
   using Lane = A;
+  using SumsOfPass = SumsOfTerms<F, A>;
+  const F& f;
   Pair<A> rows;
   int64_t at = 0;  // its first row, within the range
   RowSums<A> sums;
-  Pack<A> reference = Pack<A>(0);  // of a logarithm of a sum
+  SumsOfPass terms;  // of the second pass
   OutcomesOfRange& out;
 
   // If the panels are null, rows are read in place.
-  Reduction(const Rows& r, bool lanes_are_rows, A* panel_p, A* panel_q, OutcomesOfRange* results)
-      : rows(r, lanes_are_rows, panel_p, panel_q), out(*results) {}
+  Reduction(const Rows& r, const F* formula, bool lanes_are_rows, A* panel_p, A* panel_q,
+            OutcomesOfRange* results)
+      : f(*formula), rows(r, lanes_are_rows, panel_p, panel_q), out(*results) {}
 
   bool has_panels() const { return rows.has_panels(); }
   void move_to(const RowRange& range, int64_t j) {
@@ -51,11 +53,8 @@ struct Reduction {
   }
   // The second pass, of formulas that are not linear.
   void add_terms_of_block(int64_t first, int64_t n) {
-    if constexpr (is_log_sum<F>)
-      fold_exponents<F>(rows, first, n, sums, reference);
-    else
-      fold_terms<F>(rows, first, n, sums);
-    sums.count_block();
+    terms.add(f, rows, first, n);
+    terms.count_block();
   }
   // One more pass, for small divergences: their values as sums of centered terms (core/sources.h).
   // Requires the normalizers in `out`.
@@ -64,13 +63,13 @@ struct Reduction {
     rows.p.read_probabilities(), rows.q.read_probabilities();
     rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
     rows.each_block([&](int64_t first, int64_t n) {
-      fold_centered<F>(rows, first, n, sums);
+      fold_centered(f, rows, first, n, sums);
       sums.count_block();
     });
     save(to, sums.value);
   }
   // Like reduce_centered, but from exact differences, so that A may be float; saves the sums of
-  // p - q, too. Requires has_near<F>(r).
+  // p - q, too. Requires has_near(f, r).
   void reduce_near(double* to, double* differences) {
     const auto subtract = [](Pack<double> a, Pack<double> b) { return a - b; };
     const auto lanes = [&](const double* numbers) { return in_lanes<A>(rows.group, numbers + at); };
@@ -80,25 +79,21 @@ struct Reduction {
     sums = RowSums<A>();
     rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
     rows.each_block([&](int64_t first, int64_t n) {
-      fold_near<F>(rows, first, n, shift_high, shift_low, sums);
+      fold_near(f, rows, first, n, shift_high, shift_low, sums);
       sums.count_block();
     });
     save(to, sums.value), save(differences, sums.p);
   }
-  // Of a logarithm of a sum, `d_lp` is its reference until finalize.
   void save_terms() {
-    save(out.value, sums.value);
-    if constexpr (is_log_sum<F>)
-      save(out.d_lp, reference);
-    else
-      save(out.d_lp, sums.p), save(out.d_lq, sums.q);
+    terms.save(out, [&](double* to, const auto& lanes)
+                        __attribute__((always_inline)) { save(to, lanes); });
   }
   // Computes the outcomes of n rows of the range, starting at row `from`.
   void finalize(int64_t from, int64_t n) {
     if constexpr (F::linear)
       outcomes(from, n);
     else
-      out.finish_terms<F>(rows.r, from, n);
+      out.finish_terms<SumsOfPass>(f, from, n);
   }
 
   // ---- a row whose segments are reduced by several threads: the sums of a part, and of all parts
@@ -106,13 +101,7 @@ struct Reduction {
     to.high_p = double(rows.p.high.v[0]), to.high_q = double(rows.q.high.v[0]);
     to.p = sums.p.all().total(), to.q = sums.q.all().total(), to.value = sums.value.all().total();
   }
-  void save_terms(PartOfRow& to) const {
-    to.value = sums.value.all().total();
-    if constexpr (is_log_sum<F>)
-      to.d_lp = double(reference.v[0]);
-    else
-      to.d_lp = sums.p.all().total(), to.d_lq = sums.q.all().total();
-  }
+  void save_terms(PartOfRow& to) const { terms.save(to); }
   void merge(const PartOfRow* parts, int64_t n) {
     Moments<double> all{0, 0, 0, parts[0].high_p, parts[0].high_q};
     for (int64_t i = 1; i < n; ++i) {
@@ -130,26 +119,14 @@ struct Reduction {
     begin_second_pass();
   }
   void add_terms(const PartOfRow* parts, int64_t n) {
-    if constexpr (is_log_sum<F>) {
-      out.value[0] = 0, out.d_lp[0] = parts[0].d_lp;
-      for (int64_t i = 1; i < n; ++i)
-        if (parts[i].d_lp > out.d_lp[0]) out.d_lp[0] = parts[i].d_lp;
-      for (int64_t i = 0; i < n; ++i)
-        out.value[0] += parts[i].value * ::exp(parts[i].d_lp - out.d_lp[0]);
-    } else if constexpr (!F::linear) {
-      out.value[0] = out.d_lp[0] = out.d_lq[0] = 0;
-      for (int64_t i = 0; i < n; ++i) {
-        out.value[0] += parts[i].value;
-        out.d_lp[0] += parts[i].d_lp, out.d_lq[0] += parts[i].d_lq;
-      }
-    }
+    if constexpr (!F::linear) SumsOfPass::merge(parts, n, out);
   }
 
  private:
   // The sums of probabilities and, for linear formulas with a dense target, of terms.
   void add_moments(int64_t first, int64_t n) {
     if constexpr (F::linear)
-      if (rows.target.is_dense) return fold_moments<F>(rows, first, n, sums);
+      if (rows.target.is_dense) return fold_moments(f, rows, first, n, sums);
     Block<A> scratch;
     sums.p.now = sums.p.now + rows.p.sum_of_block(rows.group, first, n, scratch);
     if constexpr (F::arity == 2)
@@ -176,11 +153,8 @@ struct Reduction {
     if constexpr (!F::linear) {
       outcomes(at, rows.group.rows);
       rows.normalize({out.high_p + at, out.log_p + at}, {out.high_q + at, out.log_q + at});
-      sums = RowSums<A>();
-      if constexpr (is_log_sum<F>) {
-        reference = Pack<A>(-Format<A>::largest);
-        rows.p.read_logarithms(), rows.q.read_logarithms();
-      }
+      terms = SumsOfPass();
+      SumsOfPass::prepare(rows);
     }
   }
 };

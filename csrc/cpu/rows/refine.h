@@ -22,7 +22,7 @@ void each_group_with(const bool* small, const RowRange& range, R& rows, Visit vi
 }
 // Refines the small rows of a range whose differences are exact; returns whether others are left.
 template <class F, class A>
-bool refine_near(const Rows& r, const RowRange& range, OutcomesOfRange& out, bool* small) {
+bool refine_near(const F& f, const Rows& r, const RowRange& range, OutcomesOfRange& out, bool* small) {
   double value[OutcomesOfRange::most], difference[OutcomesOfRange::most];
   bool near[RowRange::most], any_near = false, any_left = false;
   for (int64_t j = 0; j < range.n; ++j) {
@@ -32,12 +32,12 @@ bool refine_near(const Rows& r, const RowRange& range, OutcomesOfRange& out, boo
   }
   if (!any_near) return any_left;
   Panel<A> p, q;
-  Reduction<F, A> rows(r, RowGroup::prefers_rows(r), p.data, q.data, &out);
+  Reduction<F, A> rows(r, &f, RowGroup::prefers_rows(r), p.data, q.data, &out);
   each_group_with(near, range, rows, [&](int64_t first, int64_t last) {
     rows.reduce_near(value, difference);
     for (int64_t j = first; j < last; ++j) {
       if (!near[j]) continue;
-      out.value[j] = near_value<F>(r, value[j], difference[j], out.p_sum[j]);
+      out.value[j] = near_value(f, r, value[j], difference[j], out.p_sum[j]);
       // The derivative is that of the literal sum, which is the centered one + p - q.
       if constexpr (F::linear)
         out.d_lp[j] =
@@ -58,26 +58,26 @@ void reduce_small(Reduction<F, double>& group) {
   group.reduce_centered(centered);
   for (int64_t j = at; j < at + n; ++j)
     if (totals_agree(group.rows.r, out.p_sum[j], out.q_sum[j], 0))
-      out.value[j] = value_of_centered<F>(group.rows.r, centered[j], out.p_sum[j]);
+      out.value[j] = value_of_centered(group.f, centered[j], out.p_sum[j]);
 }
 // Makes the values of divergences those of the centered term, sum - p + q, and computes those that
 // are small again: from exact differences or in double.
 template <class F, class A>
-void refine_small(const Rows& r, const RowRange& range, OutcomesOfRange& out) {
+void refine_small(const F& f, const Rows& r, const RowRange& range, OutcomesOfRange& out) {
   bool small[RowRange::most], any_small = false;
   const bool has_totals = r.p.kind != kLogits || r.q.kind != kLogits;
   for (int64_t j = 0; j < range.n; ++j) {
     const double p = out.p_sum[j], q = out.q_sum[j];
-    if (has_totals && totals_agree(r, p, q, 0)) out.value[j] += correction<F>(r, p, q);
+    if (has_totals && totals_agree(r, p, q, 0)) out.value[j] += correction(f, p, q);
     small[j] = out.value[j] < small_value<F, A>() && totals_agree(r, p, q, kRoundingOfSums);
     any_small |= small[j];
   }
   if constexpr (sizeof(A) == sizeof(float) && states_near<F>)
-    if (any_small && has_near<F>(r)) any_small = refine_near<F, A>(r, range, out, small);
+    if (any_small && has_near(f, r)) any_small = refine_near<F, A>(f, r, range, out, small);
   if (!any_small) return;
   Panel<double> p, q;
   OutcomesOfRange exact;
-  Reduction<F, double> rows(r, RowGroup::prefers_rows(r), p.data, q.data, &exact);
+  Reduction<F, double> rows(r, &f, RowGroup::prefers_rows(r), p.data, q.data, &exact);
   each_group_with(small, range, rows, [&](int64_t first, int64_t last) {
     reduce_small(rows);
     for (int64_t j = first; j < last; ++j)

@@ -27,6 +27,9 @@ struct Pack {
   TI_LANE explicit Pack(double x) : v(A(x) - V{}) {}
 };
 
+template <class A>
+constexpr bool in_float<Pack<A>> = __is_same(A, float);
+
 #define TI_PACK      \
   template <class A> \
   TI_LANE
@@ -49,6 +52,14 @@ TI_PACK Pack<A> select(typename Pack<A>::Mask test, Pack<A> a, Pack<A> b) {
 // The larger of both; `highest` where they are equal and where either is NaN, so that a running
 // maximum stays a number. (exp propagates the NaN.)
 TI_PACK Pack<A> max(Pack<A> highest, Pack<A> x) { return x.v > highest.v ? x.v : highest.v; }
+TI_PACK Pack<A> rounded(Pack<A> a) {
+#if defined(__aarch64__)
+  asm("" : "+w"(a.v));
+#elif defined(__x86_64__)
+  asm("" : "+v"(a.v));
+#endif
+  return a;
+}
 // The same bits as integers, and back.
 TI_PACK typename Pack<A>::Mask bits(Pack<A> a) { return (typename Pack<A>::Mask)a.v; }
 TI_PACK Pack<A> number(typename Pack<A>::Mask bits, Pack<A>) { return (typename Pack<A>::V)bits; }

@@ -111,8 +111,8 @@ void reduce_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
 template <class F, class A>
 void write_small_tables(Rows& r, int64_t begin, int64_t end) {
   SmallTables<A> tables(r);
-  const CopyPanel<A> store_panel = panel_storer<A>(r.gradient.type);
-  const int64_t step = row_stride(r, r.gradient), size = size_of(r.gradient.type);
+  const CopyPanel<A> store_panel = panel_storer<A>(r.gradients[kWrtP].type);
+  const int64_t step = row_stride(r, r.gradients[kWrtP]), size = size_of(r.gradients[kWrtP].type);
   double total[SmallTables<A>::width] = {}, scale[SmallTables<A>::width] = {};
   const auto write_group = [&](const RowRange& range, int64_t first) {
     tables.move_to(range, first);
@@ -130,8 +130,8 @@ void write_small_tables(Rows& r, int64_t begin, int64_t end) {
                                     Pack<A> ly) __attribute__((always_inline)) {
       store(tables.cells + i, gradient_by_cell<F, kind>(cell, lx, ly, totals) * scales);
     });
-    void* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) +
-               (range.at.gradient + first * step) * size;
+    void* to = static_cast<char*>(const_cast<void*>(r.gradients[kWrtP].data)) +
+               (range.at.gradients[kWrtP] + first * step) * size;
     store_panel({to, 1, step, r.x_classes * r.classes, tables.group.rows}, tables.cells);
   };
   each_range(r, begin, end, [&](const RowRange& range) {
@@ -141,15 +141,15 @@ void write_small_tables(Rows& r, int64_t begin, int64_t end) {
 
 template <class F, class A>
 void write_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
-  const Write<A> write = writer<A>(r.gradient.type);
-  const int64_t size = size_of(r.gradient.type);
+  const Write<A> write = writer<A>(r.gradients[kWrtP].type);
+  const int64_t size = size_of(r.gradients[kWrtP].type);
   Table<A> table(r, scratch);
   for (RowIterator at(r, begin); at.row < end; at.next()) {
     const Pack<A> total(r.saved_of(0, kTotal)[at.row]), scale(r.scale * load_number(r.g, at.g));
     table.move_to(at.p);
     table.normalize(r.saved_of(0, kHigh)[at.row], r.saved_of(0, kLogSum)[at.row]);
     table.template reduce_cells<false>();
-    char* to = static_cast<char*>(const_cast<void*>(r.gradient.data)) + at.gradient * size;
+    char* to = static_cast<char*>(const_cast<void*>(r.gradients[kWrtP].data)) + at.gradients[kWrtP] * size;
     for (int64_t x = 0; x < r.x_classes; ++x)
       table.fold_line(x, [&](int64_t first, const auto& cells, int64_t packs,
                              int64_t whole) __attribute__((always_inline)) {
