@@ -115,11 +115,12 @@ def assert_near(
     expected: np.ndarray | Tensor,
     dtype: torch.dtype | None = None,
     terms: float = 1.0,
+    roundings: int = 1,
 ) -> None:
     """Within the tolerance of the dtype, by default that of `actual`.
 
     The absolute error is relative to the largest number, or to `terms`, the size of the terms that
-    may have cancelled.
+    may have cancelled. With two `roundings` what is expected was rounded to the dtype, too.
     """
     expected = torch.as_tensor(expected)
     rounded = expected.to(actual.dtype).double()
@@ -130,7 +131,7 @@ def assert_near(
     torch.testing.assert_close(
         actual.detach().cpu().double(),
         expected,
-        rtol=rtol,
+        rtol=roundings * rtol,
         atol=atol * largest + least,
         equal_nan=True,
     )

@@ -101,7 +101,8 @@ template <class V>
 TI_LANE V entropy_gap(V t) {
   const V square = t * t;
   V sum = V(0);
-  for (int k = in_float<V> ? 6 : 13; k > 0; --k) sum = (sum + V(1.0 / (2 * k * (2 * k - 1)))) * square;
+  for (int k = in_float<V> ? 6 : 13; k > 0; --k)
+    sum = (sum + V(1.0 / (2 * k * (2 * k - 1)))) * square;
   return sum;
 }
 

@@ -176,6 +176,10 @@ struct BhattacharyyaCoefficient : SumOfTerms {
   TI_LANE static V d_lq(Prob<V> p, Prob<V> q) {
     return V(0.5) * term(p, q);
   }
+  template <class V>
+  TI_LANE static Totals<V> totals(V value, V, V) {
+    return {V(0.5) * value, V(0.5) * value};
+  }
 };
 
 }  // namespace

@@ -69,6 +69,15 @@ TI_LANE Terms<V> terms(const F& f, Prob<V> p, Prob<V> q) {
     return {f.term(p, q), d_lp(f, p, q), V(0)};
 }
 
+// The totals of d / d log p and d / d log q of a row. Some formulas state them by the value of the
+// row and the totals of p and q, so that a row sums its terms only.
+template <class V>
+struct Totals {
+  V d_lp, d_lq;
+};
+template <class F>
+constexpr bool states_totals = requires(F f, double x) { f.totals(x, x, x); };
+
 // d term / d q, for any formula of two operands. Where q is 0, the quotient is 0 or infinite; a
 // formula whose slope is finite there states it.
 template <class F, class V>
@@ -167,6 +176,10 @@ struct Expectation {
   template <class V>
   TI_LANE static V d_lq(Prob<V> p, Prob<V>) {
     return p.p * F::score(V(0), V(1));
+  }
+  template <class V>
+  TI_LANE static Totals<V> totals(V value, V p_sum, V) {
+    return {value + p_sum * F::score(V(1), V(0)), p_sum * F::score(V(0), V(1))};
   }
 };
 

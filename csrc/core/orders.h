@@ -108,6 +108,11 @@ struct AlphaDivergence : SumOfTerms {
   TI_LANE V slope_q_at_0(V p, V slope) const {
     return p_is_negative ? select(p == V(0), V(0), V(alpha.inverse) + V(0) * p) : slope;
   }
+  template <class V>
+  TI_LANE Totals<V> totals(V value, V p_sum, V q_sum) const {
+    const V excess = p_sum - q_sum;  // and an exponent of 0 keeps an infinite value out
+    return {times0(V(alpha.a), value) + excess, times0(V(beta.a), value) - excess};
+  }
   // Exact for every order up to the lower exponent 0.
   template <class V>
   TI_LANE V centered(Prob<V> p, Prob<V> q) const {

@@ -63,8 +63,8 @@ TI_LANE Outcome<V> outcome(const Moments<V>& s, bool p_logits, bool q_logits) {
     const V sum = s.value + times0(s.p, F::score(-out.log_p, -out.log_q)),
             value = p_logits ? sum / s.p : sum;
     out.value = with_nan(value, s.p, s.q);
-    out.d_lp = value + out.p_sum * F::score(V(1), V(0));
-    out.d_lq = out.p_sum * F::score(V(0), V(1));
+    const Totals<V> totals = F::totals(value, out.p_sum, out.q_sum);
+    out.d_lp = totals.d_lp, out.d_lq = totals.d_lq;
   }
   return out;
 }

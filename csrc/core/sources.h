@@ -179,6 +179,12 @@ TI_LANE double correction([[maybe_unused]] const F& f, double p_sum, double q_su
   if constexpr (is_log_sum<F>) return f.correction(p_sum, q_sum);
   return F::linear ? q_sum - p_sum : 0;
 }
+// The totals of a divergence with the value of the centered terms. The derivatives are those of the
+// literal sum.
+template <class F>
+TI_LANE Totals<double> totals_of_centered(const F& f, double value, double p_sum, double q_sum) {
+  return f.totals(value - correction(f, p_sum, q_sum), p_sum, q_sum);
+}
 // The value of a row from the sum of its centered terms.
 template <class F>
 TI_LANE double value_of_centered([[maybe_unused]] const F& f, double sum,
@@ -191,7 +197,8 @@ TI_LANE double value_of_centered([[maybe_unused]] const F& f, double sum,
 // The value of such rows from the sum of their terms and that of p - q. The totals of logits differ
 // by the error of the normalizers, which enters as its square.
 template <class F>
-TI_LANE double near_value(const F& f, const Rows& r, double value, double difference, double p_sum) {
+TI_LANE double near_value(const F& f, const Rows& r, double value, double difference,
+                          double p_sum) {
   const bool normalized = r.p.kind == kLogits && r.q.kind == kLogits;
   const double curvature = normalized ? f.curvature() : 0,
                refined = value - curvature * difference * difference / 2;

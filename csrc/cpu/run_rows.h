@@ -71,25 +71,25 @@ constexpr int64_t kSegment = 8192;
 int64_t segments_of(int64_t elements) { return (elements + kSegment - 1) / kSegment; }
 
 void run_flat(Kernel kernel, const Rows& rows, int64_t elements) {
-  parallel_for(segments_of(elements), kElementsPerThread / kSegment,
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t s = begin; s < end; ++s) {
-                   Rows part = rows;
-                   const int64_t first = s * kSegment;
-                   for (Operand* x : {&part.p, &part.q, &part.value, &part.gradients[0],
-                                      &part.gradients[1], &part.g}) {
-                     x->row_strides = nullptr;
-                     if (!x->data || (x == &part.g && !part.g_per_class)) continue;
-                     x->class_stride = 1;
-                     x->data = static_cast<const char*>(x->data) + first * size_of(x->type);
-                   }
-                   part.rank = 0;
-                   part.rows = 1;
-                   part.classes = std::min(kSegment, elements - first);
-                   if (part.row_values) part.row_values += s;
-                   kernel(part, 0, 1, nullptr);
-                 }
-               });
+  parallel_for(
+      segments_of(elements), kElementsPerThread / kSegment, [&](int64_t begin, int64_t end) {
+        for (int64_t s = begin; s < end; ++s) {
+          Rows part = rows;
+          const int64_t first = s * kSegment;
+          for (Operand* x :
+               {&part.p, &part.q, &part.value, &part.gradients[0], &part.gradients[1], &part.g}) {
+            x->row_strides = nullptr;
+            if (!x->data || (x == &part.g && !part.g_per_class)) continue;
+            x->class_stride = 1;
+            x->data = static_cast<const char*>(x->data) + first * size_of(x->type);
+          }
+          part.rank = 0;
+          part.rows = 1;
+          part.classes = std::min(kSegment, elements - first);
+          if (part.row_values) part.row_values += s;
+          kernel(part, 0, 1, nullptr);
+        }
+      });
 }
 
 }  // namespace

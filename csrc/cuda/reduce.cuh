@@ -137,6 +137,7 @@ struct TermSums {
     if constexpr (sum_probs && F::arity == 2) q += b.p;
     const Terms<A> x = terms(f, a, b);
     value += x.value;
+    if constexpr (states_totals<F>) return;
     d_lp += x.d_lp;
     if constexpr (F::arity == 2) d_lq += x.d_lq;
   }
@@ -232,6 +233,11 @@ __device__ __forceinline__ void set_sums(Outcome<double>& out, const Rows& r, co
     value = formula<F>(r.parameter).value(out.d_lp, log_total);
     // Logits are normalized; for others the total takes the place of the normalizer.
     if (r.p.kind != kLogits) out.log_p = log_total;
+  } else if constexpr (states_totals<F>) {
+    const Totals<double> totals =
+        formula<F>(r.parameter).totals(value, double(out.p_sum), double(out.q_sum));
+    out.d_lp = totals.d_lp;
+    out.d_lq = totals.d_lq;
   } else {
     out.d_lp = s.d_lp;
     out.d_lq = s.d_lq;

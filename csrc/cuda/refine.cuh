@@ -60,12 +60,14 @@ __device__ __forceinline__ void finalize_refined(const DeviceRows& d, int64_t ro
     set_sums<F>(out, r, ExponentSums<double>({0, 0, s.p, s.q, s.value, 0, 0}));
   else
     set_sums<F>(out, r, s);
-  if constexpr (F::linear) {
-    out.d_lp = out.value + out.p_sum * F::score(1., 0.);
-    out.d_lq = out.p_sum * F::score(0., 1.);
+  if (totals_agree(r, out.p_sum, out.q_sum, 0)) {
+    const F f = formula<F>(r.parameter);
+    out.value = value_of_centered(f, s.centered, out.p_sum);
+    if constexpr (states_totals<F>) {
+      const Totals<double> totals = totals_of_centered(f, out.value, out.p_sum, out.q_sum);
+      out.d_lp = totals.d_lp, out.d_lq = totals.d_lq;
+    }
   }
-  if (totals_agree(r, out.p_sum, out.q_sum, 0))
-    out.value = value_of_centered(formula<F>(r.parameter), s.centered, out.p_sum);
   r.saved_of(0, kTotal)[row] = out.d_lp;
   r.saved_of(1, kTotal)[row] = out.d_lq;
   store_value(d, row, offsets_of(d, row), out.value);
@@ -115,14 +117,17 @@ __device__ __forceinline__ void finalize_refined(const DeviceRows& d, int64_t ro
                                                  const NearSums& s) {
   const Rows& r = d.rows;
   const double p_sum = is_log_sum<F> && r.p.kind != kLogits ? exp(r.saved_at(0, kLogSum, row)) : 1;
-  const double value = near_value(formula<F>(r.parameter), r, s.value.sum, s.difference.sum, p_sum);
-  // The derivative is that of the literal sum, which is the centered one + p - q. Only that by
-  // logits, whose p sum to 1, needs its total.
-  if constexpr (F::linear)
-    if (r.p.kind == kLogits) {
-      const double excess = r.q.kind == kLogits ? 0 : s.difference.sum;
-      r.saved_of(0, kTotal)[row] = value + excess + F::score(1., 0.);
-    }
+  const F f = formula<F>(r.parameter);
+  const double value = near_value(f, r, s.value.sum, s.difference.sum, p_sum);
+  // Only derivatives by logits need their totals. That by q of a linear formula does not depend on
+  // the value.
+  if constexpr (states_totals<F>) {
+    const bool normalized = r.p.kind == kLogits && r.q.kind == kLogits;
+    const double q_sum = normalized ? p_sum : p_sum - s.difference.sum;
+    const Totals<double> totals = totals_of_centered(f, value, p_sum, q_sum);
+    if (r.p.kind == kLogits) r.saved_of(0, kTotal)[row] = totals.d_lp;
+    if (!F::linear && r.q.kind == kLogits) r.saved_of(1, kTotal)[row] = totals.d_lq;
+  }
   store_value(d, row, offsets_of(d, row), value);
 }
 

@@ -67,8 +67,8 @@ struct Call {
     if (!converted_weight.empty()) rows.weight = converted_weight.data();
     rows.rank = int(rank);
     rows.sizes = sizes.data();
-    Operand* const operands[] = {&rows.p, &rows.q,           &rows.value,
-                                 &rows.g, &rows.gradients[0], &rows.gradients[1]};
+    Operand* const operands[] = {
+        &rows.p, &rows.q, &rows.value, &rows.g, &rows.gradients[0], &rows.gradients[1]};
     for (int i = 0; i < 6; ++i)
       operands[i]->row_strides = strides[i].empty() ? nullptr : strides[i].data();
     return rows;

@@ -77,7 +77,7 @@ LinearResults run_blocks(const LinearTensors& x, const LinearOptions& o, const T
                     : x[kTarget].defined() ? block.select(x[kTarget])
                                            : Tensor();
     if (writes_grad_target) target = target.to(exact);  // so that its gradient is rounded once
-    if (divides) target = target / o.temperature;
+    if (divides) target = tempered(target, o.temperature);
     const RowPair pair = RowPair::make<F>(x, o, model.logits(block), target);
     const auto [v, saved] = RowLoss<F>::forward(pair, rows, sums ? widest : exact);
     if (sums)

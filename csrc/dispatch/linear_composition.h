@@ -68,7 +68,7 @@ struct Composition {
       target = teacher->z;
     } else if (target.defined() && !o.has_labels()) {
       if (counts.defined()) target = at::where(counts.unsqueeze(1), target, 0.);
-      if (divides_target()) target = target / o.temperature;
+      if (divides_target()) target = tempered(target, o.temperature);
     }
     pair = RowPair::make<F>(x, o, model.z, target);
   }

@@ -150,9 +150,8 @@ struct Gradient {
   void write_block(int64_t first, int64_t n) {
     const bool plain = all_count && !r.g_per_class;
     alignas(64) A buffer_p[kBlock], buffer_q[kBlock];
-    const GradientSink<A> to_p =
-                              out_p.sink(rows.group, first, n, plain && rows.target.is_plain,
-                                         buffer_p),
+    const GradientSink<A> to_p = out_p.sink(rows.group, first, n, plain && rows.target.is_plain,
+                                            buffer_p),
                           to_q = out_q.sink(rows.group, first, n, plain, buffer_q);
     if (any_counts) vjp(first, n, to_p, to_q);
     if (by_p && to_p.padded) {
@@ -178,19 +177,18 @@ struct Gradient {
   void vjp(int64_t first, int64_t n, const GradientSink<A>& to_p, const GradientSink<A>& to_q) {
     const auto of = of_row(f, by_p ? total_p : total_q, log_p_sum);
     const Slopes<Pack<A>> total{total_of_row(f, false, total_p), total_of_row(f, true, total_q)};
-    rows.template fold<F>(
-        first, n,
-        [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
-            __attribute__((always_inline)) {
-              const auto by = [&]<Kind kind>() __attribute__((always_inline)) {
-                torch_infotheory::vjp<F, kind, wrt>(of, p, q, packs, whole, total, scale, to_p,
-                                                    to_q);
-              };
-              if constexpr (by_q)
-                as_kind(q, rows.q.kind, by);
-              else
-                as_kind(p, rows.p.kind, by);
-            });
+    rows.template fold<F>(first, n,
+                          [&](const auto& p, const auto& q, int64_t packs, int64_t whole)
+                              __attribute__((always_inline)) {
+                                const auto by = [&]<Kind kind>() __attribute__((always_inline)) {
+                                  torch_infotheory::vjp<F, kind, wrt>(of, p, q, packs, whole, total,
+                                                                      scale, to_p, to_q);
+                                };
+                                if constexpr (by_q)
+                                  as_kind(q, rows.q.kind, by);
+                                else
+                                  as_kind(p, rows.p.kind, by);
+                              });
   }
   // An incoming gradient for each class, and rows that do not count.
   void mask_and_weight(int64_t first, int64_t n, A* d) const {

@@ -118,6 +118,7 @@ struct TermSums : RowSums<A> {
                         FourWay<A>& by_lq, FourWay<A>& sum) __attribute__((always_inline)) {
                       const Terms<Pack<A>> x = terms(f, p, q);
                       sum.add(k, x.value);
+                      if constexpr (states_totals<F>) return;
                       by_lp.add(k, x.d_lp);
                       if constexpr (F::arity == 2) by_lq.add(k, x.d_lq);
                     });
@@ -137,7 +138,13 @@ struct TermSums : RowSums<A> {
     }
   }
   template <class F>
-  TI_LANE static void finish(const F&, OutcomesOfRange&, int64_t) {}
+  TI_LANE static void finish(const F& f, OutcomesOfRange& out, int64_t j) {
+    if constexpr (states_totals<F>) {
+      const auto at = [&](const double* x) { return load<double>(x + j); };
+      const Totals<Pack<double>> totals = f.totals(at(out.value), at(out.p_sum), at(out.q_sum));
+      store(out.d_lp + j, totals.d_lp), store(out.d_lq + j, totals.d_lq);
+    }
+  }
 };
 // Of a logarithm of a sum: e^exponent, relative to a reference that moves. Until `finish`, the
 // reference is in the place of the derivative by log p.
@@ -146,9 +153,7 @@ struct ExponentSums : RowSums<A> {
   using RowSums<A>::value;
   Pack<A> reference = Pack<A>(-Format<A>::largest);
   TI_LANE ExponentSums() {}
-  TI_LANE static void prepare(Pair<A>& rows) {
-    rows.p.read_logarithms(), rows.q.read_logarithms();
-  }
+  TI_LANE static void prepare(Pair<A>& rows) { rows.p.read_logarithms(), rows.q.read_logarithms(); }
   template <class F>
   void add(const F& f, Pair<A>& rows, int64_t first, int64_t n) {
     constexpr int width = Pack<A>::width;

@@ -74,7 +74,8 @@ void sum_label_weights(Rows& r, int64_t begin, int64_t end, double*) {
 // Clears n rows of a gradient. In a fresh one the classes of a row are contiguous, or rows are.
 template <class T>
 void clear_rows(const Rows& r, T* x, int64_t n) {
-  const int64_t class_stride = r.gradients[kWrtQ].class_stride, step = row_stride(r, r.gradients[kWrtQ]);
+  const int64_t class_stride = r.gradients[kWrtQ].class_stride,
+                step = row_stride(r, r.gradients[kWrtQ]);
   if (class_stride == 1 && (n == 1 || step == r.classes))
     __builtin_memset(x, 0, n * r.classes * sizeof(T));
   else if (step == 1)
@@ -93,22 +94,24 @@ void gather_backward(Rows& r, int64_t begin, int64_t end) {
   double g[RowRange::most_gathered];
   // The formula is linear in p and in log q, so that its derivative does not depend on q.
   const V any(0), slope = gradient_by_q<kLogProbs>(F(), Prob<V>{V(1), any}, Prob<V>{any, any}, any);
-  with_memory(r, r.gradients[kWrtQ], [&](const auto* labels, auto* x) __attribute__((always_inline)) {
-    each_range<RowRange::most_gathered>(r, begin, end, [&](const RowRange& range) {
-      clear_rows(r, x + range.at.gradients[kWrtQ], range.n);
-      load_row_gradients(r, range, g);
-      each_labels(r, range, labels,
-                  [&](int64_t j, const LabelsOfRows& y) __attribute__((always_inline)) {
-                    const V d = y.masked(load<double>(g + j) * slope * target.weights_of(y.place));
-                    auto* row = x + range.at.gradients[kWrtQ] + j * line;
-                    const int64_t rows = r.classes == 0           ? 0
-                                         : range.n - j < V::width ? range.n - j
-                                                                  : V::width;
-                    for (int64_t k = 0; k < rows; ++k)
-                      store_at(row + k * line + y.place[k] * stride, d.v[k]);
-                  });
-    });
-  });
+  with_memory(
+      r, r.gradients[kWrtQ], [&](const auto* labels, auto* x) __attribute__((always_inline)) {
+        each_range<RowRange::most_gathered>(r, begin, end, [&](const RowRange& range) {
+          clear_rows(r, x + range.at.gradients[kWrtQ], range.n);
+          load_row_gradients(r, range, g);
+          each_labels(r, range, labels,
+                      [&](int64_t j, const LabelsOfRows& y) __attribute__((always_inline)) {
+                        const V d =
+                            y.masked(load<double>(g + j) * slope * target.weights_of(y.place));
+                        auto* row = x + range.at.gradients[kWrtQ] + j * line;
+                        const int64_t rows = r.classes == 0           ? 0
+                                             : range.n - j < V::width ? range.n - j
+                                                                      : V::width;
+                        for (int64_t k = 0; k < rows; ++k)
+                          store_at(row + k * line + y.place[k] * stride, d.v[k]);
+                      });
+        });
+      });
 }
 
 }  // namespace

@@ -60,6 +60,15 @@ struct OutcomesOfRange {
     p[j] = q[j] = sum[j] = high_p[j] = high_q[j] = 0;
     value[j] = log_p[j] = log_q[j] = d_lp[j] = d_lq[j] = 0;
   }
+  // Sets the value of row j to that of its centered terms.
+  template <class F>
+  void set_centered(const F& f, int64_t j, double centered) {
+    value[j] = centered;
+    if constexpr (states_totals<F>) {
+      const Totals<double> totals = totals_of_centered(f, centered, p_sum[j], q_sum[j]);
+      d_lp[j] = totals.d_lp, d_lq[j] = totals.d_lq;
+    }
+  }
   // Copies row j of `x`.
   void set(int64_t j, const OutcomesOfRange& x) {
     value[j] = x.value[j], d_lp[j] = x.d_lp[j], d_lq[j] = x.d_lq[j];

@@ -22,7 +22,8 @@ void each_group_with(const bool* small, const RowRange& range, R& rows, Visit vi
 }
 // Refines the small rows of a range whose differences are exact; returns whether others are left.
 template <class F, class A>
-bool refine_near(const F& f, const Rows& r, const RowRange& range, OutcomesOfRange& out, bool* small) {
+bool refine_near(const F& f, const Rows& r, const RowRange& range, OutcomesOfRange& out,
+                 bool* small) {
   double value[OutcomesOfRange::most], difference[OutcomesOfRange::most];
   bool near[RowRange::most], any_near = false, any_left = false;
   for (int64_t j = 0; j < range.n; ++j) {
@@ -37,11 +38,7 @@ bool refine_near(const F& f, const Rows& r, const RowRange& range, OutcomesOfRan
     rows.reduce_near(value, difference);
     for (int64_t j = first; j < last; ++j) {
       if (!near[j]) continue;
-      out.value[j] = near_value(f, r, value[j], difference[j], out.p_sum[j]);
-      // The derivative is that of the literal sum, which is the centered one + p - q.
-      if constexpr (F::linear)
-        out.d_lp[j] =
-            out.value[j] + (out.p_sum[j] - out.q_sum[j]) + out.p_sum[j] * F::score(1., 0.);
+      out.set_centered(f, j, near_value(f, r, value[j], difference[j], out.p_sum[j]));
       small[j] = false;
     }
   });
@@ -58,7 +55,7 @@ void reduce_small(Reduction<F, double>& group) {
   group.reduce_centered(centered);
   for (int64_t j = at; j < at + n; ++j)
     if (totals_agree(group.rows.r, out.p_sum[j], out.q_sum[j], 0))
-      out.value[j] = value_of_centered(group.f, centered[j], out.p_sum[j]);
+      out.set_centered(group.f, j, value_of_centered(group.f, centered[j], out.p_sum[j]));
 }
 // Makes the values of divergences those of the centered term, sum - p + q, and computes those that
 // are small again: from exact differences or in double.

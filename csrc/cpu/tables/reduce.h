@@ -149,7 +149,8 @@ void write_tables(Rows& r, int64_t begin, int64_t end, double* scratch) {
     table.move_to(at.p);
     table.normalize(r.saved_of(0, kHigh)[at.row], r.saved_of(0, kLogSum)[at.row]);
     table.template reduce_cells<false>();
-    char* to = static_cast<char*>(const_cast<void*>(r.gradients[kWrtP].data)) + at.gradients[kWrtP] * size;
+    char* to =
+        static_cast<char*>(const_cast<void*>(r.gradients[kWrtP].data)) + at.gradients[kWrtP] * size;
     for (int64_t x = 0; x < r.x_classes; ++x)
       table.fold_line(x, [&](int64_t first, const auto& cells, int64_t packs,
                              int64_t whole) __attribute__((always_inline)) {
