@@ -2,8 +2,9 @@
 
     python benchmarks/report.py FOLDER docs/performance.md
 
-makes them from the parts in FOLDER, which bench.py wrote, and the table of README.md with them;
-docs/performance.json.gz may stand for FOLDER. Knows what a record holds; measures nothing.
+makes them from the parts in FOLDER, which bench.py wrote, and from those that the page had before
+and FOLDER has not; the table of README.md with them. docs/performance.json.gz may stand for FOLDER.
+Knows what a record holds; measures nothing.
 """
 
 import gzip
@@ -11,7 +12,8 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
+from itertools import chain, product
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 
@@ -55,7 +57,14 @@ def load(source: Path) -> list[dict]:
         parts = json.loads(gzip.decompress(source.read_bytes()))
     else:
         parts = [json.loads(path.read_text()) for path in source.glob("*.json")]
-    return sorted(parts, key=lambda part: (part["date"], part["name"]))
+    return sorted(parts, key=itemgetter("date", "name"))
+
+
+def newest(*sources: Path) -> list[dict]:
+    """The parts of all sources; of several of one name the latest."""
+    every = sorted(chain(*map(load, sources)), key=itemgetter("date"))
+    latest = {part["name"]: part for part in every}
+    return sorted(latest.values(), key=itemgetter("date", "name"))
 
 
 def size_of(part: dict) -> Size:
@@ -558,11 +567,12 @@ def page(parts: Sequence[dict], picture: str, records: str) -> str:
 
 
 def write(source: Path, path: Path) -> None:
-    parts = load(source)
+    """The page of a folder of parts, and of what its own records have besides."""
+    picture, records = path.with_suffix(".png"), path.with_suffix(".json.gz")
+    parts = newest(*filter(Path.exists, (records, source)))
     if not parts:
         raise SystemExit(f"no parts in {source}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture, records = path.with_suffix(".png"), path.with_suffix(".json.gz")
     found = results(parts, OPS)
     if found:
         draw(found, picture)

@@ -262,6 +262,27 @@ def test_the_report_tells_noise_and_failures() -> None:
     assert "~" not in report.noise([quiet])
 
 
+def test_a_page_keeps_what_is_not_measured_again(tmp_path: Path) -> None:
+    def measured(name: str, date: str) -> dict:
+        times = {"ours": (1e-5, 1e-5), "eager": (2e-5, 2e-5)}
+        return part_of(Size((64, 10)), times) | {"name": name, "date": date}
+
+    parts, page = tmp_path / "parts", tmp_path / "performance.md"
+    parts.mkdir()
+    before = [measured(name, "2026-01-02") for name in ("kept", "older", "newer")]
+    report.write_records(page.with_suffix(".json.gz"), map(report.dumps, before))
+    for name, date in (("older", "2026-01-01"), ("newer", "2026-01-03"), ("added", "2026-01-03")):
+        (parts / f"{name}.json").write_text(report.dumps(measured(name, date)))
+    report.write(parts, page)
+    dates = {part["name"]: part["date"] for part in report.load(page.with_suffix(".json.gz"))}
+    assert dates == {
+        "kept": "2026-01-02",
+        "older": "2026-01-02",
+        "newer": "2026-01-03",
+        "added": "2026-01-03",
+    }
+
+
 def test_the_page_and_the_table_of_the_readme_are_those_of_the_records(tmp_path: Path) -> None:
     docs = report.README.parent / "docs"
     parts = report.load(docs / "performance.json.gz")

@@ -341,23 +341,28 @@ void test_layout(Checks& check, const Quantity& f, int index, const Layout& layo
     for (int64_t row = 0; row < n; ++row)
       of_row.push_back(g.numbers.set(g.place(row, 0), Real(row % 5) - 1.25L));
     r.g = g.operand();
-    for (int by_q = 0; by_q < f.arity; ++by_q) {
-      const Type type = by_q ? q_type : p_type;
-      const Kind kind = by_q ? q_kind : p_kind;
-      Grid gradient(type, layout.sizes, layout.gradient, classes, layout.gradient_stride);
-      r.by_q = by_q;
-      r.gradient = gradient.operand();
+    for (const Wrt wrt : {kWrtP, kWrtQ, kWrtBoth}) {
+      if (wrt != kWrtP && (f.arity == 1 || (wrt == kWrtBoth && p_kind != q_kind))) continue;
+      Grid gradients[] = {{p_type, layout.sizes, layout.gradient, classes, layout.gradient_stride},
+                          {q_type, layout.sizes, layout.gradient, classes, layout.gradient_stride}};
+      r.wrt = wrt;
+      for (int by_q = 0; by_q < 2; ++by_q) r.gradients[by_q] = gradients[by_q].operand();
       call.run(call.kernels.backward[in_double]);
-      for (int64_t row = 0; row < n; ++row)
-        for (int64_t c = 0; c < classes; ++c) {
-          auto [d, size] = expected[row].gradient(c, by_q, kind);
-          d *= of_row[row] * scale;
-          size *= fabsl(of_row[row] * scale);
-          call.near(
-              by_q ? "gradient by q" : "gradient by p", row, c,
-              gradient.numbers.get(gradient.place(row, c)), within_range_of(type, d),
-              error_of(in_double) * size + 1.01L * rounding_of(type) * fabsl(d) + least_of(type));
-        }
+      for (int by_q = wrt == kWrtQ; by_q < (wrt == kWrtP ? 1 : 2); ++by_q) {
+        const Type type = by_q ? q_type : p_type;
+        const Kind kind = by_q ? q_kind : p_kind;
+        const Grid& gradient = gradients[by_q];
+        for (int64_t row = 0; row < n; ++row)
+          for (int64_t c = 0; c < classes; ++c) {
+            auto [d, size] = expected[row].gradient(c, by_q, kind);
+            d *= of_row[row] * scale;
+            size *= fabsl(of_row[row] * scale);
+            call.near(
+                by_q ? "gradient by q" : "gradient by p", row, c,
+                gradient.numbers.get(gradient.place(row, c)), within_range_of(type, d),
+                error_of(in_double) * size + 1.01L * rounding_of(type) * fabsl(d) + least_of(type));
+          }
+      }
     }
   }
 }
@@ -522,8 +527,8 @@ void test_target(Checks& check, int index, Kind p_kind, Type p_type, Kind q_kind
     for (int by_q = labels; by_q < 2; ++by_q) {
       const Type type = by_q ? q_type : p_type;
       Grid gradient(type, layout.sizes, layout.gradient, classes, layout.gradient_stride);
-      r.by_q = by_q;
-      r.gradient = gradient.operand();
+      r.wrt = Wrt(by_q);
+      r.gradients[by_q] = gradient.operand();
       call.run(call.kernels.backward[in_double]);
       for (int64_t row = 0; row < n; ++row)
         for (int64_t c = 0; c < classes; ++c) {
@@ -605,8 +610,8 @@ void test_elements(Checks& check, const Quantity& f, int index,
             }
             for (int by_q = 0; by_q < 2; ++by_q) {
               const Kind kind = by_q ? kLogProbs : p_kind;
-              r.by_q = by_q;
-              r.gradient = gradient.operand();
+              r.wrt = Wrt(by_q);
+              r.gradients[by_q] = gradient.operand();
               gradient.numbers.fill(NAN);
               call.kernels.backward[in_double](r, 0, 1, nullptr);
               for (int64_t c = 0; c < n; ++c) {

@@ -143,7 +143,7 @@ void test_tables(Checks& check, const Quantity& f, int index, Kind kind, Type ty
     gradient.fill(NAN);
     for (int64_t table = 0; table < n; ++table) g.set(table, table - 1.5L);
     r.g = {g.data(), kProbs, kFloat, 0, ones};
-    r.gradient = {gradient.data(), kProbs, type, 1, dense};
+    r.gradients[kWrtP] = {gradient.data(), kProbs, type, 1, dense};
     run(r, kernels.backward[type == kDouble]);
     for (int64_t table = 0; table < n; ++table)
       for (int64_t i = 0; i < cells; ++i) {
