@@ -3,6 +3,10 @@
 The calls that are compared take turns in one process, in another order in every round, so that a
 busy neighbor meets all of them. A machine can only add time, so the least times are compared; the
 median beside the least says how much it added.
+
+Not torch.utils.benchmark, whose timeit makes two more calls before each one that counts, which is
+three times as long a run where the contenders take turns; nor pyperf or asv, which measure one
+contender after the other, in processes of their own.
 """
 
 import random
