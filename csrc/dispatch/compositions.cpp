@@ -80,11 +80,6 @@ Tensor backward(const Tensor& g, const Operands& x, const Tensor& saved, const O
   // Not copy_, which torch 2.12 and 2.14 refuse in a graph of torch.compile.
   return at::copy(allocate_gradient<F, c10::SymInt>(x.input(wrt)), gradient);
 }
-template <class F>
-std::tuple<Tensor, Tensor> backward_both(const Tensor& g, const Operands& x, const Tensor& saved,
-                                         const Options& o) {
-  return {call_backward<F>(g, x, saved, o, kWrtP), call_backward<F>(g, x, saved, o, kWrtQ)};
-}
 
 // All logits at once, not in blocks, because a tracer does not know how many rows count.
 LinearResults linear_forward(at::TensorList operands, at::IntArrayRef ints,
@@ -118,7 +113,6 @@ void register_row_ops(torch::Library& m) {
   each_row_op([&](auto formula) {
     using F = typename decltype(formula)::type;
     register_row_op<F, &forward<F, exported>, &backward<F, exported>>(m);
-    if constexpr (F::arity == 2 && !exported) register_backward_both<F, &backward_both<F>>(m);
   });
 }
 TORCH_LIBRARY_IMPL(torch_infotheory, CompositeExplicitAutograd, m) { register_row_ops<false>(m); }

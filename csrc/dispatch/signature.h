@@ -156,14 +156,18 @@ template <class F, auto f>
 void register_forward(torch::Library& m) {
   m.impl(forward_name<F>().c_str(), &Signature::template forward<f>);
 }
-template <class F, auto f, auto b>
+// Both gradients by two calls of `b`.
+template <auto b>
+std::tuple<Tensor, Tensor> twice(const Tensor& g, const Operands& x, const Tensor& saved,
+                                 const Options& o) {
+  return {b(g, x, saved, o, kWrtP), b(g, x, saved, o, kWrtQ)};
+}
+template <class F, auto f, auto b, auto both = &twice<b>>
 void register_row_op(torch::Library& m) {
   register_forward<F, f>(m);
   m.impl(backward_name<F>().c_str(), &Signature::template backward<b>);
-}
-template <class F, auto f>
-void register_backward_both(torch::Library& m) {
-  m.impl(backward_both_name<F>().c_str(), &Signature::template backward_both<f>);
+  if constexpr (F::arity == 2)
+    m.impl(backward_both_name<F>().c_str(), &Signature::template backward_both<both>);
 }
 template <class F, auto f, auto b>
 void register_row_op_with_keys(torch::Library& m) {
