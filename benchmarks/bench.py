@@ -228,6 +228,7 @@ def main(given: Sequence[str] | None = None) -> None:
     arguments = parse(given)
     warnings.filterwarnings("ignore", message="reduction: 'mean' divides")
     chosen = list(parts(arguments.full, arguments.device))
+    names = set(map(str, chosen))
     if arguments.child:
         name, path = arguments.child
         write(next(part for part in chosen if str(part) == name), Path(path), arguments)
@@ -252,7 +253,7 @@ def main(given: Sequence[str] | None = None) -> None:
         except subprocess.CalledProcessError as error:  # the others are worth a page
             tqdm.write(f"{part}: {error}", file=sys.stderr)
             left += 1
-    report.write(arguments.parts, arguments.page)
+    report.write(arguments.parts, arguments.page, names)
     print(f"wrote {arguments.page}; {left} of {len(chosen)} parts are left to measure")
 
 

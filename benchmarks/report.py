@@ -11,7 +11,7 @@ import gzip
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain, product
 from operator import itemgetter
 from pathlib import Path
@@ -60,9 +60,9 @@ def load(source: Path) -> list[dict]:
     return sorted(parts, key=itemgetter("date", "name"))
 
 
-def newest(*sources: Path) -> list[dict]:
-    """The parts of all sources; of several of one name the latest."""
-    every = sorted(chain(*map(load, sources)), key=itemgetter("date"))
+def newest(*parts: Iterable[dict]) -> list[dict]:
+    """Of several parts of one name the latest."""
+    every = sorted(chain(*parts), key=itemgetter("date"))
     latest = {part["name"]: part for part in every}
     return sorted(latest.values(), key=itemgetter("date", "name"))
 
@@ -566,12 +566,14 @@ def page(parts: Sequence[dict], picture: str, records: str) -> str:
     )
 
 
-def write(source: Path, path: Path) -> None:
-    """The page of a folder of parts, and of what its own records have besides."""
+def write(source: Path, path: Path, names: Container[str] | None = None) -> None:
+    """The page of a folder of parts, and of what its own records have besides: those of `names`."""
     picture, records = path.with_suffix(".png"), path.with_suffix(".json.gz")
-    parts = newest(*filter(Path.exists, (records, source)))
+    parts = load(source)
     if not parts:
         raise SystemExit(f"no parts in {source}")
+    before = load(records) if records.exists() else []
+    parts = newest((part for part in before if names is None or part["name"] in names), parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     found = results(parts, OPS)
     if found:

@@ -269,11 +269,11 @@ def test_a_page_keeps_what_is_not_measured_again(tmp_path: Path) -> None:
 
     parts, page = tmp_path / "parts", tmp_path / "performance.md"
     parts.mkdir()
-    before = [measured(name, "2026-01-02") for name in ("kept", "older", "newer")]
+    before = [measured(name, "2026-01-02") for name in ("kept", "older", "newer", "gone")]
     report.write_records(page.with_suffix(".json.gz"), map(report.dumps, before))
     for name, date in (("older", "2026-01-01"), ("newer", "2026-01-03"), ("added", "2026-01-03")):
         (parts / f"{name}.json").write_text(report.dumps(measured(name, date)))
-    report.write(parts, page)
+    report.write(parts, page, names=("kept", "older", "newer", "added"))
     dates = {part["name"]: part["date"] for part in report.load(page.with_suffix(".json.gz"))}
     assert dates == {
         "kept": "2026-01-02",
@@ -281,6 +281,8 @@ def test_a_page_keeps_what_is_not_measured_again(tmp_path: Path) -> None:
         "newer": "2026-01-03",
         "added": "2026-01-03",
     }
+    with pytest.raises(SystemExit, match="no parts"):
+        report.write(tmp_path / "missing", page)
 
 
 def test_the_page_and_the_table_of_the_readme_are_those_of_the_records(tmp_path: Path) -> None:

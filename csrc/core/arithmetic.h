@@ -36,9 +36,9 @@ TI_LANE double log(double x) { return ::log(x); }
 TI_LANE float select(bool test, float a, float b) { return test ? a : b; }
 TI_LANE double select(bool test, double a, double b) { return test ? a : b; }
 
-// x, rounded before it is used: a product is not fused with the sum that it goes into. Of the two
-// products in a b - c d either may be fused, and the choice of the compiler changes with what
-// surrounds them.
+// x, rounded before it is used, in packs: a product is not fused with the sum that it goes into. Of
+// the two products in a b - c d either may be fused, and the choice of a C++ compiler changes with
+// what surrounds them.
 template <class V>
 TI_LANE V rounded(V x) {
   return x;
@@ -74,7 +74,7 @@ TI_LANE V error_of_sum(V a, V b, V sum) {
 
 // Whether the lanes of V are float, so that a series may have as few terms as that needs.
 template <class V>
-constexpr bool in_float = __is_same(V, float);
+constexpr bool has_float_lanes = __is_same(V, float);
 
 // 1 / k! - d / (k + 1)! + d^2 / (k + 2)! - ... to d^(last - k), where `term` is 1 / k!.
 template <int k, int last, class V>
@@ -87,13 +87,13 @@ TI_LANE V exp_tail(V d, double term) {
 // (e^t - 1) / t for |t| <= 1/2, to the last digit.
 template <class V>
 TI_LANE V exp_slope(V t) {
-  return exp_tail<1, in_float<V> ? 9 : 15>(-t, 1);
+  return exp_tail<1, has_float_lanes<V> ? 9 : 15>(-t, 1);
 }
 // e^-d - 1 + d = d^2 / 2 - d^3 / 6 + ... >= 0 for |d| <= 1/2, to the last digit where the left side
 // cancels.
 template <class V>
 TI_LANE V exp_remainder(V d) {
-  return exp_tail<2, in_float<V> ? 9 : 14>(d, 0.5) * d * d;
+  return exp_tail<2, has_float_lanes<V> ? 9 : 14>(d, 0.5) * d * d;
 }
 // ((1 + t) log(1 + t) + (1 - t) log(1 - t)) / 2 = t^2 / 2 + t^4 / 12 + t^6 / 30 + ... >= 0 for |t|
 // <= 1/4.
@@ -101,7 +101,7 @@ template <class V>
 TI_LANE V entropy_gap(V t) {
   const V square = t * t;
   V sum = V(0);
-  for (int k = in_float<V> ? 6 : 13; k > 0; --k)
+  for (int k = has_float_lanes<V> ? 6 : 13; k > 0; --k)
     sum = (sum + V(1.0 / (2 * k * (2 * k - 1)))) * square;
   return sum;
 }

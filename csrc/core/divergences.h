@@ -93,7 +93,7 @@ struct JsDivergence : SumOfTerms {
   template <class V>
   TI_LANE static V excess(V x) {
     V sum = V(0);  // x^2 / 2 - x^3 / 6 + x^4 / 12 - ...
-    for (int k = in_float<V> ? 12 : 30; k > 1; --k) sum = V(1.0 / (k * (k - 1))) - sum * x;
+    for (int k = has_float_lanes<V> ? 12 : 30; k > 1; --k) sum = V(1.0 / (k * (k - 1))) - sum * x;
     const V one = select(x < V(-1), V(0), V(1) + x),  // below by rounding only
         far = times0(one, log(one)) - x;
     return near_or_far(x, 0.25, sum * x * x, far);

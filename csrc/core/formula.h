@@ -69,8 +69,9 @@ TI_LANE Terms<V> terms(const F& f, Prob<V> p, Prob<V> q) {
     return {f.term(p, q), d_lp(f, p, q), V(0)};
 }
 
-// The totals of d / d log p and d / d log q of a row. Some formulas state them by the value of the
-// row and the totals of p and q, so that a row sums its terms only.
+// The totals of d / d log p and d / d log q of a row. A formula whose derivatives are computed from
+// its terms states them by the value of the row and the totals of p and q, and a row sums the terms
+// only. In others the rounding of a derivative would not cancel against that of their total.
 template <class V>
 struct Totals {
   V d_lp, d_lq;

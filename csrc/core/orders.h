@@ -64,7 +64,7 @@ struct AlphaDivergence : SumOfTerms {
   // a^(k - 2) for k = 2 and above; and 1 / (alpha beta).
   Coefficient unit, series[last - 1], inverse_product;
   bool p_is_lower, p_is_negative, series_converges;
-  bool is_exact;  // the quotient by alpha beta loses no digits
+  bool p_is_exact, q_is_exact;  // the quotients by alpha and by beta lose no digits
   TI_LANE explicit AlphaDivergence(double order)
       : alpha(order),
         beta(1 - order),
@@ -74,19 +74,21 @@ struct AlphaDivergence : SumOfTerms {
         p_is_lower(!(order > 0.5)),
         p_is_negative(order < 0),
         series_converges(fabs(order - 0.5) <= 2.5),
-        is_exact(fabs(order) >= 0.25 && fabs(1 - order) >= 0.25) {
+        p_is_exact(fabs(order) >= 0.25),
+        q_is_exact(fabs(1 - order) >= 0.25) {
     double sum = 1;
     for (int k = 2; k <= last; ++k) {
       series[k - 2] = sum;
       sum = 1 + (p_is_lower ? alpha : beta).a * sum;
     }
   }
+  // Away from the orders 0 and 1 nothing is a limit.
   template <class V>
   TI_LANE Terms<V> terms(Prob<V> p, Prob<V> q) const {
-    const V both = power(p, q), d = p.log - q.log,
-            value = is_exact ? (V(alpha.a) * p.p + V(beta.a) * q.p - both) * V(inverse_product)
-                             : centered(p, q, both);
-    return {value, -times_box_cox(p.p, -d, beta, both), -times_box_cox(q.p, d, alpha, both)};
+    if (!p_is_exact || !q_is_exact) return {centered(p, q), d_lp(p, q), d_lq(p, q)};
+    const V both = power_of_logarithms(p, q), mean = rounded(V(alpha.a) * p.p) + V(beta.a) * q.p;
+    return {(mean - both) * V(inverse_product), (p.p - both) * V(beta.inverse),
+            (q.p - both) * V(alpha.inverse)};
   }
   template <class V>
   TI_LANE V term(Prob<V> p, Prob<V> q) const {
@@ -94,29 +96,27 @@ struct AlphaDivergence : SumOfTerms {
   }
   template <class V>
   TI_LANE V slope_p(Prob<V> p, Prob<V> q) const {
-    return -box_cox(q.log - p.log, beta);
+    const V d = q.log - p.log;
+    return q_is_exact ? (V(1) - accurate_exp(V(beta.a) * d)) * V(beta.inverse) : -box_cox(d, beta);
   }
   template <class V>
   TI_LANE V d_lp(Prob<V> p, Prob<V> q) const {
-    return terms(p, q).d_lp;
+    return q_is_exact ? (p.p - power(p, q)) * V(beta.inverse)
+                      : -times_box_cox(p.p, q.log - p.log, beta, power(p, q));
   }
   template <class V>
   TI_LANE V d_lq(Prob<V> p, Prob<V> q) const {
-    return terms(p, q).d_lq;
+    return p_is_exact ? (q.p - power(p, q)) * V(alpha.inverse)
+                      : -times_box_cox(q.p, p.log - q.log, alpha, power(p, q));
   }
   template <class V>
   TI_LANE V slope_q_at_0(V p, V slope) const {
     return p_is_negative ? select(p == V(0), V(0), V(alpha.inverse) + V(0) * p) : slope;
   }
-  template <class V>
-  TI_LANE Totals<V> totals(V value, V p_sum, V q_sum) const {
-    const V excess = p_sum - q_sum;  // and an exponent of 0 keeps an infinite value out
-    return {times0(V(alpha.a), value) + excess, times0(V(beta.a), value) - excess};
-  }
   // Exact for every order up to the lower exponent 0.
   template <class V>
   TI_LANE V centered(Prob<V> p, Prob<V> q) const {
-    return centered(p, q, power(p, q));
+    return p_is_lower ? lower(p, q, alpha, power(p, q)) : lower(q, p, beta, power(p, q));
   }
   TI_LANE bool has_near() const { return series_converges; }
   template <class V>
@@ -129,8 +129,11 @@ struct AlphaDivergence : SumOfTerms {
   // p^alpha q^beta; where p and q are equal it is they, so that two zeros give 0.
   template <class V>
   TI_LANE V power(Prob<V> p, Prob<V> q) const {
-    if (alpha.is_0 || beta.is_0) return alpha.is_0 ? q.p : p.p;
-    const V mean = accurate_exp(V(alpha.a) * p.log + V(beta.a) * q.log);
+    return alpha.is_0 ? q.p : beta.is_0 ? p.p : power_of_logarithms(p, q);
+  }
+  template <class V>
+  TI_LANE V power_of_logarithms(Prob<V> p, Prob<V> q) const {
+    const V mean = accurate_exp(rounded(V(alpha.a) * p.log) + V(beta.a) * q.log);
     return unless_equal(p.log, q.log, p.p, q.p, mean);
   }
   // `lower` as a series in d = log(p / q), for |a d| <= 1: q times the sum of
@@ -143,10 +146,6 @@ struct AlphaDivergence : SumOfTerms {
       power = power * d * V(1.0 / (k + 1));
     }
     return sum;
-  }
-  template <class V>
-  TI_LANE V centered(Prob<V> p, Prob<V> q, V power) const {
-    return p_is_lower ? lower(p, q, alpha, power) : lower(q, p, beta, power);
   }
   // (q (r^a - 1) / a - q (r - 1)) / (a - 1) with r = p / q, given q r^a, for a <= 1/2.
   template <class V>
@@ -173,13 +172,13 @@ struct RenyiDivergence : LogSum {
       : LogSum(alpha, 1 - alpha, alpha > 1 ? 1 : -1), alpha_divergence(alpha) {}
   template <class V>
   TI_LANE V exponent(Prob<V> p, Prob<V> q) const {
-    return select(p.log < V(kLogOfZero), V(-INFINITY), V(alpha) * p.log + V(beta) * q.log);
+    return select(p.log < V(kLogOfZero), V(-INFINITY), rounded(V(alpha) * p.log) + V(beta) * q.log);
   }
   // Less log p: infinite where p is 0.
   template <class V>
   TI_LANE V exponent_by_p(Prob<V> p, Prob<V> q) const {
     return select(p.log < V(kLogOfZero), V(sign) * V(-INFINITY),
-                  V(alpha_less_1) * p.log + V(beta) * q.log);
+                  rounded(V(alpha_less_1) * p.log) + V(beta) * q.log);
   }
   // Where the totals are equal, sum p^a q^(1-a) = sum p + a (a - 1) A with the alpha divergence A.
   template <class V>

@@ -153,7 +153,9 @@ std::tuple<Tensor, Tensor> backward_both_cpu(const Tensor& g, const Operands& x,
 TORCH_LIBRARY_IMPL(torch_infotheory, CPU, m) {
   each_formula([&](auto formula) {
     using F = typename decltype(formula)::type;
-    register_row_op<F, &forward_cpu<F>, &backward_cpu<F>, &backward_both_cpu<F>>(m);
+    register_forward<F, &forward_cpu<F>>(m);
+    register_backward<F, &backward_cpu<F>>(m);
+    if constexpr (F::arity == 2) register_backward_both<F, &backward_both_cpu<F>>(m);
   });
 }
 

@@ -90,7 +90,7 @@ Tensor backward_cuda(const Tensor& g, const Operands& x, const Tensor& saved, co
   const device::Guard guard(x.p.device());
   const device::Stream stream = device::current_stream();
   check_backward_operands<F, int64_t>(g, saved, x, o, wrt);
-  const Tensor gradient = allocate_gradient<F, int64_t>(wrt ? *x.q : x.p);
+  const Tensor gradient = allocate_gradient<F, int64_t>(x.input(wrt));
   if (gradient.numel() == 0) return gradient;
   Call call = Call::backward<F>(x, o, g, saved, only(wrt, gradient));
   Rows& r = rows_of(call, x.p.numel());

@@ -18,6 +18,11 @@
 namespace torch_infotheory {
 namespace {
 
+// Whether a teacher's logits are given, and have to be divided by the temperature.
+bool divides_target(const LinearTensors& x, const LinearOptions& o) {
+  return !o.has_teacher() && x[kTarget].defined() && o.target_kind == kLogits && o.temperature != 1;
+}
+
 // The maximum size of a block in bytes, with its logits, their gradient and a teacher's logits,
 // unless the block would have fewer rows than kFewRows. Each block reads and writes the whole
 // gradient of the weight, which costs as much as multiplying 8 rows on a CPU and more where
@@ -30,7 +35,8 @@ constexpr int64_t kBlockBytes = int64_t(64) << 20, kFewRows = 16;
 int64_t rows_of_block(int64_t rows, const LinearTensors& x, const LinearOptions& o) {
   if (o.chunk > 0) return std::max<int64_t>(std::min(o.chunk, rows), 1);
   const int64_t logits = x[kWeight].numel() / std::max<int64_t>(x[kWeight].size(-1), 1),
-                matrices = o.has_teacher() || !overwrites_logits(x, o) ? 2 : 1,
+                matrices =
+                    o.has_teacher() || divides_target(x, o) || !overwrites_logits(x, o) ? 2 : 1,
                 bytes = std::max<int64_t>(
                     logits * matrices * int64_t(c10::elementSize(exact_type(x))), 1);
   const int64_t most = std::max(kBlockBytes / bytes, kFewRows);
@@ -60,8 +66,7 @@ LinearResults run_blocks(const LinearTensors& x, const LinearOptions& o, const T
   Head model(x, o, kStates, block);
   optional<Head> teacher;
   if (o.has_teacher()) teacher.emplace(x, o, kTarget, block);
-  const bool divides =
-      !teacher && x[kTarget].defined() && o.target_kind == kLogits && o.temperature != 1;
+  const bool divides = divides_target(x, o);
 
   const bool sums = !g.defined() && o.reduction != kNone;
   const Options rows = o.row_options(sums ? kSum : kNone);

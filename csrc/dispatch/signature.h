@@ -108,6 +108,13 @@ struct SignatureOf<std::tuple<O&...>> {
                               const optional<Tensor>& weight, const Tensor& saved, O... options) {
     return f(g, Operands{p, q, weight}, saved, Options{options...});
   }
+  template <auto f>
+  static Values backward_twice(const Tensor& g, const Tensor& p, const optional<Tensor>& q,
+                               const optional<Tensor>& weight, const Tensor& saved, O... options) {
+    const Operands x{p, q, weight};
+    const Options o{options...};
+    return {f(g, x, saved, o, kWrtP), f(g, x, saved, o, kWrtQ)};
+  }
   // For kernels that redispatch below their own key.
   template <auto f>
   static Values forward_with_keys(Keys keys, const Tensor& p, const optional<Tensor>& q,
@@ -133,8 +140,7 @@ inline std::string backward_schema() {
          Signature::option_schema() + "int wrt) -> Tensor";
 }
 inline std::string backward_both_schema() {
-  std::string options = Signature::option_schema();
-  options.resize(options.size() - 2);  // the last comma
+  const std::string all = Signature::option_schema(), options(all, 0, all.size() - 2);  // the comma
   return "(Tensor g, Tensor p, Tensor? q, Tensor? weight, Tensor saved, " + options +
          ") -> (Tensor by_p, Tensor by_q)";
 }
@@ -156,18 +162,21 @@ template <class F, auto f>
 void register_forward(torch::Library& m) {
   m.impl(forward_name<F>().c_str(), &Signature::template forward<f>);
 }
-// Both gradients by two calls of `b`.
-template <auto b>
-std::tuple<Tensor, Tensor> twice(const Tensor& g, const Operands& x, const Tensor& saved,
-                                 const Options& o) {
-  return {b(g, x, saved, o, kWrtP), b(g, x, saved, o, kWrtQ)};
+template <class F, auto b>
+void register_backward(torch::Library& m) {
+  m.impl(backward_name<F>().c_str(), &Signature::template backward<b>);
 }
-template <class F, auto f, auto b, auto both = &twice<b>>
+template <class F, auto both>
+void register_backward_both(torch::Library& m) {
+  m.impl(backward_both_name<F>().c_str(), &Signature::template backward_both<both>);
+}
+// Both gradients are two calls of `b`.
+template <class F, auto f, auto b>
 void register_row_op(torch::Library& m) {
   register_forward<F, f>(m);
-  m.impl(backward_name<F>().c_str(), &Signature::template backward<b>);
+  register_backward<F, b>(m);
   if constexpr (F::arity == 2)
-    m.impl(backward_both_name<F>().c_str(), &Signature::template backward_both<both>);
+    m.impl(backward_both_name<F>().c_str(), &Signature::template backward_twice<b>);
 }
 template <class F, auto f, auto b>
 void register_row_op_with_keys(torch::Library& m) {
@@ -211,10 +220,9 @@ template <class F>
 std::tuple<Tensor, Tensor> call_backward_both(const Tensor& g, const Operands& x,
                                               const Tensor& saved, const Options& o) {
   static const auto op = find_op<Signature::BackwardBoth>(backward_both_name<F>());
-  const auto call = [&](auto... options) {
-    return op.call(g, x.p, x.q, x.weight, saved, options...);
-  };
-  return std::apply(call, o.fields());
+  return std::apply(
+      [&](auto... options) { return op.call(g, x.p, x.q, x.weight, saved, options...); },
+      o.fields());
 }
 template <class F>
 std::tuple<Tensor, Tensor> redispatch_forward(c10::DispatchKeySet keys, const Operands& x,

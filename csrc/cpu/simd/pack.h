@@ -28,7 +28,7 @@ struct Pack {
 };
 
 template <class A>
-constexpr bool in_float<Pack<A>> = __is_same(A, float);
+constexpr bool has_float_lanes<Pack<A>> = __is_same(A, float);
 
 #define TI_PACK      \
   template <class A> \
