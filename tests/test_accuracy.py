@@ -13,6 +13,9 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import accuracy  # noqa: E402
 from accuracy import SCENARIOS, Scenario, Subject  # noqa: E402
+from ops import random  # noqa: E402
+
+import torch_infotheory  # noqa: E402
 
 SUBJECTS = list(accuracy.subjects())
 # More than one block of 512 and a rest; more than one pack and a rest.
@@ -58,6 +61,22 @@ def test_large_sums(name: str, kind: str, size: tuple[int, ...], dtype: torch.dt
     subject = next(s for s in SUBJECTS if (s.name, s.kinds) == (name, (kind,)))
     errors = accuracy.trial(subject, SCENARIOS[0], (2, *size), dtype)
     assert max(errors["ours"], errors.get("ours, gradient", 0)) < 6, errors
+
+
+@pytest.mark.parametrize("name", ["jeffreys_divergence", "squared_hellinger_distance"])
+def test_rows_of_two_logits(name: str) -> None:
+    """A gradient is a derivative less a share of their total: the rounding of both has to cancel,
+    where one class has nearly all of p and of q."""
+    numbers = 4 * random(2, 20_000, 2)
+
+    def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
+        p, q = (x.float().to(dtype).requires_grad_() for x in numbers)
+        value = getattr(torch_infotheory, name)(p, q, kind="logits").sum()
+        return [gradient.double() for gradient in torch.autograd.grad(value, (p, q))]
+
+    for found, exact in zip(gradients(torch.float32), gradients(torch.float64), strict=True):
+        errors = ((found - exact) / exact).abs().amax(1)
+        assert (errors > 1e-3).sum() < 20  # with a total from elsewhere, more than 100
 
 
 def test_the_errors_are_those_of_the_function() -> None:
